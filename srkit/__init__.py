@@ -1,0 +1,86 @@
+"""srkit: super-resolution training with networks, losses, datasets and metrics as plugins.
+
+The public names, and nothing else. Each is imported when it is first used, so that `import srkit` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from srkit.api import components, create, evaluate, load, load_recipe, run, upscale
+    from srkit.component import Component
+    from srkit.contracts import Run, Window
+    from srkit.errors import (
+        ComponentError,
+        InputRejected,
+        RecipeError,
+        RunFailed,
+        SrkitError,
+        Stopped,
+        UsageError,
+    )
+    from srkit.hookspecs import hookimpl
+    from srkit.imaging import image_size, read_image
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Component": "component",
+    "ComponentError": "errors",
+    "InputRejected": "errors",
+    "RecipeError": "errors",
+    "Run": "contracts",
+    "RunFailed": "errors",
+    "SrkitError": "errors",
+    "Stopped": "errors",
+    "UsageError": "errors",
+    "Window": "contracts",
+    "components": "api",
+    "create": "api",
+    "evaluate": "api",
+    "hookimpl": "hookspecs",
+    "image_size": "imaging",
+    "load": "api",
+    "load_recipe": "api",
+    "read_image": "imaging",
+    "run": "api",
+    "upscale": "api",
+}
+
+__all__ = [
+    "Component",
+    "ComponentError",
+    "InputRejected",
+    "RecipeError",
+    "Run",
+    "RunFailed",
+    "SrkitError",
+    "Stopped",
+    "UsageError",
+    "Window",
+    "components",
+    "create",
+    "evaluate",
+    "hookimpl",
+    "image_size",
+    "load",
+    "load_recipe",
+    "read_image",
+    "run",
+    "upscale",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'srkit' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"srkit.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,82 @@
+"""Every error that a person can mend, and the nearest name to a mistyped one.
+
+    SrkitError                 printed without a traceback; its exit code is the command's
+    ├── UsageError             2   a command or a call that cannot be meant so
+    ├── RecipeError            2   every problem of a recipe, a line each
+    ├── ComponentError         2   an unknown or ambiguous component, or a setting that it does not have
+    ├── InputRejected          3   a file that is not what it should be
+    └── RunFailed              1   a run that had to end: it diverged, or its disk is full
+        └── Stopped           75   a run that was asked to stop and has saved a checkpoint
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+
+
+class SrkitError(Exception):
+    """The root of the tree above. Raised itself only where no branch fits."""
+
+    exit_code = 1
+
+
+class UsageError(SrkitError):
+    """Raised for arguments that contradict each other or name what is not there."""
+
+    exit_code = 2
+
+
+class ComponentError(SrkitError):
+    """Raised for a component that is unknown, ambiguous or cannot be imported, and for settings that it does not have."""
+
+    exit_code = 2
+
+
+class RecipeError(SrkitError):
+    """Raised for a recipe with problems; `problems` holds one line each, sorted by place."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class InputRejected(SrkitError):
+    """Raised for a file that cannot be used; `path` and `reason` say which and why."""
+
+    exit_code = 3
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.path = os.fspath(path)
+        self.reason = reason
+
+
+class RunFailed(SrkitError):
+    """Raised when a run cannot go on; what it saved before is untouched."""
+
+    exit_code = 1
+
+
+class Stopped(RunFailed):
+    """Raised when a run was asked to stop and has saved a checkpoint: the same command continues it."""
+
+    exit_code = 75
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that `name` was probably meant to be, or None."""
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest of `names`, or the names there are, or nothing."""
+    names = sorted(set(names))
+    near = nearest(name, names)
+    if near is not None:
+        return f"; did you mean '{near}'?"
+    return f"; there are: {', '.join(names)}" if names else ""

@@ -1,0 +1,149 @@
+"""Installed plugins to a registry, and the broken ones to its failures."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from srkit import hookspecs
+from srkit.component import describe
+from srkit.errors import UsageError
+from srkit.registry import Failure, Origin, Registry
+
+GROUP = "srkit"
+
+
+@functools.cache
+def installed() -> Registry:
+    """Return the registry of what is installed, read once a process."""
+    return discover()
+
+
+def discover(extra: Sequence[str] = ()) -> Registry:
+    """Load every installed plugin, and the files or modules named in `extra`.
+
+    A plugin that fails, in whatever way, becomes a failure of the registry; the others are not disturbed.
+    Raises UsageError for an `extra` that is neither a file nor a module, or that fails: it was asked for by name.
+    """
+    registry = Registry()
+    for name, module_name, origin in _entry_points(registry):
+        _load(registry, name, module_name, origin)
+    for name in extra:
+        module = name if not _looks_like_a_file(name) else _import_file(Path(name))
+        failed = len(registry.failures)
+        _load(registry, name, module, Origin(Path(name).name))
+        if len(registry.failures) > failed:
+            raise UsageError(f"-p {name}: {registry.failures[-1].reason}")
+    return registry
+
+
+def _entry_points(registry: Registry) -> Iterator[tuple[str, str, Origin]]:
+    """Yield (entry point, module, origin) of every distribution, once each.
+
+    importlib.metadata.entry_points() is not used: one malformed file of any distribution breaks it for all.
+    """
+    seen: set[str] = set()
+    here = os.path.realpath(os.curdir)
+    for distribution in importlib.metadata.distributions():
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+            if f"[{GROUP}]" not in text:
+                continue
+            # A downloaded folder may hold a *.dist-info: a plugin never comes from the current folder.
+            if os.path.realpath(str(distribution.locate_file(""))) == here:
+                continue
+            name = re.sub(r"[-_.]+", "-", distribution.name).lower()
+            if name in seen:
+                continue
+            seen.add(name)
+            origin = Origin(name, distribution.version)
+        except Exception:
+            continue  # not a distribution that could be named, so nothing to report of it
+        for line in _section(text):
+            key, equals, value = (part.strip() for part in line.partition("="))
+            if not equals or not re.fullmatch(r"[\w.]+", value):
+                registry.failures.append(Failure(line, origin, f"malformed entry point {line!r}; write name = module"))
+            else:
+                yield key, value, origin
+
+
+def _section(text: str) -> Iterator[str]:
+    inside = False
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            inside = line == f"[{GROUP}]"
+        elif inside and line and not line.startswith(("#", ";")):
+            yield line
+
+
+def _load(registry: Registry, name: str, module: str | ModuleType, origin: Origin) -> None:
+    """Import one plugin and add what it yields: all of it, or none of it and a failure."""
+    manager = pluggy.PluginManager(GROUP)  # one each: a plugin that is wrong cannot stop the next
+    manager.add_hookspecs(hookspecs)
+    try:
+        # What a plugin prints when it is imported must not land in a command's --json.
+        with contextlib.redirect_stdout(sys.stderr):
+            manager.register(importlib.import_module(module) if isinstance(module, str) else module, name)
+            manager.check_pending()
+            results = manager.hook.srkit_components()
+            components = [component for result in results for component in result]
+        if not results:
+            raise LookupError("it has no hook srkit_components; is @srkit.hookimpl missing?")
+        trial = Registry()
+        for component in components:
+            trial.add(component, origin)
+        for component in components:
+            registry.add(component, origin)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit included: a plugin may do anything when it is imported
+        registry.failures.append(Failure(name, origin, describe(error)))
+
+
+def _looks_like_a_file(name: str) -> bool:
+    return name.endswith(".py") or os.sep in name
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a one-file plugin under its own name, or a private one where that would shadow another module."""
+    if not path.is_file():
+        raise UsageError(f"-p {path}: there is no such file")
+    name = path.stem if path.stem.isidentifier() and not _exists(path.stem) else f"srkit_file_{abs(hash(path.stem)):x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that a target "name:Class" is found
+    try:
+        spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        del sys.modules[name]
+        raise UsageError(f"-p {path}: importing it failed with {describe(error)}") from error
+    return module
+
+
+def _exists(name: str) -> bool:
+    try:
+        return name in sys.modules or importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return True
+
+
+def provenance(registry: Registry) -> dict[str, Any]:
+    """Return {distribution: version} of everything that gave a component, for a run's record."""
+    return {entry.origin.distribution: entry.origin.version for entry in registry}

@@ -1,0 +1,133 @@
+"""Components by kind and name, and which distribution gave each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from srkit.component import Component, read_settings, refuse_unknown
+from srkit.contracts import KINDS
+from srkit.errors import ComponentError, did_you_mean
+
+
+@attrs.frozen
+class Origin:
+    """Where a component came from: a distribution and its version, or a file for one command."""
+
+    distribution: str
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".rstrip()
+
+
+@attrs.frozen
+class Entry:
+    """A component with its origin."""
+
+    component: Component
+    origin: Origin
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.origin.distribution}:{self.component.name}"
+
+
+@attrs.frozen
+class Failure:
+    """A plugin that could not be loaded, and why."""
+
+    plugin: str
+    origin: Origin
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin '{self.plugin}' of {self.origin} failed to load: {self.reason}"
+
+
+class Registry:
+    """The components that are installed. An instance, never a global."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], list[Entry]] = {}
+        self.failures: list[Failure] = []
+
+    def add(self, component: Component, origin: Origin) -> None:
+        """Add a component. Raises ComponentError for a kind, a fact or a target that is none, or a name given twice."""
+        check(component)
+        entries = self._entries.setdefault((component.kind, component.name), [])
+        if any(entry.origin.distribution == origin.distribution for entry in entries):
+            raise ComponentError(f"{origin} gives {component.kind} '{component.name}' twice")
+        entries.append(Entry(component, origin))
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Walk all entries by kind, in the order of `KINDS`, then by name."""
+        order = list(KINDS)
+        for key in sorted(self._entries, key=lambda key: (order.index(key[0]), key[1])):
+            yield from self._entries[key]
+
+    def of_kind(self, kind: str) -> list[Entry]:
+        """Return the entries of a kind, by name. Raises ComponentError for an unknown kind."""
+        if kind not in KINDS:
+            raise ComponentError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
+        return [entry for entry in self if entry.component.kind == kind]
+
+    def find(self, kind: str, name: str) -> Entry:
+        """Return the entry of a name, "a2n" or "distribution:a2n".
+
+        Raises ComponentError where it is unknown (with what is installed and what failed to load) or where two
+        distributions give it (with both names in full).
+        """
+        distribution, _, bare = name.rpartition(":")
+        entries = self._entries.get((kind, bare), [])
+        if distribution:
+            entries = [entry for entry in entries if entry.origin.distribution == distribution]
+        if len(entries) == 1:
+            return entries[0]
+        if entries:
+            both = " and ".join(str(entry.origin) for entry in entries)
+            write = " or ".join(f"'{entry.full_name}'" for entry in entries)
+            raise ComponentError(f"{kind} '{name}' is given by {both}; write {write}")
+        names = {entry.component.name for entry in self.of_kind(kind)}
+        text = f"unknown {kind} '{name}'{did_you_mean(bare, names)}"
+        for failure in self.failures:
+            text += f" ({failure})"
+        raise ComponentError(text)
+
+    def by_name(self, name: str) -> list[Entry]:
+        """Return the entries of any kind with a name; empty where there is none."""
+        distribution, _, bare = name.rpartition(":")
+        return [
+            entry
+            for entry in self
+            if entry.component.name == bare and distribution in ("", entry.origin.distribution)
+        ]
+
+    def create(self, kind: str, name: str, *given: Any, **settings: Any) -> Any:
+        """Call a component's target, with what its kind is given and its settings as keywords.
+
+        Raises ComponentError for an unknown component or setting; what the target raises passes through.
+        """
+        component = self.find(kind, name).component
+        target = component.load()
+        known = read_settings(target, KINDS[kind].given)
+        refuse_unknown(component, settings, [*known, *KINDS[kind].given])
+        return target(*given, **settings)
+
+
+def check(component: Component) -> None:
+    """Raise ComponentError unless a component's kind, facts, name and target have the form that they must have."""
+    what = f"{component.kind} '{component.name}'"
+    kind = KINDS.get(component.kind)
+    if kind is None:
+        raise ComponentError(f"{what}: unknown kind '{component.kind}'{did_you_mean(component.kind, KINDS)}")
+    if not component.name or any(c.isspace() or c == ":" for c in component.name):
+        raise ComponentError(f"{what}: a name has no spaces and no colons")
+    module, _, attribute = component.target.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
+        raise ComponentError(f"{what}: its target is '{component.target}'; write \"package.module:Name\"")
+    for fact in component.facts:
+        if fact not in kind.facts:
+            raise ComponentError(f"{what}: unknown fact '{fact}'{did_you_mean(fact, kind.facts)}")
