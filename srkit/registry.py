@@ -92,8 +92,11 @@ class Registry:
             raise ComponentError(f"{kind} '{name}' is given by {both}; write {write}")
         names = {entry.component.name for entry in self.of_kind(kind)}
         text = f"unknown {kind} '{name}'{did_you_mean(bare, names)}"
-        for failure in self.failures:
-            text += f" ({failure})"
+        if len(self.failures) == 1:
+            text += f" ({self.failures[0]})"
+        elif self.failures:
+            broken = ", ".join(f"'{failure.plugin}'" for failure in self.failures)
+            text += f" (plugins {broken} failed to load; `srkit list` says why)"
         raise ComponentError(text)
 
     def by_name(self, name: str) -> list[Entry]:

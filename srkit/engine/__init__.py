@@ -1,0 +1,1 @@
+"""The floor that computes: the only one that imports torch."""

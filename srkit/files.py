@@ -1,0 +1,122 @@
+"""Every durable write: whole or not at all, whatever instant the process or the machine stops at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from srkit.errors import InputRejected
+
+MANIFEST = "MANIFEST.json"
+# Names of what is not finished or not wanted any more; `clean` removes them.
+ASIDE = ".aside-"
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, flush it to the disk and rename it. Raises OSError and leaves no remains."""
+    temporary = path.with_name(f"{ASIDE}{os.getpid()}-{path.name}")
+    try:
+        _write_synced(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a directory of files and a manifest with their sizes and sha256, then rename it. As `write_file`."""
+    temporary = path.with_name(f"{ASIDE}{os.getpid()}-{path.name}")
+    manifest = {
+        "format": 1,
+        "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
+    }
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for name, data in files.items():
+            _write_synced(temporary / name, data)
+        _write_synced(temporary / MANIFEST, json_text(manifest).encode())
+        sync_directory(temporary)
+        if path.exists():  # the same step again, after a run went back to an earlier one
+            remove_directory(path)
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_directory(path.parent)
+
+
+def read_directory(path: Path) -> dict[str, bytes]:
+    """Return the files of a directory that `write_directory` wrote. Raises InputRejected for any difference."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
+        files = {name: (path / name).read_bytes() for name in expected}
+    except OSError as error:
+        raise InputRejected(error.filename or path, f"cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputRejected(path / MANIFEST, "is damaged") from None
+    for name, data in files.items():
+        if (len(data), _sha256(data)) != expected[name]:
+            raise InputRejected(path / name, "is damaged: its size or its sha256 is not the manifest's")
+    return files
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory that srkit itself wrote; it is renamed first, so that half of it is never taken for it."""
+    aside = path.with_name(f"{ASIDE}{os.getpid()}-removed-{path.name}")
+    os.rename(path, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def clean(directory: Path) -> None:
+    """Remove what killed processes left half-written in a directory of srkit's."""
+    for entry in directory.glob(f"{ASIDE}*"):
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a directory's entries to the disk; Windows has no such call and keeps them by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def json_text(value: Any) -> str:
+    """Return JSON that any reader takes: numbers that JSON lacks become "inf", "-inf" and "nan"."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(member) for member in value]
+    return value
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,268 @@
+"""A recipe's tree to a Recipe, or every problem of it at once."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union
+
+import attrs
+import cattrs
+
+from srkit.component import REQUIRED, Component, describe, read_settings, type_name
+from srkit.contracts import KINDS
+from srkit.errors import ComponentError, RecipeError, SrkitError, did_you_mean
+from srkit.layers import Origins, Problem, fields, read_layers
+from srkit.recipe import Part, Recipe
+from srkit.registry import Registry
+
+# Makes a component and throws it away: (component, target, settings, scale). Raises what the target raises.
+Probe = Callable[[Component, Callable[..., Any], Mapping[str, Any], int], None]
+
+
+def read_recipe(
+    path: str | os.PathLike[str], registry: Registry, *, overrides: Sequence[str] = (), probe: Probe | None = None
+) -> tuple[Recipe, Origins]:
+    """Read a recipe, what it extends and the overrides, and check it whole.
+
+    `probe` is called for each component whose settings are right, so that a ValueError of a constructor is reported
+    beside everything else. Raises RecipeError with all problems, UsageError for an override that is none.
+    """
+    tree, origins = read_layers(Path(path), overrides)
+    problems = _cross_field(tree, registry)
+    try:
+        recipe = _converter(registry, _scale_of(tree), probe).structure(tree, Recipe)
+    except Problems as error:
+        problems += error.problems
+    if problems:
+        raise RecipeError(origins.lines(problems))
+    return recipe, origins
+
+
+def _scale_of(tree: Mapping[str, Any]) -> int:
+    """Return the scale that components are tried with: the recipe's, or 2 where that is wrong itself."""
+    scale = tree.get("scale")
+    return scale if type(scale) is int and scale > 0 else 2
+
+
+def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
+    """Check what one key says of another. A key that is wrong by itself is left to the converter."""
+    problems = []
+    data, train = (tree[key] if isinstance(tree.get(key), Mapping) else {} for key in ("data", "train"))
+    scale = tree.get("scale")
+    for kind, part in (("architecture", tree.get("architecture")), ("degradation", data.get("degradation"))):
+        if type(scale) is not int or not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+            continue
+        try:
+            scales = registry.find(kind, part["type"]).component.facts.get("scales", (scale,))
+        except ComponentError:
+            continue
+        if scale not in scales:
+            offered = ", ".join(map(str, scales))
+            problems.append(Problem(("scale",), f"{kind} '{part['type']}' has scales {offered}, not {scale}"))
+    batch, accumulate = data.get("batch", 16), train.get("accumulate", 1)
+    if type(batch) is int and type(accumulate) is int and accumulate > 0 and batch % accumulate:
+        message = f"accumulate is {accumulate}, which does not divide data.batch, {batch}"
+        problems.append(Problem(("train", "accumulate"), message))
+    device = train.get("device", "auto")
+    if isinstance(device, str):
+        name, colon, index = device.partition(":")
+        if name not in ("auto", "cpu", "cuda", "mps") or (colon and not (name == "cuda" and index.isdigit())):
+            message = f"unknown device '{device}'; there are: auto, cpu, cuda, cuda:0, mps"
+            problems.append(Problem(("train", "device"), message))
+    sets = tree.get("validate")
+    names = [entry.get("name") for entry in sets if isinstance(entry, Mapping)] if isinstance(sets, list) else []
+    for i, name in enumerate(names):
+        if isinstance(name, str) and name in names[:i]:
+            problems.append(Problem(("validate", i, "name"), f"two validation sets are named '{name}'"))
+    return problems
+
+
+class Problems(Exception):
+    """Carries the problems of a table through the converter."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = list(problems)
+
+
+def _converter(registry: Registry, scale: int, probe: Probe | None) -> cattrs.Converter:
+    """Return a converter that takes no value for another: no "4" for 4, no 4.9 for 4; an integer is a fine float."""
+    strict = cattrs.Converter()
+    for scalar in (bool, int, float, str):
+        strict.register_structure_hook(scalar, _scalar)
+    hooks: list[tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]] = [
+        (lambda t: typing.get_origin(t) is Literal, _choice),
+        (lambda t: typing.get_origin(t) in (Union, types.UnionType), lambda v, t: _union(strict, v, t)),
+        (lambda t: typing.get_origin(t) in (list, tuple), lambda v, t: _array(strict, v, t)),
+        (lambda t: typing.get_origin(t) is dict, lambda v, t: _dictionary(strict, v, t)),
+        (lambda t: inspect.isclass(t) and attrs.has(t), lambda v, t: _table(strict, v, t)),
+        (
+            lambda t: inspect.isclass(t) and issubclass(t, Part),
+            lambda v, t: _part(strict, registry, scale, probe, v, t),
+        ),
+    ]
+    for predicate, hook in hooks:  # cattrs asks the last registered first
+        strict.register_structure_hook_func(predicate, hook)
+    return strict
+
+
+def _structure(strict: cattrs.Converter, value: Any, cls: Any, key: str | int, problems: list[Problem]) -> Any:
+    """Return a value structured; what is wrong with it goes to `problems`, under its key."""
+    try:
+        return strict.structure(value, cls)
+    except Problems as error:
+        problems += [Problem((key, *problem.path), problem.message) for problem in error.problems]
+    except ValueError as error:
+        name = f"'{key}'" if isinstance(key, str) else f"entry {key}"
+        problems.append(Problem((key,), f"{name} {error}"))
+    return None
+
+
+def _scalar(value: Any, cls: type) -> Any:
+    if cls is float and type(value) is int:
+        return float(value)
+    if type(value) is not cls:
+        raise ValueError(f"must be {_article(type_name(cls))}, not {_show(value)}")
+    if cls is float and not math.isfinite(value):
+        raise ValueError(f"must be a finite number, not {value}")
+    return value
+
+
+def _choice(value: Any, cls: Any) -> Any:
+    for choice in typing.get_args(cls):
+        if type(choice) is type(value) and choice == value:
+            return value
+    raise ValueError(f"must be {type_name(cls)}, not {_show(value)}")
+
+
+def _union(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
+    # An exact type goes first, so that 3 stays an integer in `float | int`.
+    for member in sorted(typing.get_args(cls), key=lambda member: member is not type(value)):
+        try:
+            return strict.structure(value, member)
+        except (ValueError, Problems):
+            continue
+    raise ValueError(f"must be {_article(type_name(cls))}, not {_show(value)}")
+
+
+def _array(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
+    origin, members = typing.get_origin(cls), typing.get_args(cls)
+    fixed = origin is tuple and Ellipsis not in members
+    if not isinstance(value, list):
+        tables = inspect.isclass(members[0]) and attrs.has(members[0])
+        raise ValueError(f"must be {'an array of tables, [[...]]' if tables else 'a ' + type_name(cls)}, not {_show(value)}")
+    if fixed and len(value) != len(members):
+        raise ValueError(f"must be a {type_name(cls)}, not one of {len(value)}")
+    problems: list[Problem] = []
+    entries = [
+        _structure(strict, entry, members[i] if fixed else members[0], i, problems) for i, entry in enumerate(value)
+    ]
+    if problems:
+        raise Problems(problems)
+    return origin(entries)  # type: ignore[misc]
+
+
+def _dictionary(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a table, not {_show(value)}")
+    problems: list[Problem] = []
+    entries = {key: _structure(strict, member, typing.get_args(cls)[1], key, problems) for key, member in value.items()}
+    if problems:
+        raise Problems(problems)
+    return entries
+
+
+def _table(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a table, not {_show(value)}")
+    declared = {field.name: field for field in fields(cls)}
+    problems = [Problem((key,), f"unknown key '{key}'{did_you_mean(key, declared)}") for key in value if key not in declared]
+    values = {}
+    for name, field in declared.items():
+        if name in value:
+            values[name] = _structure(strict, value[name], field.type, name, problems)
+            problems += _out_of_range(field, values[name])
+        elif field.default is attrs.NOTHING:
+            problems.append(Problem((), f"missing key '{name}'"))
+    if problems:
+        raise Problems(problems)
+    return cls(**values)
+
+
+def _out_of_range(field: Any, value: Any) -> list[Problem]:
+    least, below = field.metadata.get("least"), field.metadata.get("below")
+    if value is None or least is None or (value >= least and (below is None or value < below)):
+        return []
+    upper = "" if below is None else f" and below {below}"
+    return [Problem((field.name,), f"'{field.name}' must be at least {least}{upper}, not {value}")]
+
+
+def _part(
+    strict: cattrs.Converter, registry: Registry, scale: int, probe: Probe | None, value: Any, cls: type[Part]
+) -> Part:
+    """Check a component's table against the signature of its target, and write its defaults out."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a table with a type, or the name of a component, not {_show(value)}")
+    if "type" not in value:
+        raise Problems([Problem((), f"missing key 'type': which {cls.kind}?")])
+    if not isinstance(value["type"], str):
+        raise Problems([Problem(("type",), f"'type' must be a string, not {_show(value['type'])}")])
+    try:
+        component = registry.find(cls.kind, value["type"]).component
+        target = component.load()
+        known = read_settings(target, KINDS[cls.kind].given)
+    except ComponentError as error:
+        raise Problems([Problem(("type",), str(error))]) from None
+
+    own = {field.name: field for field in fields(cls) if field.name not in ("type", "settings")}
+    problems: list[Problem] = []
+    extra: dict[str, Any] = {}
+    settings: dict[str, Any] = {
+        name: setting.default
+        for name, setting in known.items()
+        if not setting.required and setting.default is not None and name not in value
+    }
+    for key, given in value.items():
+        if key in own:
+            extra[key] = _structure(strict, given, own[key].type, key, problems)
+        elif key in known:
+            settings[key] = _structure(strict, given, known[key].type, key, problems)
+        elif key != "type":
+            near = did_you_mean(key, [*known, *own])
+            problems.append(Problem((key,), f"unknown setting '{key}' of {cls.kind} '{component.name}'{near}"))
+    for name, setting in known.items():
+        if setting.default is REQUIRED and name not in value:
+            what = f"missing setting '{name}' of {cls.kind} '{component.name}' ({type_name(setting.type)})"
+            problems.append(Problem((), what))
+    if not problems and probe is not None:
+        try:
+            probe(component, target, settings, scale)
+        except (ValueError, TypeError, SrkitError, OSError) as error:
+            message = str(error) if isinstance(error, ValueError | SrkitError) else describe(error)
+            problems.append(Problem((), message))
+    if problems:
+        raise Problems(problems)
+    ordered = {name: settings[name] for name in known if name in settings}
+    return cls(value["type"], ordered, **extra)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) < 60 else f'"{value[:57]}..."'
+    if isinstance(value, Mapping):
+        return "a table"
+    return "a list" if isinstance(value, list) else str(value)
+
+
+def _article(noun: str) -> str:
+    if noun[0] == '"':
+        return noun
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

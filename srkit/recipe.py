@@ -1,0 +1,177 @@
+"""What a run is: the recipe and its parts, as data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import attrs
+import tomli_w
+
+
+def _number(default: Any = attrs.NOTHING, *, least: float, below: float | None = None) -> Any:
+    return attrs.field(default=default, metadata={"least": least, "below": below})
+
+
+def range_problems(instance: Any) -> list[tuple[str, str]]:
+    """Return (key, message) for each number of an attrs instance that is out of its range."""
+    found = []
+    for field in attrs.fields(type(instance)):
+        value, least, below = getattr(instance, field.name), field.metadata.get("least"), field.metadata.get("below")
+        if least is None:
+            continue
+        if value < least or (below is not None and value >= below):
+            upper = "" if below is None else f" and below {below:g}"
+            found.append((field.name, f"{field.name} must be at least {least:g}{upper}, not {value!r}"))
+    return found
+
+
+@attrs.frozen
+class Part:
+    """A component's table: the component's name and all its settings, checked against its signature."""
+
+    kind: ClassVar[str] = ""
+    type: str
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class ArchitecturePart(Part):
+    kind: ClassVar[str] = "architecture"
+
+
+@attrs.frozen
+class LossPart(Part):
+    kind: ClassVar[str] = "loss"
+    weight: float = 1.0
+
+
+@attrs.frozen
+class DatasetPart(Part):
+    kind: ClassVar[str] = "dataset"
+
+
+@attrs.frozen
+class DegradationPart(Part):
+    kind: ClassVar[str] = "degradation"
+
+
+@attrs.frozen
+class AugmentationPart(Part):
+    kind: ClassVar[str] = "augmentation"
+
+
+@attrs.frozen
+class MetricPart(Part):
+    kind: ClassVar[str] = "metric"
+
+
+@attrs.frozen
+class OptimizerPart(Part):
+    kind: ClassVar[str] = "optimizer"
+
+
+@attrs.frozen
+class SchedulePart(Part):
+    kind: ClassVar[str] = "schedule"
+
+
+@attrs.frozen
+class ObserverPart(Part):
+    kind: ClassVar[str] = "observer"
+
+
+@attrs.frozen
+class Data:
+    """`[data]`: what is trained on. `patch` is in LR pixels; `batch` counts the samples of one update."""
+
+    dataset: DatasetPart
+    degradation: DegradationPart
+    augment: tuple[AugmentationPart, ...] = ()
+    patch: int = _number(48, least=1)
+    batch: int = _number(16, least=1)
+    threads: int = _number(2, least=1, below=257)
+    cache: Literal["auto", "memory", "device", "none"] = "auto"
+
+
+@attrs.frozen
+class Validate:
+    """`[[validate]]`: a set of whole images, scored during training and named in every table."""
+
+    name: str
+    dataset: DatasetPart
+
+
+@attrs.frozen
+class Start:
+    """`[start]`: the weights to start from, and the only parameters that may be new."""
+
+    weights: str = ""
+    fresh: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Train:
+    """`[train]`: how long and how. Intervals are in steps; a step is one update of the weights."""
+
+    steps: int = _number(least=1)
+    device: str = "auto"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
+    channels_last: bool = True
+    ema: float = _number(0.0, least=0, below=1)
+    clip: float = _number(0.0, least=0)
+    accumulate: int = _number(1, least=1)
+    log_every: int = _number(100, least=1)
+    validate_every: int = _number(5_000, least=1)
+    checkpoint_every: int = _number(5_000, least=1)
+    keep: int = _number(2, least=1)
+    deterministic: Literal["off", "run"] = "off"
+
+
+@attrs.frozen
+class Recipe:
+    """A run, whole. Frozen data: it names components and never holds one."""
+
+    title: str
+    scale: int = _number(least=1, below=65)
+    architecture: ArchitecturePart
+    data: Data
+    train: Train
+    loss: tuple[LossPart, ...]
+    metric: tuple[MetricPart, ...]
+    optimizer: OptimizerPart
+    schedule: SchedulePart
+    validate: tuple[Validate, ...] = ()
+    observer: tuple[ObserverPart, ...] = ()
+    start: Start = attrs.field(factory=Start)
+    seed: int = _number(0, least=0, below=2**63)
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the recipe as TOML's types, every default written out, keys in a reader's order."""
+        order = ["title", "scale", "seed", "start", "architecture", "loss", "data", "validate", "metric"]
+        tree = _tree(self)
+        return {key: tree[key] for key in [*order, *(k for k in tree if k not in order)] if tree.get(key) not in ((), [])}
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML text, which reads back as the same recipe."""
+        return tomli_w.dumps(self.to_tree())
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits that change when any key does."""
+        return hashlib.sha256(self.to_toml().encode()).hexdigest()[:16]
+
+
+def _tree(value: Any) -> Any:
+    if isinstance(value, Part):
+        own = {f.name: getattr(value, f.name) for f in attrs.fields(type(value)) if f.name not in ("type", "settings")}
+        return {"type": value.type, **own, **_tree(value.settings)}
+    if attrs.has(type(value)):
+        return {field.name: _tree(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    if isinstance(value, Mapping):
+        return {key: _tree(member) for key, member in value.items() if member is not None}
+    if isinstance(value, list | tuple):
+        return [_tree(member) for member in value]
+    return value

@@ -1,0 +1,165 @@
+"""A run directory: created, locked, reopened."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import filelock
+
+from srkit import files
+from srkit.errors import RunFailed, UsageError
+from srkit.recipe import Recipe
+
+# What may differ when a run is continued; `train.steps` may grow, and a dataset may have moved.
+FREE = ("title", "train.device", "train.log_every", "train.keep", "data.threads", "data.cache", "observer")
+
+
+@attrs.frozen
+class RunDirectory:
+    """The places of a run. Nothing of a user's is ever deleted here."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.safetensors"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the directory and hold its lock. Raises UsageError where another process holds it, RunFailed for a disk."""
+        if self.path.is_dir() and not self.recipe.exists():
+            strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+            if strange:
+                raise UsageError(
+                    f"{self.path} is not a run directory and holds {strange[0]}; choose another with --out DIR"
+                )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise UsageError(f"another process is training in {self.path}; wait for it, or choose another --out DIR") from None
+        except OSError as error:
+            raise RunFailed(f"{error.filename or self.path}: {error.strerror}; choose another --out DIR") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def open(self, recipe: Recipe, environment: Mapping[str, Any], fingerprints: Mapping[str, str]) -> bool:
+        """Begin a run here, or make sure that it is this one that is continued; say which (True: continued).
+
+        Raises UsageError, naming the keys, where the directory holds a run of another recipe or of other images.
+        """
+        continued = self.recipe.exists()
+        if continued:
+            self._refuse_another(recipe, fingerprints)
+        files.clean(self.path)
+        self.checkpoints.mkdir(exist_ok=True)
+        files.clean(self.checkpoints)
+        try:
+            files.write_file(self.recipe, recipe.to_toml().encode())
+            record = {**environment, "fingerprints": dict(fingerprints)}
+            files.write_file(self.environment, files.json_text(record).encode())
+        except OSError as error:
+            raise RunFailed(f"{error.filename or self.path}: {error.strerror}") from None
+        return continued
+
+    def _refuse_another(self, recipe: Recipe, fingerprints: Mapping[str, str]) -> None:
+        old = _flat(tomllib.loads(self.recipe.read_text(encoding="utf-8")))
+        new = _flat(recipe.to_tree())
+        seen: Mapping[str, str] = {}
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            seen = json.loads(self.environment.read_bytes())["fingerprints"]
+        same = [key for key, value in fingerprints.items() if seen.get(key, value) == value]
+        keys = []
+        for key in sorted({*old, *new}):
+            if old.get(key) == new.get(key) or any(key == free or key.startswith(free + ".") for free in FREE):
+                continue
+            if key == "train.steps" and new.get(key, 0) > old.get(key, 0):
+                continue
+            if any(key.startswith(dataset + ".") for dataset in same):
+                continue
+            keys.append(f"{key} was {old.get(key, 'not set')!r}, is {new.get(key, 'not set')!r}")
+        keys += [f"{key}: its images have changed" for key in fingerprints if key not in same and not _moved(key, old, new)]
+        if keys:
+            raise UsageError(
+                f"{self.path} holds a run that cannot be continued with this recipe:\n"
+                + "".join(f"  {key}\n" for key in keys)
+                + "use --restart to set it aside and begin anew, or --out DIR for another place"
+            )
+
+
+def set_aside(path: Path, now: float) -> Path | None:
+    """Rename a run directory to a dated name beside it and return that; None where there is nothing to rename."""
+    if not path.exists():
+        return None
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    aside = path.with_name(f"{path.name}.{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{stamp}-{number}")
+    with RunDirectory(path).locked():  # never from under a process that is training in it
+        pass
+    os.rename(path, aside)
+    return aside
+
+
+def cut_lines(path: Path, after_step: int) -> None:
+    """Cut a metrics.jsonl so that it ends at a step; lines that are not whole go too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_bytes().splitlines():
+        try:
+            if json.loads(line)["step"] <= after_step:
+                kept.append(line + b"\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    files.write_file(path, b"".join(kept))
+
+
+def _moved(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Say whether a dataset's settings differ: then its keys are named already."""
+    return any(k.startswith(key + ".") and old.get(k) != new.get(k) for k in {*old, *new})
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, Mapping):
+        return {k: v for key, member in tree.items() for k, v in _flat(member, f"{prefix}{key}.").items()}
+    if isinstance(tree, list) and tree and isinstance(tree[0], Mapping):
+        return {k: v for i, member in enumerate(tree) for k, v in _flat(member, f"{prefix}{i}.").items()}
+    return {prefix[:-1]: list(tree) if isinstance(tree, list | tuple) else tree}

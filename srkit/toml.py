@@ -1,0 +1,157 @@
+"""TOML text to a tree, and the line of each key in it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+# tomllib takes quadratic time for some inputs (dotted keys, nested arrays); within these limits it stays below a second.
+MAX_BYTES = 64 * 1024
+MAX_LINES = 1_000
+MAX_LINE = 1_024
+SECONDS = 1.0  # for looking up lines; a file made to be slow gets messages without them
+
+Key = str | int
+KeyPath = tuple[Key, ...]
+
+
+class TomlProblem(ValueError):
+    """Raised for a file that is no TOML, or too large; `line` is where, or None."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@attrs.frozen
+class Document:
+    """A TOML file: the name it was given by, its text and its tree."""
+
+    label: str
+    text: str = attrs.field(repr=False)
+    tree: Mapping[str, Any] = attrs.field(repr=False)
+
+    def line(self, path: KeyPath) -> int | None:
+        """Return the line, from 1, of a key, or of the nearest table around it that the file has; None where none is."""
+        known = positions(self.text)
+        while path:
+            if path in known:
+                return known[path]
+            path = path[:-1]
+        return None
+
+    def has(self, path: KeyPath) -> bool:
+        """Say whether the file itself has this key."""
+        node: Any = self.tree
+        for key in path:
+            if isinstance(node, Mapping) and key in node:
+                node = node[str(key)]
+            elif isinstance(node, list) and isinstance(key, int) and key < len(node):
+                node = node[key]
+            else:
+                return False
+        return True
+
+
+def read(path: Path, label: str | None = None) -> Document:
+    """Read a TOML file. Raises TomlProblem, with a line where one is known, for whatever is wrong with it."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise TomlProblem(f"cannot be read: {error.strerror or error}") from None
+    if len(data) > MAX_BYTES:
+        raise TomlProblem(f"larger than {MAX_BYTES // 1024} KiB")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TomlProblem("is not UTF-8", data.count(b"\n", 0, error.start) + 1) from None
+    lines = text.split("\n")
+    if len(lines) > MAX_LINES + 1:
+        raise TomlProblem(f"longer than {MAX_LINES} lines")
+    for number, line in enumerate(lines, 1):
+        if len(line) > MAX_LINE:
+            raise TomlProblem(f"a line longer than {MAX_LINE} characters", number)
+    return Document(label or os.fspath(path), text, parse(text))
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Parse TOML text. Raises TomlProblem."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message, at, place = str(error).rpartition(" (at ")
+        number = place.removeprefix("line ").partition(",")[0]
+        line = int(number) if number.isdigit() else len(text.rstrip("\n").split("\n"))
+        raise TomlProblem(f"not valid TOML: {message if at else error}", line) from None
+    except RecursionError:
+        raise TomlProblem("not valid TOML: nested too deeply") from None
+
+
+@functools.lru_cache(maxsize=16)
+def positions(text: str) -> Mapping[KeyPath, int]:
+    """Return the line, from 1, at which the statement that gives each key of a valid TOML text begins.
+
+    tomllib keeps no positions, so each statement is parsed by itself: a line, and the next ones with it for as long as
+    they are not TOML yet (a string or an array of several lines).
+    """
+    found: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    arrays: dict[KeyPath, int] = {}
+    lines = text.split("\n")
+    deadline = time.monotonic() + SECONDS
+    start = 0
+    while start < len(lines):
+        end = start + 1
+        while (tree := _parsed("\n".join(lines[start:end]))) is None:
+            end += 1
+            if end > len(lines) or time.monotonic() > deadline:
+                return found
+        head = lines[start].lstrip()
+        if head.startswith("["):
+            table = _header(tree, head.startswith("[["), arrays)
+            for length in range(1, len(table) + 1):
+                found.setdefault(table[:length], start + 1)
+        else:
+            for path in _paths(tree):
+                found.setdefault(table + path, start + 1)
+        start = end
+    return found
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return None
+
+
+def _header(tree: Mapping[str, Any], is_array: bool, arrays: dict[KeyPath, int]) -> KeyPath:
+    """Return the path of a header's table, with the index of each array of tables on the way, counting a new one."""
+    path: KeyPath = ()
+    node: Any = tree
+    while isinstance(node, dict) and node:
+        key = next(iter(node))
+        path += (key,)
+        node = node[key]
+        if is_array and isinstance(node, list):
+            arrays[path] = arrays.get(path, -1) + 1
+            return (*path, arrays[path])
+        if path in arrays:
+            path += (arrays[path],)
+    return path
+
+
+def _paths(node: Any, prefix: KeyPath = ()) -> Iterator[KeyPath]:
+    if prefix:
+        yield prefix
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield from _paths(value, (*prefix, key))
