@@ -59,7 +59,7 @@ def describe(error: BaseException) -> str:
 
 @attrs.frozen
 class Kind:
-    """A row of `srkit.contracts`: what a kind's targets are given beside their settings, and the facts they may state."""
+    """A row of `srkit.contracts`: what targets are given beside their settings, and the facts a component may state."""
 
     name: str
     given: tuple[str, ...]
@@ -92,7 +92,7 @@ def read_settings(target: Callable[..., Any], given: Collection[str] = ()) -> di
     Members of a union that TOML cannot write are dropped; a parameter of which nothing is left, or without a type,
     is no setting. Raises ComponentError where such a parameter has no default either: nobody could call the target.
     """
-    function: Any = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function: Any = target.__init__ if inspect.isclass(target) else target
     parameters = list(inspect.signature(function).parameters.values())
     if inspect.isclass(target):
         parameters = parameters[1:]
@@ -152,14 +152,16 @@ def _writable(hint: Any) -> Any:
     if origin in (Union, types.UnionType):
         kept = list(dict.fromkeys(_writable(a) for a in arguments if a is not type(None)))
         kept = [member for member in kept if member is not None]
-        return Union[tuple(kept)] if kept else None
+        return Union[tuple(kept)] if kept else None  # noqa: UP007 (the members are known at run time only)
     if origin in (list, tuple) or _is_abstract(origin, "Sequence", "Iterable", "Collection"):
         members = [_writable(a) for a in arguments if a is not Ellipsis]
         if not members or None in members:
             return None
         if origin is tuple and Ellipsis not in arguments:
             return types.GenericAlias(tuple, tuple(members))
-        return types.GenericAlias(tuple if origin is tuple else list, (members[0], ...) if origin is tuple else members[0])
+        return types.GenericAlias(
+            tuple if origin is tuple else list, (members[0], ...) if origin is tuple else members[0]
+        )
     if (origin is dict or _is_abstract(origin, "Mapping")) and arguments and arguments[0] is str:
         member = _writable(arguments[1])
         return None if member is None else types.GenericAlias(dict, (str, member))
@@ -192,7 +194,7 @@ def parameter_docs(target: Callable[..., Any]) -> dict[str, str]:
     docs: dict[str, str] = {}
     sources = [target.__doc__]
     if inspect.isclass(target):
-        sources.append(target.__init__.__doc__)  # type: ignore[misc]
+        sources.append(target.__init__.__doc__)
     for text in sources:
         name, section = "", None
         for line in inspect.cleandoc(text or "").splitlines():
@@ -200,7 +202,12 @@ def parameter_docs(target: Callable[..., Any]) -> dict[str, str]:
             head, colon, rest = line.strip().partition(":")
             if indent == 0:
                 section = head if colon and not rest else None
-            elif section in ("Args", "Arguments", "Parameters") and colon and indent <= 4 and " " not in head.split(" (")[0]:
+            elif (
+                section in ("Args", "Arguments", "Parameters")
+                and colon
+                and indent <= 4
+                and " " not in head.split(" (")[0]
+            ):
                 name = head.split(" (")[0]
                 docs[name] = rest.strip()
             elif section in ("Args", "Arguments", "Parameters") and name:

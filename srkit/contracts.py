@@ -51,10 +51,12 @@ KINDS: Mapping[str, Kind] = {
             "HR to LR",
             given=("scale",),
             scales="the scales it is made for, a tuple of integers; any scale where absent",
-            deterministic="True (the default): whole image to whole image, applied once; False: batch to batch, with draws",
+            deterministic="True (the default): whole image to whole image, once; False: batch to batch, with draws",
             draws="for a random one: how many uniform draws a sample needs",
         ),
-        _kind("augmentation", "a change to LR and HR alike", draws="how many uniform draws a sample needs; 1 by default"),
+        _kind(
+            "augmentation", "a change to LR and HR alike", draws="how many uniform draws a sample needs; 1 by default"
+        ),
         _kind(
             "metric",
             "how good SR is",
@@ -146,7 +148,7 @@ class Augmentation(Protocol):
 
 
 class Metric(Protocol):
-    """Made from `**settings`. Two images at rest, uint8, of one size; the border has been cut by the protocol's rule."""
+    """Made from `**settings`. Two images at rest, uint8, of one size, whose border the protocol has cut."""
 
     def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float: ...
 

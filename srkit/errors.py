@@ -1,12 +1,12 @@
 """Every error that a person can mend, and the nearest name to a mistyped one.
 
-    SrkitError                 printed without a traceback; its exit code is the command's
-    ├── UsageError             2   a command or a call that cannot be meant so
-    ├── RecipeError            2   every problem of a recipe, a line each
-    ├── ComponentError         2   an unknown or ambiguous component, or a setting that it does not have
-    ├── InputRejected          3   a file that is not what it should be
-    └── RunFailed              1   a run that had to end: it diverged, or its disk is full
-        └── Stopped           75   a run that was asked to stop and has saved a checkpoint
+SrkitError                 printed without a traceback; its exit code is the command's
+├── UsageError             2   a command or a call that cannot be meant so
+├── RecipeError            2   every problem of a recipe, a line each
+├── ComponentError         2   an unknown or ambiguous component, or a setting that it does not have
+├── InputRejected          3   a file that is not what it should be
+└── RunFailed              1   a run that had to end: it diverged, or its disk is full
+    └── Stopped           75   a run that was asked to stop and has saved a checkpoint
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class UsageError(SrkitError):
 
 
 class ComponentError(SrkitError):
-    """Raised for a component that is unknown, ambiguous or cannot be imported, and for settings that it does not have."""
+    """Raised for a component that is unknown, ambiguous or cannot be imported, and for settings it does not have."""
 
     exit_code = 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,6 @@ DEFAULTS: Mapping[str, Any] = {
     "metric": ["psnr_y", "ssim_y"],
     "optimizer": "adam",
     "schedule": "constant",
-    "data": {"degradation": "bicubic"},
 }
 
 
@@ -151,7 +151,11 @@ def _merge_value(below: Any, value: Any, indexed: bool) -> Any:
             return [_merge_value(entry, entries[i], True) if i in entries else entry for i, entry in enumerate(below)]
     if indexed and isinstance(below, dict) and "type" in below and isinstance(value, str):
         value = {"type": value}
-    if isinstance(below, dict) and isinstance(value, dict) and value.get("type", below.get("type")) == below.get("type"):
+    if (
+        isinstance(below, dict)
+        and isinstance(value, dict)
+        and value.get("type", below.get("type")) == below.get("type")
+    ):
         return merge(below, value, indexed=indexed)
     return value
 
@@ -168,7 +172,9 @@ def _lay(over: dict[str, Any], tree: Mapping[str, Any], override: Override) -> K
         if isinstance(below, list) and not key.isdigit():
             if len(below) != 1:
                 write = ".".join([*map(str, path), "0", *override.path[position:]])
-                raise UsageError(f"--set {override.text}: there are {len(below)} entries; write the index, as in {write}")
+                raise UsageError(
+                    f"--set {override.text}: there are {len(below)} entries; write the index, as in {write}"
+                )
             node = node.setdefault("0", {})
             path, below = (*path, 0), below[0]
         path = (*path, int(key) if isinstance(below, list) else key)
@@ -192,6 +198,8 @@ def long_forms(tree: Mapping[str, Any], cls: Any = Recipe) -> dict[str, Any]:
 
 
 def _long_form(value: Any, cls: Any) -> Any:
+    if typing.get_origin(cls) in (typing.Union, types.UnionType):
+        cls = typing.get_args(cls)[0]
     if typing.get_origin(cls) is tuple and isinstance(value, list):
         return [_long_form(entry, typing.get_args(cls)[0]) for entry in value]
     if inspect.isclass(cls) and issubclass(cls, Part):

@@ -17,12 +17,13 @@ import cattrs
 from srkit.component import REQUIRED, Component, describe, read_settings, type_name
 from srkit.contracts import KINDS
 from srkit.errors import ComponentError, RecipeError, SrkitError, did_you_mean
-from srkit.layers import Origins, Problem, fields, read_layers
+from srkit.layers import Origins, Override, Problem, fields, read_layers
 from srkit.recipe import Part, Recipe
 from srkit.registry import Registry
 
-# Makes a component and throws it away: (component, target, settings, scale). Raises what the target raises.
-Probe = Callable[[Component, Callable[..., Any], Mapping[str, Any], int], None]
+# Makes a component and throws it away: (component, target, settings, given), where `given` has the recipe's scale and
+# steps. Raises what the target raises.
+Probe = Callable[[Component, Callable[..., Any], Mapping[str, Any], Mapping[str, int]], None]
 
 
 def read_recipe(
@@ -36,7 +37,7 @@ def read_recipe(
     tree, origins = read_layers(Path(path), overrides)
     problems = _cross_field(tree, registry)
     try:
-        recipe = _converter(registry, _scale_of(tree), probe).structure(tree, Recipe)
+        recipe = _converter(registry, _given(tree), probe).structure(tree, Recipe)
     except Problems as error:
         problems += error.problems
     if problems:
@@ -44,10 +45,30 @@ def read_recipe(
     return recipe, origins
 
 
-def _scale_of(tree: Mapping[str, Any]) -> int:
-    """Return the scale that components are tried with: the recipe's, or 2 where that is wrong itself."""
-    scale = tree.get("scale")
-    return scale if type(scale) is int and scale > 0 else 2
+def read_part(registry: Registry, kind: str, name: str, overrides: Sequence[str], *, given: Mapping[str, int]) -> Part:
+    """Return a component by name with the settings of `--set KEY=VALUE`, checked as a recipe's table would be.
+
+    Raises RecipeError with every problem, UsageError for an override that is none.
+    """
+    parsed = [Override.parse(text) for text in overrides]
+    table: dict[str, Any] = {"type": name}
+    for override in parsed:
+        table[".".join(override.path)] = override.value
+    cls = next(cls for cls in Part.__subclasses__() if cls.kind == kind)
+    try:
+        part: Part = _converter(registry, given, None).structure(table, cls)
+        return part
+    except Problems as error:
+        said = {override.path[0]: f"--set {override.text}: " for override in parsed}
+        raise RecipeError([said.get(str((*p.path, "")[0]), "") + p.message for p in error.problems]) from None
+
+
+def _given(tree: Mapping[str, Any]) -> dict[str, int]:
+    """Return the scale and steps that components are tried with: the recipe's, or plain ones where these are wrong."""
+    train = tree.get("train")
+    found = {"scale": tree.get("scale"), "steps": train.get("steps") if isinstance(train, Mapping) else None}
+    plain = {"scale": 2, "steps": 1_000}
+    return {key: v if isinstance(v, int) and v > 0 else plain[key] for key, v in found.items()}
 
 
 def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
@@ -55,7 +76,8 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
     problems = []
     data, train = (tree[key] if isinstance(tree.get(key), Mapping) else {} for key in ("data", "train"))
     scale = tree.get("scale")
-    for kind, part in (("architecture", tree.get("architecture")), ("degradation", data.get("degradation"))):
+    parts = {"architecture": tree.get("architecture"), "degradation": data.get("degradation")}
+    for kind, part in parts.items():
         if type(scale) is not int or not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
             continue
         try:
@@ -77,9 +99,9 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
             problems.append(Problem(("train", "device"), message))
     sets = tree.get("validate")
     names = [entry.get("name") for entry in sets if isinstance(entry, Mapping)] if isinstance(sets, list) else []
-    for i, name in enumerate(names):
-        if isinstance(name, str) and name in names[:i]:
-            problems.append(Problem(("validate", i, "name"), f"two validation sets are named '{name}'"))
+    for i, given_name in enumerate(names):
+        if isinstance(given_name, str) and given_name in names[:i]:
+            problems.append(Problem(("validate", i, "name"), f"two validation sets are named '{given_name}'"))
     return problems
 
 
@@ -91,7 +113,7 @@ class Problems(Exception):
         self.problems = list(problems)
 
 
-def _converter(registry: Registry, scale: int, probe: Probe | None) -> cattrs.Converter:
+def _converter(registry: Registry, given: Mapping[str, int], probe: Probe | None) -> cattrs.Converter:
     """Return a converter that takes no value for another: no "4" for 4, no 4.9 for 4; an integer is a fine float."""
     strict = cattrs.Converter()
     for scalar in (bool, int, float, str):
@@ -104,7 +126,7 @@ def _converter(registry: Registry, scale: int, probe: Probe | None) -> cattrs.Co
         (lambda t: inspect.isclass(t) and attrs.has(t), lambda v, t: _table(strict, v, t)),
         (
             lambda t: inspect.isclass(t) and issubclass(t, Part),
-            lambda v, t: _part(strict, registry, scale, probe, v, t),
+            lambda v, t: _part(strict, registry, given, probe, v, t),
         ),
     ]
     for predicate, hook in hooks:  # cattrs asks the last registered first
@@ -129,7 +151,7 @@ def _scalar(value: Any, cls: type) -> Any:
         return float(value)
     if type(value) is not cls:
         raise ValueError(f"must be {_article(type_name(cls))}, not {_show(value)}")
-    if cls is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"must be a finite number, not {value}")
     return value
 
@@ -142,8 +164,11 @@ def _choice(value: Any, cls: Any) -> Any:
 
 
 def _union(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
+    members = [member for member in typing.get_args(cls) if member is not type(None)]
+    if len(members) == 1:
+        return strict.structure(value, members[0])
     # An exact type goes first, so that 3 stays an integer in `float | int`.
-    for member in sorted(typing.get_args(cls), key=lambda member: member is not type(value)):
+    for member in sorted(members, key=lambda member: member is not type(value)):
         try:
             return strict.structure(value, member)
         except (ValueError, Problems):
@@ -156,7 +181,9 @@ def _array(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
     fixed = origin is tuple and Ellipsis not in members
     if not isinstance(value, list):
         tables = inspect.isclass(members[0]) and attrs.has(members[0])
-        raise ValueError(f"must be {'an array of tables, [[...]]' if tables else 'a ' + type_name(cls)}, not {_show(value)}")
+        raise ValueError(
+            f"must be {'an array of tables, [[...]]' if tables else 'a ' + type_name(cls)}, not {_show(value)}"
+        )
     if fixed and len(value) != len(members):
         raise ValueError(f"must be a {type_name(cls)}, not one of {len(value)}")
     problems: list[Problem] = []
@@ -165,7 +192,7 @@ def _array(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
     ]
     if problems:
         raise Problems(problems)
-    return origin(entries)  # type: ignore[misc]
+    return tuple(entries) if origin is tuple else entries
 
 
 def _dictionary(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
@@ -182,7 +209,9 @@ def _table(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(f"must be a table, not {_show(value)}")
     declared = {field.name: field for field in fields(cls)}
-    problems = [Problem((key,), f"unknown key '{key}'{did_you_mean(key, declared)}") for key in value if key not in declared]
+    problems = [
+        Problem((key,), f"unknown key '{key}'{did_you_mean(key, declared)}") for key in value if key not in declared
+    ]
     values = {}
     for name, field in declared.items():
         if name in value:
@@ -204,7 +233,12 @@ def _out_of_range(field: Any, value: Any) -> list[Problem]:
 
 
 def _part(
-    strict: cattrs.Converter, registry: Registry, scale: int, probe: Probe | None, value: Any, cls: type[Part]
+    strict: cattrs.Converter,
+    registry: Registry,
+    given: Mapping[str, int],
+    probe: Probe | None,
+    value: Any,
+    cls: type[Part],
 ) -> Part:
     """Check a component's table against the signature of its target, and write its defaults out."""
     if not isinstance(value, Mapping):
@@ -228,11 +262,11 @@ def _part(
         for name, setting in known.items()
         if not setting.required and setting.default is not None and name not in value
     }
-    for key, given in value.items():
+    for key, member in value.items():
         if key in own:
-            extra[key] = _structure(strict, given, own[key].type, key, problems)
+            extra[key] = _structure(strict, member, own[key].type, key, problems)
         elif key in known:
-            settings[key] = _structure(strict, given, known[key].type, key, problems)
+            settings[key] = _structure(strict, member, known[key].type, key, problems)
         elif key != "type":
             near = did_you_mean(key, [*known, *own])
             problems.append(Problem((key,), f"unknown setting '{key}' of {cls.kind} '{component.name}'{near}"))
@@ -242,7 +276,7 @@ def _part(
             problems.append(Problem((), what))
     if not problems and probe is not None:
         try:
-            probe(component, target, settings, scale)
+            probe(component, target, settings, given)
         except (ValueError, TypeError, SrkitError, OSError) as error:
             message = str(error) if isinstance(error, ValueError | SrkitError) else describe(error)
             problems.append(Problem((), message))

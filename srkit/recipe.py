@@ -84,10 +84,13 @@ class ObserverPart(Part):
 
 @attrs.frozen
 class Data:
-    """`[data]`: what is trained on. `patch` is in LR pixels; `batch` counts the samples of one update."""
+    """`[data]`: what is trained on. `patch` is in LR pixels; `batch` counts the samples of one update.
+
+    Without a `degradation`, LR is what the dataset has beside HR, or else MATLAB's bicubic.
+    """
 
     dataset: DatasetPart
-    degradation: DegradationPart
+    degradation: DegradationPart | None = None
     augment: tuple[AugmentationPart, ...] = ()
     patch: int = _number(48, least=1)
     batch: int = _number(16, least=1)
@@ -130,7 +133,7 @@ class Train:
     deterministic: Literal["off", "run"] = "off"
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Recipe:
     """A run, whole. Frozen data: it names components and never holds one."""
 
@@ -152,7 +155,9 @@ class Recipe:
         """Return the recipe as TOML's types, every default written out, keys in a reader's order."""
         order = ["title", "scale", "seed", "start", "architecture", "loss", "data", "validate", "metric"]
         tree = _tree(self)
-        return {key: tree[key] for key in [*order, *(k for k in tree if k not in order)] if tree.get(key) not in ((), [])}
+        return {
+            key: tree[key] for key in [*order, *(k for k in tree if k not in order)] if tree.get(key) not in ((), [])
+        }
 
     def to_toml(self) -> str:
         """Return the recipe as TOML text, which reads back as the same recipe."""

@@ -103,9 +103,7 @@ class Registry:
         """Return the entries of any kind with a name; empty where there is none."""
         distribution, _, bare = name.rpartition(":")
         return [
-            entry
-            for entry in self
-            if entry.component.name == bare and distribution in ("", entry.origin.distribution)
+            entry for entry in self if entry.component.name == bare and distribution in ("", entry.origin.distribution)
         ]
 
     def create(self, kind: str, name: str, *given: Any, **settings: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-# tomllib takes quadratic time for some inputs (dotted keys, nested arrays); within these limits it stays below a second.
+# tomllib takes quadratic time for some inputs (dotted keys, nested arrays); within these limits, below a second.
 MAX_BYTES = 64 * 1024
 MAX_LINES = 1_000
 MAX_LINE = 1_024
@@ -39,7 +39,7 @@ class Document:
     tree: Mapping[str, Any] = attrs.field(repr=False)
 
     def line(self, path: KeyPath) -> int | None:
-        """Return the line, from 1, of a key, or of the nearest table around it that the file has; None where none is."""
+        """Return the line, from 1, of a key, or of the nearest table around it that the file has, or None."""
         known = positions(self.text)
         while path:
             if path in known:

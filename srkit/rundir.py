@@ -58,7 +58,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the directory and hold its lock. Raises UsageError where another process holds it, RunFailed for a disk."""
+        """Make the directory and hold its lock. Raises UsageError where another process does, RunFailed for a disk."""
         if self.path.is_dir() and not self.recipe.exists():
             strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
             if strange:
@@ -70,7 +70,9 @@ class RunDirectory:
             lock = filelock.FileLock(self.path / ".lock", timeout=0)
             lock.acquire()
         except filelock.Timeout:
-            raise UsageError(f"another process is training in {self.path}; wait for it, or choose another --out DIR") from None
+            raise UsageError(
+                f"another process is training in {self.path}; wait for it, or choose another --out DIR"
+            ) from None
         except OSError as error:
             raise RunFailed(f"{error.filename or self.path}: {error.strerror}; choose another --out DIR") from None
         try:
@@ -113,7 +115,9 @@ class RunDirectory:
             if any(key.startswith(dataset + ".") for dataset in same):
                 continue
             keys.append(f"{key} was {old.get(key, 'not set')!r}, is {new.get(key, 'not set')!r}")
-        keys += [f"{key}: its images have changed" for key in fingerprints if key not in same and not _moved(key, old, new)]
+        keys += [
+            f"{key}: its images have changed" for key in fingerprints if key not in same and not _moved(key, old, new)
+        ]
         if keys:
             raise UsageError(
                 f"{self.path} holds a run that cannot be continued with this recipe:\n"

@@ -1,0 +1,130 @@
+"""What the command line does, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srkit.errors import InputRejected, UsageError
+from srkit.plugins import installed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from srkit.component import Component
+    from srkit.engine.training import Result
+    from srkit.recipe import Recipe
+    from srkit.registry import Registry
+
+PathLike = str | os.PathLike[str]
+
+
+def components(kind: str | None = None) -> list[Component]:
+    """Return the installed components, all or those of a kind. Imports none of them."""
+    registry = installed()
+    return [entry.component for entry in (registry if kind is None else registry.of_kind(kind))]
+
+
+def create(kind: str, name: str, *given: Any, **settings: Any) -> Any:
+    """Return a component made with these settings: `create("architecture", "a2n", scale=4, blocks=8)`.
+
+    Raises ComponentError for an unknown component or setting, naming the nearest.
+    """
+    return installed().create(kind, name, *given, **settings)
+
+
+def load_recipe(path: PathLike, *, set: Sequence[str] = ()) -> Recipe:
+    """Return a recipe, checked whole but for its images; `set` holds "KEY=VALUE" texts.
+
+    Raises RecipeError with every problem, UsageError where there is no such recipe.
+    """
+    from srkit.engine import build
+    from srkit.packaged import find_recipe
+
+    return build.load_recipe(find_recipe(os.fspath(path)), installed(), overrides=set, datasets=False)[0]
+
+
+def run(
+    recipe: PathLike,
+    *,
+    out: PathLike | None = None,
+    set: Sequence[str] = (),
+    restart: bool = False,
+    observers: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Result:
+    """Train a recipe, or continue its run; return where it is, its last step and its tables.
+
+    The run directory is `out`, or runs/<the recipe file's name>. Raises what `srkit run` prints.
+    """
+    from srkit.engine import build, training
+    from srkit.packaged import find_recipe
+
+    registry = registry or installed()
+    path = find_recipe(os.fspath(recipe))
+    checked, origins = build.load_recipe(path, registry, overrides=set)
+    directory = Path(out) if out is not None else Path("runs") / path.stem
+    return training.train(checked, origins, registry, directory, restart=restart, observers=observers)
+
+
+def load(path: PathLike) -> nn.Module:
+    """Return the network of a self-describing file or a run directory, in eval mode on the CPU.
+
+    Raises InputRejected where the file is damaged or does not describe itself.
+    """
+    from srkit.engine.model import read_model
+
+    return read_model(Path(path), installed()).network
+
+
+def upscale(
+    image: NDArray[np.uint8] | NDArray[np.uint16], network: nn.Module
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Return an image, [height, width, 3] RGB, enlarged by a network on the network's device; the dtype is kept."""
+    from srkit.engine import evaluate as engine
+
+    return engine.upscale(image, network)
+
+
+def evaluate(
+    networks: Mapping[str, nn.Module],
+    data: PathLike | Mapping[str, PathLike],
+    *,
+    scale: int,
+    metrics: Sequence[str] = ("psnr_y", "ssim_y"),
+    registry: Registry | None = None,
+) -> list[dict[str, Any]]:
+    """Return a table for each folder of images: a row for each network by name, and bicubic's.
+
+    `data` is a folder, or folders by name. LR is what stands beside HR, or else MATLAB's bicubic. The tables are those
+    of `srkit eval --json`. Raises InputRejected for images.
+    """
+    import torch
+
+    from srkit.engine import build
+    from srkit.engine import evaluate as engine
+    from srkit.recipe import MetricPart
+
+    registry = registry or installed()
+    folders = data if isinstance(data, Mapping) else {Path(data).resolve().name: data}
+    scored_by = build.make_metrics(registry, [MetricPart(name) for name in metrics])
+    everything = {**networks, engine.BASELINE: registry.create("architecture", engine.BASELINE, scale=scale)}
+    tables = []
+    for name, folder in folders.items():
+        source = registry.create("dataset", "folder", path=os.fspath(folder))
+        pairs = build.make_pairs(registry, source, scale, None, for_training=False)
+        if len(pairs) == 0:
+            raise InputRejected(folder, "there are no images")
+        rows = []
+        for model, network in everything.items():
+            device = next((p.device for p in network.parameters()), torch.device("cpu"))
+            scores = engine.score(network, engine.EvaluationSet(name, pairs), scored_by, device)
+            rows.append(engine.row(model, scores))
+        tables.append(engine.table(engine.EvaluationSet(name, pairs), scored_by, rows))
+    if not tables:
+        raise UsageError("there is nothing to evaluate on")
+    return tables

@@ -1,0 +1,72 @@
+"""Train a recipe in runs/<its name>, or continue the run that is there.
+
+Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and end with exit code 75: the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from srkit import api
+from srkit.cli import output
+from srkit.errors import Stopped
+from srkit.plugins import discover
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of a packaged recipe")
+    parser.add_argument(
+        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="override a key of the recipe"
+    )
+    parser.add_argument("--out", metavar="DIR", help="the run directory")
+    parser.add_argument(
+        "--restart", action="store_true", help="set the old run aside under a dated name and begin anew"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Train, then show the scores and what to do next."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_ToStderr()], force=True)
+    try:
+        result = api.run(
+            arguments.recipe,
+            out=arguments.out,
+            set=arguments.overrides,
+            restart=arguments.restart,
+            observers=["console"],
+            registry=discover(arguments.plugins),
+        )
+    except Stopped as error:
+        print(f"{error}\nto continue, run the same command again", file=sys.stderr)
+        return error.exit_code
+    if result.was_finished:
+        print(f"{result.directory} is finished at step {result.step}; a larger train.steps continues it")
+    output.print_tables(result.tables)
+    _print_next(result.directory)
+    return 0
+
+
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """Writes to what sys.stderr is at that moment: a progress bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def _print_next(directory: Path) -> None:
+    out = output.console()
+    model = output.clean(directory / "best.safetensors")
+    out.print("\n[bold]Next[/bold]")
+    rows = [
+        [f"srkit upscale {model} photo.jpg -o out/", "enlarge your own pictures"],
+        [f"srkit eval {model} --data Set5=DIR", "score it on a folder of images"],
+        [f"ls {output.clean(directory / 'samples')}", "bicubic, network and HR side by side"],
+        ["srkit list", "the networks, losses, datasets... to try in its place"],
+    ]
+    out.print(output.grid([[f"  {command}", f"[dim]{text}[/dim]"] for command, text in rows], ["", ""]), soft_wrap=True)

@@ -1,0 +1,264 @@
+"""A checked recipe's parts, made."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from srkit.component import Component
+from srkit.contracts import Dataset
+from srkit.engine import sampling
+from srkit.engine.batches import Augmentation, BatchPlan, RandomDegradation, large_enough
+from srkit.engine.evaluate import EvaluationSet, Metric
+from srkit.engine.pairs import Pairs
+from srkit.engine.tensors import to_batch, to_rest
+from srkit.engine.trainer import Options, WeightedLoss
+from srkit.errors import RecipeError, UsageError
+from srkit.layers import Origins, Problem
+from srkit.reading import read_recipe
+from srkit.recipe import DegradationPart, LossPart, MetricPart, Part, Recipe
+from srkit.registry import Registry
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_recipe(
+    path: str | os.PathLike[str], registry: Registry, *, overrides: Sequence[str] = (), datasets: bool = True
+) -> tuple[Recipe, Origins]:
+    """Read a recipe and make each of its components once, networks without memory for their weights.
+
+    Raises RecipeError with every problem, a constructor's ValueError at its table's line; `datasets` are opened too,
+    unless it is False.
+    """
+    probe = _probe if datasets else _probe_without_datasets
+    return read_recipe(path, registry, overrides=overrides, probe=probe)
+
+
+def _probe_without_datasets(
+    component: Component, target: Callable[..., Any], settings: Mapping[str, Any], given: Mapping[str, int]
+) -> None:
+    if component.kind != "dataset":
+        _probe(component, target, settings, given)
+
+
+def _probe(
+    component: Component, target: Callable[..., Any], settings: Mapping[str, Any], given: Mapping[str, int]
+) -> None:
+    match component.kind:
+        case "architecture":
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                network = target(scale=given["scale"], **settings)
+            if not isinstance(network, nn.Module):
+                raise TypeError(f"architecture '{component.name}' is no torch.nn.Module but a {type(network).__name__}")
+        case "degradation":
+            target(scale=given["scale"], **settings)
+        case "optimizer":
+            target([nn.Parameter(torch.zeros(1))], **settings)
+        case "schedule":
+            target(steps=given["steps"], **settings)(0)
+        case _:
+            target(**settings)
+
+
+def make(registry: Registry, part: Part, *arguments: Any, **given: Any) -> Any:
+    """Call a part's target with what its kind is given and the part's settings."""
+    return registry.find(part.kind, part.type).component.load()(*arguments, **given, **part.settings)
+
+
+def make_network(registry: Registry, recipe: Recipe) -> nn.Module:
+    """Return the recipe's network with the first weights of its seed."""
+    torch.manual_seed(recipe.seed)
+    network: nn.Module = make(registry, recipe.architecture, scale=recipe.scale)
+    return network
+
+
+def make_losses(registry: Registry, parts: Sequence[LossPart]) -> list[WeightedLoss]:
+    """Return the losses with names of their own: l1, l1_2."""
+    losses = []
+    for part, name in zip(parts, _unique([part.type for part in parts]), strict=True):
+        function = make(registry, part)
+        facts = registry.find("loss", part.type).component.facts
+        reduction = getattr(function, "reduction", facts.get("reduction", "mean"))
+        losses.append(WeightedLoss(name, function, part.weight, reduction == "sum"))
+    return losses
+
+
+def make_metrics(registry: Registry, parts: Sequence[MetricPart]) -> list[Metric]:
+    """Return the metrics with names of their own."""
+    metrics = []
+    for part, name in zip(parts, _unique([part.type for part in parts]), strict=True):
+        facts = registry.find("metric", part.type).component.facts
+        better, color = facts.get("better", "higher") != "lower", str(facts.get("color", "RGB"))
+        metrics.append(Metric(name, make(registry, part), better, color))
+    return metrics
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    return [
+        name if names[:i].count(name) == 0 else f"{name}_{names[:i].count(name) + 1}" for i, name in enumerate(names)
+    ]
+
+
+def make_pairs(
+    registry: Registry, source: Dataset, scale: int, degradation: DegradationPart | None, *, for_training: bool
+) -> Pairs:
+    """Return a dataset's pairs at a scale.
+
+    A degradation that a recipe names is what training takes; otherwise, and for scores, LR is what the dataset has
+    beside HR, or else what the degradation, or MATLAB's bicubic, makes.
+    """
+    part = degradation
+    if part is None or (not for_training and _is_random(registry, part)):
+        part = DegradationPart("bicubic")
+    named = for_training and degradation is not None
+    if _is_random(registry, part):
+        return Pairs(source, scale, degradation=None, made_by=_signature(part), files=False)
+    apply = make(registry, part, scale=scale)
+    return Pairs(source, scale, degradation=apply, made_by=_signature(part), files=not named)
+
+
+def make_random_degradation(registry: Registry, recipe: Recipe) -> RandomDegradation | None:
+    """Return the recipe's degradation if it is one of batches."""
+    part = recipe.data.degradation
+    if part is None or not _is_random(registry, part):
+        return None
+    facts = registry.find(part.kind, part.type).component.facts
+    return RandomDegradation(make(registry, part, scale=recipe.scale), int(facts.get("draws", 1)))
+
+
+def make_degrade(registry: Registry, part: Part, scale: int) -> Callable[[NDArray[Any], int], NDArray[Any]]:
+    """Return (whole HR image at rest, its index) to LR; a random degradation draws by the index.
+
+    The LR is the very one that training sees. Raises ValueError, when called, for an image smaller than the scale.
+    """
+    facts = registry.find(part.kind, part.type).component.facts
+    apply = make(registry, part, scale=scale)
+
+    def degrade(hr: NDArray[Any], index: int) -> NDArray[Any]:
+        height, width = hr.shape[0] // scale * scale, hr.shape[1] // scale * scale
+        if not height or not width:
+            raise ValueError(f"is {hr.shape[1]}x{hr.shape[0]}, smaller than the scale")
+        hr = np.ascontiguousarray(hr[:height, :width])
+        if facts.get("deterministic", True):
+            return np.asarray(apply(hr))
+        drawn = sampling.uniforms(0, "degradation", index, np.zeros(1, np.int64), int(facts.get("draws", 1)))
+        draws = torch.from_numpy(drawn.astype(np.float32))
+        return to_rest(apply(to_batch(hr, torch.device("cpu")), draws), np.uint8)
+
+    return degrade
+
+
+def _is_random(registry: Registry, part: DegradationPart) -> bool:
+    return registry.find(part.kind, part.type).component.facts.get("deterministic", True) is False
+
+
+def _signature(part: Part) -> str:
+    settings = ", ".join(f"{key}={value}" for key, value in part.settings.items())
+    return f"{part.type}({settings})"
+
+
+def make_plan(registry: Registry, recipe: Recipe) -> BatchPlan:
+    """Return what decides each batch of the recipe."""
+    augmentations = []
+    for i, part in enumerate(recipe.data.augment):
+        facts = registry.find(part.kind, part.type).component.facts
+        augmentations.append(Augmentation(f"augment.{i}.{part.type}", make(registry, part), int(facts.get("draws", 1))))
+    return BatchPlan(
+        seed=recipe.seed,
+        batch=recipe.data.batch,
+        patch=recipe.data.patch,
+        scale=recipe.scale,
+        augmentations=tuple(augmentations),
+        degradation=make_random_degradation(registry, recipe),
+    )
+
+
+def make_options(recipe: Recipe) -> Options:
+    """Return what the trainer is told of `[train]`."""
+    train = recipe.train
+    return Options(
+        steps=train.steps,
+        seed=recipe.seed,
+        precision=PRECISIONS[train.precision],
+        compile=train.compile,
+        ema=train.ema,
+        clip=train.clip,
+        accumulate=train.accumulate,
+    )
+
+
+@attrs.frozen
+class OpenedData:
+    """A recipe's images: the pairs to train on, which of them are large enough, and the sets to score on."""
+
+    training: Pairs
+    usable: list[int]
+    too_small: list[str]
+    validation: list[EvaluationSet]
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return a text a dataset, by its key in the recipe, that changes with its images."""
+        found = {"data.dataset": self.training.fingerprint()}
+        for i, evaluation in enumerate(self.validation):
+            found[f"validate.{i}.dataset"] = evaluation.pairs.fingerprint()
+        return found
+
+
+def open_data(registry: Registry, recipe: Recipe, origins: Origins) -> OpenedData:
+    """Open the recipe's datasets and check them against its patch and scale.
+
+    Raises RecipeError, with the lines, where no image is large enough or a set is empty; InputRejected for files.
+    """
+    problems = []
+    training = make_pairs(
+        registry, make(registry, recipe.data.dataset), recipe.scale, recipe.data.degradation, for_training=True
+    )
+    usable, too_small = large_enough(training, recipe.data.patch)
+    if not usable:
+        need = recipe.data.patch * recipe.scale
+        problems.append(
+            Problem(
+                ("data", "patch"),
+                f"none of the {len(training)} images is as large as a patch: {recipe.data.patch} LR pixels at scale "
+                f"{recipe.scale} need {need}x{need}",
+            )
+        )
+    validation = []
+    for i, part in enumerate(recipe.validate):
+        pairs = make_pairs(
+            registry, make(registry, part.dataset), recipe.scale, recipe.data.degradation, for_training=False
+        )
+        if len(pairs) == 0:
+            problems.append(Problem(("validate", i, "dataset"), "there are no images to validate on"))
+        validation.append(EvaluationSet(part.name, pairs))
+    if problems:
+        raise RecipeError(origins.lines(problems))
+    return OpenedData(training, usable, too_small, validation)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is CUDA, or MPS, or the CPU. Raises UsageError where it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
+        raise UsageError(f"train.device is '{name}', but there is no such GPU here; \"auto\" takes what there is")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("train.device is 'mps', which is not there; \"auto\" takes what there is")
+    return device
+
+
+def trainable(network: nn.Module, losses: Sequence[WeightedLoss]) -> list[nn.Parameter]:
+    """Return the parameters to train: the network's and its losses'."""
+    modules = [network, *(loss.function for loss in losses if isinstance(loss.function, nn.Module))]
+    return [p for p in itertools.chain.from_iterable(m.parameters() for m in modules) if p.requires_grad]

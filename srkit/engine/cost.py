@@ -1,0 +1,35 @@
+"""What a network costs: its parameters and its multiply-adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from srkit.component import Component, describe
+
+WIDTH, HEIGHT = 1280, 720  # of the output; the field's convention
+SIDE = 96  # of the LR patch that is measured: the cost of a convolution grows with its pixels
+
+
+def cost(component: Component, scale: int) -> dict[str, Any]:
+    """Return the parameters of a network with its default settings and the multiply-adds of a 1280x720 output.
+
+    Counted without computing, on the meta device; convolutions and matrix products count, as the field counts them.
+    Where a network cannot be counted, `reason` says why.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            network = component.load()(scale=scale).eval()
+            counter = FlopCounterMode(display=False)
+            with torch.no_grad(), counter:
+                network(torch.empty(1, 3, SIDE, SIDE))
+    except Exception as error:
+        return {"scale": scale, "reason": describe(error)}
+    pixels = WIDTH * HEIGHT / scale**2
+    return {
+        "scale": scale,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "multiply_adds": round(counter.get_total_flops() / 2 * pixels / SIDE**2),
+    }

@@ -1,0 +1,139 @@
+"""A network and the file that describes it: safetensors with the architecture, settings and scale in its metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from srkit import files
+from srkit.errors import InputRejected, UsageError, did_you_mean
+from srkit.registry import Registry
+
+WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net")
+PREFIXES = ("module.", "netG.", "_orig_mod.")
+
+
+@attrs.frozen
+class Model:
+    """A network, ready to use, and what its file says of it."""
+
+    network: nn.Module
+    architecture: str
+    settings: Mapping[str, Any]
+    scale: int
+    metadata: Mapping[str, Any]
+
+
+def save_model(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a bare state dict with its description, whole or not at all. Raises OSError."""
+    tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.items()}
+    described = {"format": "pt", "srkit": json.dumps(dict(metadata), sort_keys=True)}
+    files.write_file(path, safetensors.torch.save(tensors, described))
+
+
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Return what a safetensors file says of its network, or None where it says nothing. Raises InputRejected."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("srkit")
+        return None if text is None else dict(json.loads(text))
+    except OSError as error:
+        raise InputRejected(path, f"cannot be read: {error.strerror or error}") from None
+    except (safetensors.SafetensorError, ValueError, TypeError) as error:
+        raise InputRejected(path, f"is no whole safetensors file: {error}") from None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors, .pt, .pth or .ckpt file by name, the usual wrappers and prefixes taken off.
+
+    Pickles are read by torch's restricted reader alone. Raises InputRejected for anything but a file of tensors.
+    """
+    if not path.is_file():
+        raise InputRejected(path, "is a folder" if path.is_dir() else "there is no such file")
+    try:
+        if path.suffix == ".safetensors":
+            found: Any = safetensors.torch.load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a hostile or cut file makes torch raise almost anything
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputRejected(path, f"holds no weights that can be read: {first[0]}") from None
+    for wrapper in WRAPPERS:
+        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
+            found = found[wrapper]
+            break
+    if not isinstance(found, dict) or not found or not all(isinstance(t, Tensor) for t in found.values()):
+        raise InputRejected(path, "holds something other than a state dict of tensors")
+    for prefix in PREFIXES:
+        if all(str(name).startswith(prefix) for name in found):
+            found = {str(name).removeprefix(prefix): tensor for name, tensor in found.items()}
+    return dict(found)
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, what: str) -> None:
+    """Load all weights by name. Raises InputRejected, naming what is missing, left over or of another shape."""
+    own = network.state_dict()
+    problems = [f"lacks {_some([n for n in own if n not in weights])}"] if any(n not in weights for n in own) else []
+    left_over = [name for name in weights if name not in own]
+    if left_over:
+        problems.append(f"has {_some(left_over)} left over{did_you_mean(left_over[0], own) if len(own) < 9 else ''}")
+    for name, tensor in own.items():
+        if name in weights and weights[name].shape != tensor.shape:
+            shapes = f"{list(weights[name].shape)}, not {list(tensor.shape)}"
+            problems.append(f"has {name} of shape {shapes}")
+    if problems:
+        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise InputRejected(path, f"is not {what}: it {'; it '.join(problems[:4])}{more}")
+    network.load_state_dict(dict(weights))
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more tensors"
+
+
+def read_model(
+    path: Path,
+    registry: Registry,
+    *,
+    architecture: str | None = None,
+    scale: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Model:
+    """Return the network of a file, in eval mode on the CPU.
+
+    A self-describing file needs nothing else; other weights need the architecture, its scale and settings.
+    Raises InputRejected for the file, UsageError where something must be said, ComponentError for the architecture.
+    """
+    if path.is_dir() and (path / "best.safetensors").is_file():
+        path = path / "best.safetensors"  # a run directory
+    if not path.is_file():
+        raise InputRejected(path, "is a folder without best.safetensors" if path.is_dir() else "there is no such file")
+    described = read_metadata(path) if path.suffix == ".safetensors" else None
+    if described is not None and architecture is None:
+        try:
+            architecture = str(described["architecture"])
+            own_settings, own_scale = dict(described["settings"]), int(described["scale"])
+        except (KeyError, TypeError, ValueError):
+            raise InputRejected(path, "its description lacks the architecture, the settings or the scale") from None
+        if scale not in (None, own_scale):
+            raise UsageError(f"{path} is a network for scale {own_scale}, not {scale}")
+        scale, settings = own_scale, {**own_settings, **(settings or {})}
+    if architecture is None:
+        raise UsageError(f"{path} does not say what network it holds; give --architecture NAME and --scale N")
+    if scale is None:
+        raise UsageError(f"{path} does not say its scale, which weights alone do not tell; give --scale N")
+    try:
+        network = registry.create("architecture", architecture, scale=scale, **(settings or {}))
+    except ValueError as error:
+        raise UsageError(f"architecture '{architecture}': {error}") from None
+    load_weights(network, read_weights(path), path, f"'{architecture}' at scale {scale}")
+    return Model(network.eval(), architecture, dict(settings or {}), scale, described or {})

@@ -1,0 +1,89 @@
+"""HR images with the LR image that belongs to each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srkit.contracts import Dataset, Window
+from srkit.errors import InputRejected
+
+Image = NDArray[Any]
+
+
+class Pairs:
+    """A dataset at a scale: LR from files beside HR, or made from whole HR images by a deterministic degradation.
+
+    HR is cropped to a multiple of the scale first. With neither files nor a degradation, LR is left to be made from
+    batches (by a random degradation), and `read` gives HR alone.
+    """
+
+    def __init__(
+        self, source: Dataset, scale: int, *, degradation: Callable[[Image], Image] | None, made_by: str, files: bool
+    ) -> None:
+        self.source = source
+        self.scale = scale
+        self.lr_source = source.lr(scale) if files else None
+        self.degradation = degradation
+        # For the protocol: two scores are comparable only where LR was made in the same way.
+        self.made_by = "files" if self.lr_source is not None else made_by
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        return self.source.name(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of the LR image."""
+        height, width = self.source.size(index)
+        return height // self.scale, width // self.scale
+
+    def read(self, index: int) -> tuple[Image | None, Image]:
+        """Return the whole LR image, or None where it is left to batches, and the whole HR image."""
+        height, width = self.size(index)
+        hr = self.source.read(index)[: height * self.scale, : width * self.scale]
+        if self.lr_source is not None:
+            lr = self.lr_source.read(index)
+            if lr.shape != (height, width, 3):
+                found = f"{lr.shape[1]}x{lr.shape[0]}"
+                raise InputRejected(
+                    self.name(index), f"LR is {found}, but HR at scale {self.scale} needs {width}x{height}"
+                )
+            return lr, hr
+        if self.degradation is not None:
+            return self.degradation(np.ascontiguousarray(hr)), hr
+        return None, hr
+
+    def read_window(self, index: int, top: int, left: int, patch: int) -> tuple[Image | None, Image]:
+        """Return a window of `patch` LR pixels and the HR window that belongs to it."""
+        if self.degradation is not None and self.lr_source is None:
+            # The LR of a window is the window of the LR: only the whole image gives that at its borders.
+            lr, hr = self.read(index)
+            assert lr is not None
+            s = self.scale
+            return (
+                lr[top : top + patch, left : left + patch],
+                hr[top * s : (top + patch) * s, left * s : (left + patch) * s],
+            )
+        wide = Window(top * self.scale, left * self.scale, patch * self.scale, patch * self.scale)
+        small = None if self.lr_source is None else self.lr_source.read(index, Window(top, left, patch, patch))
+        return small, self.source.read(index, wide)
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of HR, and of LR where that is files."""
+        parts = [self.source.fingerprint()]
+        if self.lr_source is not None:
+            parts.append(self.lr_source.fingerprint())
+        return "-".join(parts)
+
+    def describe(self) -> str:
+        """Return a line on what was found, in the dataset's own words where it has some."""
+        own: Any = None
+        with contextlib.suppress(AttributeError):
+            own = self.source.describe()  # type: ignore[attr-defined]
+        return own if isinstance(own, str) else f"{len(self)} images"

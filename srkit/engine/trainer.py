@@ -1,0 +1,163 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from srkit.engine.sampling import step_seed
+from srkit.errors import RunFailed
+
+PATIENCE = 10  # updates in a row whose loss is not finite before a run counts as diverged
+
+
+class Diverged(RunFailed):
+    """Raised when the loss has not been finite for PATIENCE updates in a row; the weights are the last good ones."""
+
+
+@attrs.frozen
+class WeightedLoss:
+    """One loss of a recipe. `is_sum`: over the batch, so that the parts of a batch add up by themselves."""
+
+    name: str
+    function: Callable[[Tensor, Tensor], Tensor]
+    weight: float
+    is_sum: bool
+
+
+@attrs.frozen
+class Duty:
+    """Something to do every so many steps, and at the last one."""
+
+    every: int
+    do: Callable[[], None]
+
+
+class BatchSource(Protocol):
+    """`batches[step]` is the (lr, hr) of a step."""
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]: ...
+
+
+@attrs.frozen
+class Options:
+    """How a trainer trains; see `[train]` of a recipe."""
+
+    steps: int
+    seed: int
+    precision: torch.dtype = torch.float32
+    compile: bool = False
+    ema: float = 0.0
+    clip: float = 0.0
+    accumulate: int = 1
+
+
+class Trainer:
+    """Updates a network step by step. `done` counts the updates; it is the only clock."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        losses: Sequence[WeightedLoss],
+        optimizer: Optimizer,
+        schedule: Callable[[int], float],
+        batches: BatchSource,
+        device: torch.device,
+        options: Options,
+    ) -> None:
+        self.network, self.optimizer, self.schedule, self.batches = network, optimizer, schedule, batches
+        self.device, self.options = device, options
+        self.done = 0
+        self.weighted = list(losses)
+        self.losses = nn.ModuleList(loss.function for loss in losses if isinstance(loss.function, nn.Module))
+        self.forward = torch.compile(network) if options.compile else network
+        self.ema: AveragedModel | None = None
+        if options.ema:
+            average = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
+            self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+        # Beside scaling for float16, torch's scaler leaves out an update whose gradients are not finite, without a
+        # synchronisation where the optimizer is fused; so it serves every precision, with a scale of 1.
+        self.scaled = options.precision == torch.float16
+        scale = 2.0**16 if self.scaled else 1.0
+        self.scaler = torch.amp.GradScaler(device.type, init_scale=scale, enabled=self.scaled or device.type != "mps")
+        self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+        self._bad = torch.zeros((), device=device)
+        self._worst = torch.zeros((), device=device)
+
+    def fit(self, duties: Sequence[Duty], stopping: Callable[[], bool]) -> None:
+        """Train to the last step, or until `stopping()`. Raises Diverged."""
+        self.network.train()
+        while self.done < self.options.steps and not stopping():
+            self.step()
+            due = [duty for duty in duties if self.done % duty.every == 0 or self.done == self.options.steps]
+            if due or self.device.type == "cpu":  # elsewhere a look each step would wait for the device
+                self._refuse_divergence()
+            for duty in due:
+                duty.do()
+
+    def step(self) -> None:
+        """Update the weights once."""
+        torch.manual_seed(step_seed(self.options.seed, self.done))
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * self.schedule(self.done)
+
+        lr, hr = self.batches[self.done]
+        parts = self.options.accumulate
+        for lr_part, hr_part in zip(lr.chunk(parts), hr.chunk(parts), strict=True):
+            with torch.autocast(
+                self.device.type, self.options.precision, enabled=self.options.precision != torch.float32
+            ):
+                sr = self.forward(lr_part)
+            loss = self._loss(sr.float(), hr_part)
+            torch.autograd.backward(self.scaler.scale(loss))
+
+        if self.options.clip:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update(None if self.scaled else 1.0)
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update_parameters(self.network)
+        self.done += 1
+
+    def _loss(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Return the weighted sum of the losses for a part of a batch, and keep what each came to."""
+        total = sr.new_zeros(())
+        for loss in self.weighted:
+            share = 1 if loss.is_sum else 1 / self.options.accumulate
+            value = loss.function(sr, hr) * share
+            total = total + loss.weight * value
+            self._note(loss.name, value)
+        self._note("loss", total)
+        with torch.no_grad():
+            self._bad = torch.where(total.isfinite(), 0, self._bad + 1 / self.options.accumulate)
+            self._worst = torch.maximum(self._worst, self._bad)
+        return total
+
+    def _note(self, name: str, value: Tensor) -> None:
+        self._sums[name] = self._sums.get(name, 0) + value.detach()
+        self._summed += name == "loss"
+
+    def read_losses(self) -> dict[str, float]:
+        """Return the mean of each loss over the updates since the last call; this waits for the device."""
+        updates = max(1, self._summed // self.options.accumulate)
+        means = {name: float(total) / updates for name, total in self._sums.items()}
+        self._sums, self._summed = {}, 0
+        return means
+
+    def _refuse_divergence(self) -> None:
+        if math.ceil(float(self._worst) - 1e-3) >= PATIENCE:
+            raise Diverged(
+                f"the loss was not finite for {PATIENCE} updates in a row, up to step {self.done}; "
+                'try a lower optimizer.lr, train.clip, or precision = "float32"'
+            )
