@@ -107,11 +107,11 @@ def evaluate(
 
     from srkit.engine import build
     from srkit.engine import evaluate as engine
-    from srkit.recipe import MetricPart
+    from srkit.reading import read_part
 
     registry = registry or installed()
     folders = data if isinstance(data, Mapping) else {Path(data).resolve().name: data}
-    scored_by = build.make_metrics(registry, [MetricPart(name) for name in metrics])
+    scored_by = build.make_metrics(registry, [read_part(registry, "metric", name) for name in metrics])
     everything = {**networks, engine.BASELINE: registry.create("architecture", engine.BASELINE, scale=scale)}
     tables = []
     for name, folder in folders.items():

@@ -302,7 +302,10 @@ def _decode_deep(path: str | os.PathLike[str], header: _Header) -> NDArray[Any]:
     cv2 = _cv2(path)
     upper = np.asarray(header.image)
     header.file.seek(0)
-    decoded = cv2.imdecode(np.frombuffer(header.file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    data = header.file.read()
+    if isinstance(header.image, PngImageFile):
+        data = _critical_chunks(data)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is not None and decoded.dtype == np.uint16 and decoded.ndim == 3 and decoded.shape[2] >= upper.shape[2]:
         samples: NDArray[np.uint16] = decoded[..., [2, 1, 0, 3][: upper.shape[2]]]
         if samples.shape == upper.shape and np.array_equal(samples >> 8, upper):
@@ -310,6 +313,19 @@ def _decode_deep(path: str | os.PathLike[str], header: _Header) -> NDArray[Any]:
     raise InputRejected(
         path, "is 16-bit colour of a kind that Pillow and OpenCV read differently: save it as 16-bit PNG"
     )
+
+
+def _critical_chunks(data: bytes) -> bytes:
+    """Return a PNG's header and pixels alone: OpenCV makes room for any length that any chunk claims to have."""
+    kept, place = [data[:8]], 8
+    while place < len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4])
+        if end > len(data):
+            raise ValueError("a chunk reaches beyond the end of the file")
+        if data[place + 4 : place + 8] in (b"IHDR", b"IDAT", b"IEND"):
+            kept.append(data[place:end])
+        place = end
+    return b"".join(kept)
 
 
 def _cv2(path: str | os.PathLike[str]) -> Any:

@@ -45,7 +45,7 @@ def read_recipe(
     return recipe, origins
 
 
-def read_part(registry: Registry, kind: str, name: str, overrides: Sequence[str], *, given: Mapping[str, int]) -> Part:
+def read_part(registry: Registry, kind: str, name: str, overrides: Sequence[str] = ()) -> Part:
     """Return a component by name with the settings of `--set KEY=VALUE`, checked as a recipe's table would be.
 
     Raises RecipeError with every problem, UsageError for an override that is none.
@@ -56,7 +56,7 @@ def read_part(registry: Registry, kind: str, name: str, overrides: Sequence[str]
         table[".".join(override.path)] = override.value
     cls = next(cls for cls in Part.__subclasses__() if cls.kind == kind)
     try:
-        part: Part = _converter(registry, given, None).structure(table, cls)
+        part: Part = _converter(registry, {}, None).structure(table, cls)
         return part
     except Problems as error:
         said = {override.path[0]: f"--set {override.text}: " for override in parsed}

@@ -174,7 +174,7 @@ def _tree(value: Any) -> Any:
         own = {f.name: getattr(value, f.name) for f in attrs.fields(type(value)) if f.name not in ("type", "settings")}
         return {"type": value.type, **own, **_tree(value.settings)}
     if attrs.has(type(value)):
-        return {field.name: _tree(getattr(value, field.name)) for field in attrs.fields(type(value))}
+        value = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
     if isinstance(value, Mapping):
         return {key: _tree(member) for key, member in value.items() if member is not None}
     if isinstance(value, list | tuple):

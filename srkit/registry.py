@@ -81,7 +81,7 @@ class Registry:
         distributions give it (with both names in full).
         """
         distribution, _, bare = name.rpartition(":")
-        entries = self._entries.get((kind, bare), [])
+        entries = sorted(self._entries.get((kind, bare), []), key=lambda entry: entry.origin.distribution)
         if distribution:
             entries = [entry for entry in entries if entry.origin.distribution == distribution]
         if len(entries) == 1:

@@ -89,10 +89,10 @@ class RunDirectory:
         if continued:
             self._refuse_another(recipe, fingerprints)
         files.clean(self.path)
-        self.checkpoints.mkdir(exist_ok=True)
-        files.clean(self.checkpoints)
         try:
             files.write_file(self.recipe, recipe.to_toml().encode())
+            self.checkpoints.mkdir(exist_ok=True)
+            files.clean(self.checkpoints)
             record = {**environment, "fingerprints": dict(fingerprints)}
             files.write_file(self.environment, files.json_text(record).encode())
         except OSError as error:

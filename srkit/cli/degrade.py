@@ -34,8 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.scale < 1:
         raise UsageError(f"--scale must be at least 1, not {arguments.scale}")
     registry = discover(arguments.plugins)
-    given = {"scale": arguments.scale}
-    part = read_part(registry, "degradation", arguments.type, arguments.overrides, given=given)
+    part = read_part(registry, "degradation", arguments.type, arguments.overrides)
     degrade = make_degrade(registry, part, arguments.scale)
     source, target = Path(arguments.source), Path(arguments.target)
     if not source.exists():

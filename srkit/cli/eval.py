@@ -43,8 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError("--set needs --architecture: whose setting is it?")
     settings = {}
     if arguments.architecture is not None:
-        given = {"scale": arguments.scale or 2}
-        part = read_part(registry, "architecture", arguments.architecture, arguments.overrides, given=given)
+        part = read_part(registry, "architecture", arguments.architecture, arguments.overrides)
         settings = dict(part.settings)
     models = [
         read_model(Path(path), registry, architecture=arguments.architecture, scale=arguments.scale, settings=settings)

@@ -38,7 +38,7 @@ def grid(rows: Sequence[Sequence[str]], headers: Sequence[str], *, numbers_from:
     """Return a table without lines; columns from `numbers_from` are set flush right."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, show_header=any(headers), header_style="bold", padding=(0, 3, 0, 0))
     for i, header in enumerate(headers):
         right = numbers_from is not None and i >= numbers_from
         table.add_column(header, justify="right" if right else "left", overflow="fold")
@@ -82,10 +82,17 @@ def caption(protocol: dict[str, Any]) -> str:
     """Return a protocol in a line."""
     colors = ", ".join(f"{metric} on {color}" for metric, color in protocol["color"].items())
     lr = "LR from files" if protocol["lr"] == "files" else f"LR by {protocol['lr']}"
-    return (
-        f"{protocol['images']} images; {colors}; SR rounded to {protocol['rounding']}; "
-        f"border {protocol['border']} cut; HR cropped to a {protocol['crop']}; {lr}; {protocol['forward']} images; data {protocol['fingerprint']}"
-    )
+    parts = [
+        f"{protocol['images']} images",
+        colors,
+        f"SR rounded to {protocol['rounding']}",
+        f"border {protocol['border']} cut",
+        f"HR cropped to a {protocol['crop']}",
+        lr,
+        f"forward {protocol['forward']}",
+        f"data {protocol['fingerprint']}",
+    ]
+    return "; ".join(parts)
 
 
 def dumps(value: Any) -> str:

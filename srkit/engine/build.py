@@ -23,8 +23,8 @@ from srkit.engine.tensors import to_batch, to_rest
 from srkit.engine.trainer import Options, WeightedLoss
 from srkit.errors import RecipeError, UsageError
 from srkit.layers import Origins, Problem
-from srkit.reading import read_recipe
-from srkit.recipe import DegradationPart, LossPart, MetricPart, Part, Recipe
+from srkit.reading import read_part, read_recipe
+from srkit.recipe import LossPart, Part, Recipe
 from srkit.registry import Registry
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -91,7 +91,7 @@ def make_losses(registry: Registry, parts: Sequence[LossPart]) -> list[WeightedL
     return losses
 
 
-def make_metrics(registry: Registry, parts: Sequence[MetricPart]) -> list[Metric]:
+def make_metrics(registry: Registry, parts: Sequence[Part]) -> list[Metric]:
     """Return the metrics with names of their own."""
     metrics = []
     for part, name in zip(parts, _unique([part.type for part in parts]), strict=True):
@@ -108,7 +108,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def make_pairs(
-    registry: Registry, source: Dataset, scale: int, degradation: DegradationPart | None, *, for_training: bool
+    registry: Registry, source: Dataset, scale: int, degradation: Part | None, *, for_training: bool
 ) -> Pairs:
     """Return a dataset's pairs at a scale.
 
@@ -117,7 +117,7 @@ def make_pairs(
     """
     part = degradation
     if part is None or (not for_training and _is_random(registry, part)):
-        part = DegradationPart("bicubic")
+        part = read_part(registry, "degradation", "bicubic")  # with its defaults written out, for the protocol
     named = for_training and degradation is not None
     if _is_random(registry, part):
         return Pairs(source, scale, degradation=None, made_by=_signature(part), files=False)
@@ -156,7 +156,7 @@ def make_degrade(registry: Registry, part: Part, scale: int) -> Callable[[NDArra
     return degrade
 
 
-def _is_random(registry: Registry, part: DegradationPart) -> bool:
+def _is_random(registry: Registry, part: Part) -> bool:
     return registry.find(part.kind, part.type).component.facts.get("deterministic", True) is False
 
 

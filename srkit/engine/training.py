@@ -232,7 +232,8 @@ class Session:
         progress = checkpoint.restore(contents, self.trainer)
         self.best, self.tables = progress["best"], progress["tables"]
         self.saved = self.trainer.done
-        log.info("continuing from step %d of %d", self.trainer.done, self.recipe.train.steps)
+        if self.trainer.done < self.recipe.train.steps:
+            log.info("continuing from step %d of %d", self.trainer.done, self.recipe.train.steps)
 
     def _facts(self) -> Run:
         recipe = self.recipe

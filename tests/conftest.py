@@ -1,0 +1,128 @@
+"""Real things that several tests use: distributions to install, images to train on, the command as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+
+# Several processes on few cores wait for each other when each takes all of them.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+class Sites:
+    """A folder on sys.path, into which small distributions are written as pip would install them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, name: str, files: dict[str, str], entry_points: str, version: str = "1.0") -> None:
+        for path, text in files.items():
+            (self.folder / path).write_text(textwrap.dedent(text))
+        info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[srkit]\n{entry_points}\n")
+
+
+@pytest.fixture
+def sites(tmp_path, monkeypatch):
+    """A place to install distributions into, seen by this process and by `srkit` as a process."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    before = set(sys.modules)
+    yield Sites(folder)
+    for name in set(sys.modules) - before:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def plugin(components: str) -> str:
+    """The text of a plugin that yields components, given as the arguments of each, a line each."""
+    lines = "\n".join(f"    yield srkit.Component({line.strip()})" for line in components.strip().splitlines())
+    return f"import srkit\n\n@srkit.hookimpl\ndef srkit_components():\n{lines}\n"
+
+
+@pytest.fixture
+def srkit_command(tmp_path, monkeypatch):
+    """Run `srkit ...` as a process in an empty folder, and return it with its output as text."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "srkit", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload]
+
+    return run
+
+
+def photograph(seed: int, height: int, width: int) -> np.ndarray:
+    """A small image with edges and gradients, uint8 [height, width, 3]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([(x * 5 + seed * 40) % 256, (y * 7) % 256, (x + y) * 3 % 256], axis=-1).astype(np.uint8)
+    for _ in range(6):
+        top, left = rng.integers(0, height - 4), rng.integers(0, width - 4)
+        image[top : top + rng.integers(4, 20), left : left + rng.integers(4, 20)] = rng.integers(0, 256, 3)
+    return image
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of four PNGs, 40 to 64 pixels."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, (height, width) in enumerate([(48, 64), (64, 48), (40, 41), (51, 63)]):
+        Image.fromarray(photograph(i, height, width)).save(folder / f"p{i}.png")
+    return folder
+
+
+TINY = """\
+title = "Tiny"
+scale = 2
+
+[architecture]
+type = "a2n"
+features = 4
+blocks = 1
+upsampling_features = 4
+
+[data]
+dataset = { type = "folder", path = "photos" }
+augment = ["hflip", "vflip", "rot90"]
+patch = 8
+batch = 4
+
+[[validate]]
+name = "photos"
+dataset = { type = "folder", path = "photos" }
+
+[optimizer]
+type = "adam"
+lr = 1e-3
+
+[train]
+steps = 6
+device = "cpu"
+log_every = 2
+validate_every = 3
+checkpoint_every = 3
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, photographs, monkeypatch):
+    """A recipe that trains in about a second, in an empty folder with its photographs."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path

@@ -1,0 +1,160 @@
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from srkit.errors import ComponentError, UsageError
+from srkit.plugins import discover
+from tests.conftest import ROOT, plugin
+
+GOOD = plugin('"loss", "good", "srkit_good:make", summary="a good one"')
+
+BROKEN = {
+    "raises": ("raise ValueError('not today')", "ValueError: not today"),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "imports": ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'"),
+    "syntax": ("def (:", "SyntaxError: invalid syntax (srkit_syntax.py, line 1)"),
+    "nohook": ("x = 1", "LookupError: it has no hook srkit_components; is @srkit.hookimpl missing?"),
+    "kind": (
+        plugin('"los", "x", "a:b"'),
+        "ComponentError: los 'x': unknown kind 'los'; did you mean 'loss'?",
+    ),
+    "fact": (
+        plugin('"loss", "x", "a:b", facts={"reducton": "sum"}'),
+        "ComponentError: loss 'x': unknown fact 'reducton'; did you mean 'reduction'?",
+    ),
+    "target": (
+        plugin('"loss", "x", "a/b.py"'),
+        "ComponentError: loss 'x': its target is 'a/b.py'; write \"package.module:Name\"",
+    ),
+    "twice": (
+        plugin('"loss", "x", "a:b"\n"loss", "x", "a:c"'),
+        "ComponentError: srkit-twice 1.0 gives loss 'x' twice",
+    ),
+    "hookraises": (
+        "import srkit\n@srkit.hookimpl\ndef srkit_components():\n    raise KeyError('x')\n",
+        "KeyError: 'x'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plugin_does_not_hide_the_others(sites, name):
+    text, reason = BROKEN[name]
+    sites.add("srkit-good", {"srkit_good.py": GOOD}, "good = srkit_good")
+    sites.add(f"srkit-{name}", {f"srkit_{name}.py": text}, f"{name} = srkit_{name}")
+    registry = discover()
+    assert registry.find("loss", "good").origin.distribution == "srkit-good"
+    assert registry.find("architecture", "a2n").origin.distribution == "srkit"
+    assert [(f.plugin, str(f.origin), f.reason) for f in registry.failures] == [(name, f"srkit-{name} 1.0", reason)]
+
+
+def test_a_malformed_entry_point_is_a_failure_of_its_own(sites):
+    sites.add("srkit-good", {"srkit_good.py": GOOD}, "good = srkit_good")
+    sites.add("srkit-odd", {}, "odd = = srkit odd")
+    registry = discover()
+    assert registry.find("loss", "good")
+    assert str(registry.failures[0]) == (
+        "plugin 'odd = = srkit odd' of srkit-odd 1.0 failed to load: "
+        "malformed entry point 'odd = = srkit odd'; write name = module"
+    )
+
+
+def test_a_hook_of_a_wrong_name_is_named(sites):
+    text = "import srkit\n@srkit.hookimpl\ndef srkit_component():\n    return []\n"
+    sites.add("srkit-wrong", {"srkit_wrong.py": text}, "wrong = srkit_wrong")
+    assert "unknown hook 'srkit_component' in plugin" in discover().failures[0].reason
+
+
+def test_two_distributions_giving_one_name_are_told_apart(sites):
+    sites.add("srkit-good", {"srkit_good.py": GOOD}, "good = srkit_good")
+    sites.add("srkit-also", {"srkit_also.py": GOOD}, "also = srkit_also")
+    registry = discover()
+    with pytest.raises(ComponentError) as error:
+        registry.find("loss", "good")
+    assert str(error.value) == (
+        "loss 'good' is given by srkit-also 1.0 and srkit-good 1.0; write 'srkit-also:good' or 'srkit-good:good'"
+    )
+    assert registry.find("loss", "srkit-also:good").origin.distribution == "srkit-also"
+
+
+def test_an_unknown_component_names_the_nearest_and_what_failed_to_load(sites):
+    sites.add("srkit-raises", {"srkit_raises.py": BROKEN["raises"][0]}, "raises = srkit_raises")
+    registry = discover()
+    with pytest.raises(ComponentError) as error:
+        registry.find("architecture", "edrs")
+    assert str(error.value) == (
+        "unknown architecture 'edrs'; did you mean 'edsr'? "
+        "(plugin 'raises' of srkit-raises 1.0 failed to load: ValueError: not today)"
+    )
+
+
+def test_an_unknown_component_near_to_none_lists_what_there_is():
+    with pytest.raises(ComponentError) as error:
+        discover().find("optimizer", "zzz")
+    assert str(error.value) == "unknown optimizer 'zzz'; there are: adam, adamw, sgd"
+
+
+def test_a_plugin_never_comes_from_the_current_folder(sites, tmp_path, monkeypatch):
+    evil = tmp_path / "downloaded"
+    evil.mkdir()
+    canary = tmp_path / "canary"
+    sites.folder = evil
+    sites.add("srkit-evil", {"srkit_evil.py": f"open({str(canary)!r}, 'w')\n" + GOOD}, "evil = srkit_evil")
+    for environment in ({}, {"PYTHONPATH": ""}, {"PYTHONPATH": "."}):
+        run = subprocess.run(
+            [sys.executable, "-m", "srkit", "list", "--json"],
+            cwd=evil,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+        )
+        names = {component["distribution"] for component in json.loads(run.stdout)["components"]}
+        assert names == {"srkit"}
+        assert not canary.exists()
+
+
+def test_a_file_is_a_plugin_for_one_command(tmp_path):
+    path = tmp_path / "my_losses.py"
+    path.write_text(
+        "import srkit\n\n"
+        "def half(): return lambda sr, hr: (sr - hr).abs().mean() / 2\n\n"
+        "@srkit.hookimpl\ndef srkit_components():\n"
+        "    yield srkit.Component('loss', 'half', f'{__name__}:half')\n"
+    )
+    registry = discover([str(path)])
+    assert str(registry.find("loss", "half").origin) == "my_losses.py"
+    assert callable(registry.create("loss", "half"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "-p {path}: there is no such file"),
+        ("x = 1", "-p {path}: LookupError: it has no hook srkit_components; is @srkit.hookimpl missing?"),
+        ("1 / 0", "-p {path}: importing it failed with ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_file_that_is_no_plugin_is_an_error(tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        discover([str(path)])
+    assert str(error.value) == message.format(path=path)
+
+
+def test_every_plugin_folder_has_its_entry_point():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["srkit"]
+    folders = {path.parent.name for path in (ROOT / "plugins").glob("srkit_*/__init__.py")}
+    assert set(declared.values()) == folders
+    installed = {e.value for e in importlib.metadata.distribution("srkit").entry_points if e.group == "srkit"}
+    assert installed == folders
+
+
+def test_no_plugin_of_srkit_fails_to_load():
+    assert discover().failures == []
