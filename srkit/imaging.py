@@ -317,12 +317,13 @@ def _decode_deep(path: str | os.PathLike[str], header: _Header) -> NDArray[Any]:
 
 def _critical_chunks(data: bytes) -> bytes:
     """Return a PNG's header and pixels alone: OpenCV makes room for any length that any chunk claims to have."""
-    kept, place = [data[:8]], 8
-    while place < len(data):
+    kept, place, kind = [data[:8]], 8, b""
+    while kind != b"IEND":
+        kind = data[place + 4 : place + 8]
         end = place + 12 + int.from_bytes(data[place : place + 4])
         if end > len(data):
             raise ValueError("a chunk reaches beyond the end of the file")
-        if data[place + 4 : place + 8] in (b"IHDR", b"IDAT", b"IEND"):
+        if kind in (b"IHDR", b"IDAT", b"IEND"):
             kept.append(data[place:end])
         place = end
     return b"".join(kept)
