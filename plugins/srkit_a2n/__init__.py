@@ -1,10 +1,12 @@
 """A2N: Attention in Attention Network."""
 
+from collections.abc import Iterator
+
 import srkit
 
 
 @srkit.hookimpl
-def srkit_components():
+def srkit_components() -> Iterator[srkit.Component]:
     yield srkit.Component(
         "architecture",
         "a2n",

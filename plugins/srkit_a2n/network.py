@@ -101,6 +101,8 @@ class A2N(nn.Module):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
+        if non_attention_kernel not in (1, 3):
+            raise ValueError(f"non_attention_kernel must be 1 or 3, not {non_attention_kernel}")
         if not 0 < img_range < float("inf"):
             raise ValueError(f"img_range must be above 0, not {img_range:g}")
         super().__init__()

@@ -1,0 +1,18 @@
+"""Pixel losses: L1, L2 and Charbonnier."""
+
+from collections.abc import Iterator
+
+import srkit
+
+
+@srkit.hookimpl
+def srkit_components() -> Iterator[srkit.Component]:
+    yield srkit.Component("loss", "l1", "srkit_losses.pixel:L1", summary="Absolute difference")
+    yield srkit.Component("loss", "l2", "srkit_losses.pixel:L2", summary="Squared difference")
+    yield srkit.Component(
+        "loss",
+        "charbonnier",
+        "srkit_losses.pixel:Charbonnier",
+        summary="Absolute difference, smooth around zero",
+        source="arXiv:1710.01992",
+    )

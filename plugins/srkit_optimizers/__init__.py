@@ -1,0 +1,38 @@
+"""Optimizers, and schedules of the learning rate."""
+
+from collections.abc import Iterator
+
+import srkit
+
+
+@srkit.hookimpl
+def srkit_components() -> Iterator[srkit.Component]:
+    yield srkit.Component(
+        "optimizer", "adam", "srkit_optimizers.optimizers:adam", summary="Adam", source="arXiv:1412.6980"
+    )
+    yield srkit.Component(
+        "optimizer",
+        "adamw",
+        "srkit_optimizers.optimizers:adamw",
+        summary="Adam with decoupled weight decay",
+        source="arXiv:1711.05101",
+    )
+    yield srkit.Component(
+        "optimizer", "sgd", "srkit_optimizers.optimizers:sgd", summary="Stochastic gradient descent with momentum"
+    )
+    yield srkit.Component(
+        "schedule", "constant", "srkit_optimizers.schedules:constant", summary="The same learning rate at every step"
+    )
+    yield srkit.Component(
+        "schedule",
+        "multistep",
+        "srkit_optimizers.schedules:multistep",
+        summary="A lower learning rate from each milestone",
+    )
+    yield srkit.Component(
+        "schedule",
+        "cosine",
+        "srkit_optimizers.schedules:cosine",
+        summary="Half a cosine from 1 to a minimum",
+        source="arXiv:1608.03983",
+    )

@@ -1,0 +1,152 @@
+"""Optimizers against their update by hand, and schedules as pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from srkit.plugins import installed
+
+
+def optimizer(name: str, *parameters: nn.Parameter, **settings: Any) -> torch.optim.Optimizer:
+    made: torch.optim.Optimizer = installed().create("optimizer", name, parameters, **settings)
+    return made
+
+
+def schedule(name: str, **settings: Any) -> Any:
+    return installed().create("schedule", name, **settings)
+
+
+def after_one_step(name: str, **settings: Any) -> float:
+    """Return where a weight of 1 with a gradient of 0.5 is after one update."""
+    weight = nn.Parameter(torch.ones(1))
+    weight.grad = torch.full((1,), 0.5)
+    optimizer(name, weight, **settings).step()
+    return weight.item()
+
+
+def test_the_first_step_of_adam_is_the_learning_rate() -> None:
+    assert after_one_step("adam", lr=0.1) == pytest.approx(0.9)
+
+
+def test_adamw_takes_its_share_of_the_weight_too() -> None:
+    assert after_one_step("adamw", lr=0.1, weight_decay=0.5) == pytest.approx(1 - 0.1 * 0.5 - 0.1)
+
+
+def test_sgd_follows_the_gradient() -> None:
+    assert after_one_step("sgd", lr=0.1) == pytest.approx(0.95)
+
+
+def test_nesterov_looks_ahead() -> None:
+    assert after_one_step("sgd", lr=0.1, nesterov=True) == pytest.approx(1 - 0.1 * 0.5 * 1.9)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("adam", {"lr": 2e-4, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}),
+        ("adamw", {"lr": 2e-4, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 1e-2}),
+        ("sgd", {"lr": 1e-2, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}),
+    ],
+)
+def test_each_setting_reaches_torch(name: str, expected: dict[str, Any]) -> None:
+    (group,) = optimizer(name, nn.Parameter(torch.ones(1))).param_groups
+    assert {key: group[key] for key in expected} == expected
+
+
+def test_betas_may_be_a_list_as_a_recipe_writes_them() -> None:
+    (group,) = optimizer("adam", nn.Parameter(torch.ones(1)), betas=[0.5, 0.9]).param_groups
+    assert group["betas"] == (0.5, 0.9)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_on_a_cpu_torch_chooses_how_to_update(name: str) -> None:
+    (group,) = optimizer(name, nn.Parameter(torch.ones(1))).param_groups
+    assert group["fused"] is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_on_cuda_the_update_is_fused(name: str) -> None:
+    (group,) = optimizer(name, nn.Parameter(torch.ones(1, device="cuda"))).param_groups
+    assert group["fused"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("adam", {"lr": 0.0}, "lr must be above 0, not 0"),
+        ("adam", {"lr": math.nan}, "lr must be above 0, not nan"),
+        ("adam", {"eps": -1.0}, "eps must be above 0, not -1"),
+        ("adam", {"betas": (1.0, 0.9)}, "betas[0] must be at least 0 and below 1, not 1"),
+        ("adamw", {"betas": (0.9, -0.1)}, "betas[1] must be at least 0 and below 1, not -0.1"),
+        ("adamw", {"weight_decay": -0.1}, "weight_decay must be at least 0, not -0.1"),
+        ("sgd", {"momentum": 1.0}, "momentum must be at least 0 and below 1, not 1"),
+        ("sgd", {"momentum": 0.0, "nesterov": True}, "nesterov needs a momentum above 0"),
+    ],
+)
+def test_an_optimizer_refuses_a_bad_setting(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+        optimizer(name, nn.Parameter(torch.ones(1)), **settings)
+    assert str(error.value) == message
+
+
+def test_constant_is_one() -> None:
+    factor = schedule("constant", steps=10)
+    assert [factor(step) for step in (0, 5, 9)] == [1, 1, 1]
+
+
+def test_multistep_falls_from_each_milestone_on() -> None:
+    factor = schedule("multistep", steps=10, milestones=[2, 4], gamma=0.1)
+    assert [factor(step) for step in (1, 2, 3, 4, 9)] == pytest.approx([1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_cosine_is_one_then_halfway_then_near_its_minimum() -> None:
+    factor = schedule("cosine", steps=1000, minimum=0.1)
+    assert factor(0) == 1
+    assert factor(500) == pytest.approx(0.55)
+    assert 0.1 < factor(999) < 0.1001
+
+
+def test_cosine_falls_over_the_steps_after_the_warm_up() -> None:
+    factor = schedule("cosine", steps=1000, warmup=200)
+    assert factor(200) == 1
+    assert factor(600) == pytest.approx(0.5)
+    assert 0 < factor(999) < 1e-4
+
+
+def test_cosine_stays_at_its_minimum_past_the_end() -> None:
+    assert schedule("cosine", steps=10, minimum=0.25)(15) == 0.25
+
+
+@pytest.mark.parametrize(("name", "settings"), [("constant", {}), ("multistep", {"milestones": [50]}), ("cosine", {})])
+def test_the_warm_up_rises_in_even_steps_from_above_zero(name: str, settings: dict[str, Any]) -> None:
+    factor = schedule(name, steps=100, warmup=4, **settings)
+    assert [factor(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+@pytest.mark.parametrize(("name", "settings"), [("constant", {}), ("multistep", {"milestones": [50]}), ("cosine", {})])
+def test_a_run_shorter_than_its_warm_up_is_no_error(name: str, settings: dict[str, Any]) -> None:
+    factor = schedule(name, steps=2, warmup=4, **settings)
+    assert [factor(0), factor(1)] == pytest.approx([0.2, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("constant", {"steps": 0}, "steps must be at least 1, not 0"),
+        ("constant", {"steps": 9, "warmup": -1}, "warmup must be at least 0, not -1"),
+        ("multistep", {"steps": 9, "milestones": [4, 2]}, "milestones must be above 0 and ascend, not 4, 2"),
+        ("multistep", {"steps": 9, "milestones": [0, 2]}, "milestones must be above 0 and ascend, not 0, 2"),
+        ("multistep", {"steps": 9, "milestones": [2], "gamma": 0.0}, "gamma must be above 0 and at most 1, not 0"),
+        ("cosine", {"steps": 9, "minimum": 1.5}, "minimum must be from 0 to 1, not 1.5"),
+    ],
+)
+def test_a_schedule_refuses_a_bad_setting(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+        schedule(name, **settings)
+    assert str(error.value) == message
