@@ -1,0 +1,21 @@
+"""What a run tells: to the terminal, to metrics.jsonl and to log.txt."""
+
+from collections.abc import Iterator
+
+import srkit
+
+
+@srkit.hookimpl
+def srkit_components() -> Iterator[srkit.Component]:
+    yield srkit.Component(
+        "observer", "console", "srkit_observers.console:Console", summary="A progress bar or plain lines, on stderr"
+    )
+    yield srkit.Component(
+        "observer",
+        "metrics_jsonl",
+        "srkit_observers.files:MetricsJsonl",
+        summary="One JSON object an event, in metrics.jsonl",
+    )
+    yield srkit.Component(
+        "observer", "log", "srkit_observers.files:Log", summary="The plain lines with their time, in log.txt"
+    )
