@@ -31,6 +31,7 @@ def save(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) -> Path
                 "step": trainer.done,
                 "optimizer": rest,
                 "scaler": trainer.scaler.state_dict(),
+                "losses": trainer.losses_so_far(),
                 **progress,
             }
         ).encode(),
@@ -55,6 +56,7 @@ def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
     if trainer.ema is not None and "ema.safetensors" in contents:
         trainer.ema.module.load_state_dict(safetensors.torch.load(contents["ema.safetensors"]))
         trainer.ema.n_averaged.fill_(progress["step"])
+    trainer.take_losses(progress["losses"])
     trainer.done = progress["step"]
     return progress
 

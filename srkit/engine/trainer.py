@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -154,6 +154,15 @@ class Trainer:
         means = {name: float(total) / updates for name, total in self._sums.items()}
         self._sums, self._summed = {}, 0
         return means
+
+    def losses_so_far(self) -> dict[str, float]:
+        """Return the sums since the last `read_losses`, so that a continued run logs what a straight one would."""
+        return {name: float(total) for name, total in self._sums.items()} | {"": float(self._summed)}
+
+    def take_losses(self, sums: Mapping[str, float]) -> None:
+        """Go on from the sums of `losses_so_far`."""
+        self._sums = {name: torch.tensor(total, device=self.device) for name, total in sums.items() if name}
+        self._summed = int(sums[""])
 
     def _refuse_divergence(self) -> None:
         if math.ceil(float(self._worst) - 1e-3) >= PATIENCE:

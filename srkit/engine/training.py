@@ -126,6 +126,13 @@ def train(
     device = build.pick_device(recipe.train.device)
     _be_deterministic(recipe.train.deterministic == "run")
     data = build.open_data(registry, recipe, origins)
+    network = build.make_network(registry, recipe)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        problem = Problem(("architecture",), f"architecture '{recipe.architecture.type}' has nothing to train")
+        raise RecipeError(origins.lines([problem]))
+    if recipe.start.weights:
+        path = Path(recipe.start.weights)
+        model.load_weights(network, model.read_weights(path), path, f"'{recipe.architecture.type}'")
     if data.too_small:
         log.warning("%d images are smaller than a patch and left out: %s", len(data.too_small), _some(data.too_small))
     if restart:
@@ -137,7 +144,7 @@ def train(
         record = environment(registry, device)
         _warn_of_threads(home, record, recipe)
         home.open(recipe, record, data.fingerprints())
-        session = Session(recipe, origins, registry, home, data, device, observers)
+        session = Session(recipe, registry, home, network, data, device, observers)
         return session.run(stop)
 
 
@@ -147,9 +154,9 @@ class Session:
     def __init__(
         self,
         recipe: Recipe,
-        origins: Origins,
         registry: Registry,
         home: RunDirectory,
+        network: torch.nn.Module,
         data: build.OpenedData,
         device: torch.device,
         observers: Sequence[str],
@@ -165,14 +172,7 @@ class Session:
             {name: registry.create("observer", name) for name in (*ALWAYS, *observers)}
             | {f"{part.type} of the recipe": build.make(registry, part) for part in recipe.observer}
         )
-        network = build.make_network(registry, recipe)
         losses = build.make_losses(registry, recipe.loss)
-        if not any(parameter.requires_grad for parameter in network.parameters()):
-            problem = Problem(("architecture",), f"architecture '{recipe.architecture.type}' has nothing to train")
-            raise RecipeError(origins.lines([problem]))
-        if recipe.start.weights:
-            path = Path(recipe.start.weights)
-            model.load_weights(network, model.read_weights(path), path, f"'{recipe.architecture.type}'")
         network.to(device)
         if recipe.train.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -197,8 +197,8 @@ class Session:
         if trainer.done >= train.steps and self.home.last.is_file():
             return Result(self.home.path, trainer.done, self.tables, was_finished=True)
         rundir.cut_lines(self.home.metrics, trainer.done)
-        self.observers.run_started(self._facts())
         batches = self._batches()
+        self.observers.run_started(self._facts())
         trainer.batches = batches
         self._clock(batches)
         duties = [

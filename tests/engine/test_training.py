@@ -1,0 +1,411 @@
+"""Whole runs: continued to the bit, killed, stopped, diverged, with a full disk, with damaged checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import srkit
+from srkit.engine import model
+from srkit.errors import InputRejected, RecipeError, RunFailed, Stopped, UsageError
+from srkit.plugins import discover
+from tests.conftest import TINY
+
+LONG = ["train.steps=40", "train.checkpoint_every=4", "train.validate_every=20", "train.log_every=5", "train.ema=0.9"]
+EXACT = ["train.deterministic=run", *LONG]
+
+
+def train(recipe, out, *overrides, **options):
+    return srkit.run(recipe, out=out, set=list(overrides), **options)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """The bytes that a finished run is judged by: both models, the last checkpoint, the scores."""
+    found = {name: (path / name).read_bytes() for name in ("best.safetensors", "last.safetensors", "recipe.toml")}
+    last = sorted((path / "checkpoints").iterdir())[-1]
+    found |= {f"{last.name}/{file.name}": file.read_bytes() for file in sorted(last.iterdir())}
+    scores = [json.loads(line) for line in (path / "metrics.jsonl").read_bytes().splitlines()]
+    found["scores"] = repr([(e["step"], e["tables"]) for e in scores if e["event"] == "validated"]).encode()
+    found["losses"] = repr([(e["step"], e["loss"]) for e in scores if e["event"] == "logged"]).encode()
+    return found
+
+
+def assert_same(first: dict[str, bytes], second: dict[str, bytes]) -> None:
+    assert [name for name in {*first, *second} if first.get(name) != second.get(name)] == []
+
+
+def test_a_run_leaves_its_record_models_and_pictures(tiny):
+    result = train(tiny, "run")
+    assert result.step == 6
+    assert sorted(p.name for p in Path("run").iterdir() if p.name[0] != ".") == [
+        "best.safetensors",
+        "checkpoints",
+        "environment.json",
+        "last.safetensors",
+        "log.txt",
+        "metrics.jsonl",
+        "recipe.toml",
+        "samples",
+    ]
+    assert sorted(p.name for p in Path("run/checkpoints").iterdir()) == ["step_00000003", "step_00000006"]
+    with Image.open("run/samples/step_00000006_photos.png") as picture:
+        assert picture.size[0] > 1000
+    events = [json.loads(line)["event"] for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert events == [
+        "run_started",
+        *["logged", "validated", "saved", "logged", "logged", "validated", "saved"],
+        "run_ended",
+    ]
+    environment = json.loads(Path("run/environment.json").read_text())
+    assert environment["plugins"]["srkit"] == srkit.__version__
+    assert set(environment["fingerprints"]) == {"data.dataset", "validate.0.dataset"}
+
+
+def test_the_model_file_describes_itself_and_holds_a_bare_state_dict(tiny):
+    train(tiny, "run", "train.ema=0.9")
+    described = model.read_metadata(Path("run/best.safetensors"))
+    assert {key: described[key] for key in ("architecture", "scale", "settings", "distribution", "version")} == {
+        "architecture": "a2n",
+        "scale": 2,
+        "settings": {
+            "features": 4,
+            "blocks": 1,
+            "upsampling_features": 4,
+            "img_range": 1.0,
+            "non_attention_kernel": 3,
+        },
+        "distribution": "srkit",
+        "version": srkit.__version__,
+    }
+    assert described["scores"][0]["protocol"]["border"] == 2
+    own = srkit.create("architecture", "a2n", scale=2, features=4, blocks=1, upsampling_features=4).state_dict()
+    weights = model.read_weights(Path("run/best.safetensors"))
+    assert {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in own.items()}
+    image = np.zeros((9, 7, 3), np.uint16)
+    assert srkit.upscale(image, srkit.load("run")).shape == (18, 14, 3)
+
+
+def test_the_table_of_a_run_is_the_one_that_evaluation_gives(tiny):
+    result = train(tiny, "run")
+    tables = srkit.evaluate({"a2n": srkit.load("run/last.safetensors")}, {"photos": "photos"}, scale=2)
+    assert tables == result.tables
+    assert [row["model"] for row in tables[0]["rows"]] == ["a2n", "bicubic"]
+
+
+def test_the_same_recipe_gives_the_same_bits_twice_and_another_seed_does_not(tiny):
+    for out, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(tiny, out, f"seed={seed}", *EXACT)
+    assert_same(contents(Path("a")), contents(Path("b")))
+    assert contents(Path("a"))["last.safetensors"] != contents(Path("c"))["last.safetensors"]
+
+
+KILLER = """
+import os, random, signal, sys, time
+import srkit, torch
+torch.set_num_threads(1)
+srkit.create("optimizer", "adam", [torch.nn.Parameter(torch.zeros(1))])  # import what a run needs before the forks
+random.seed(int(sys.argv[1]))
+kills = 0
+while True:
+    child = os.fork()
+    if child == 0:
+        try:
+            srkit.run("tiny.toml", out="killed", set=sys.argv[2:])
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            os._exit(1)
+        os._exit(0)
+    time.sleep(random.uniform(0.02, 0.5))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status):
+        print(kills, os.WEXITSTATUS(status))
+        break
+    kills += 1
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tiny):
+    seed = int(os.environ.get("SRKIT_CHAOS_SEED", time.time_ns() % 10**6))
+    print(f"SRKIT_CHAOS_SEED={seed}")
+    settings = [*EXACT, "train.steps=120"]
+    train(tiny, "straight", *settings)
+    command = [sys.executable, "-c", textwrap.dedent(KILLER), str(seed), *settings]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    kills, code = map(int, done.stdout.split())
+    assert (code, done.stderr.count("Error")) == (0, 0), done.stderr
+    assert kills >= 1
+    assert_same(contents(Path("straight")), contents(Path("killed")))
+    left = [p for p in Path("killed").rglob("*") if ".aside-" in p.name]
+    assert left == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(tiny, number):
+    command = [sys.executable, "-m", "srkit", "run", "tiny.toml", "--out", "run", "--set", "train.steps=100000"]
+    command += ["--set", "train.deterministic=run"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not Path("run/checkpoints/step_00000006").exists():
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 75
+    name = signal.Signals(number).name
+    assert f"stopped by {name} at step " in stderr
+    assert stderr.endswith("with a checkpoint saved\nto continue, run the same command again\n")
+    last = max(int(p.name[5:]) for p in Path("run/checkpoints").iterdir())
+    assert f"at step {last} of 100000" in stderr
+    if number == signal.SIGTERM:  # steps at which a signal came are no different from others
+        settings = ["train.deterministic=run", f"train.steps={last + 5}"]
+        (Path("run") / "recipe.toml").write_text((Path("run") / "recipe.toml").read_text().replace("100000", str(last)))
+        train(tiny, "run", *settings)
+        train(tiny, "straight", *settings)
+        ended = [contents(Path(p))["last.safetensors"] for p in ("run", "straight")]
+        assert ended[0] == ended[1]
+
+
+def test_a_second_signal_ends_the_process_at_once(tiny, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import time, srkit\n"
+        "class Slow:\n"
+        "    def logged(self, step, values):\n        print('asleep', flush=True)\n        time.sleep(60)\n"
+        "@srkit.hookimpl\ndef srkit_components():\n"
+        "    yield srkit.Component('observer', 'slow', f'{__name__}:Slow')\n"
+    )
+    command = [sys.executable, "-m", "srkit", "-p", "slow.py", "run", "tiny.toml", "--set", 'observer=["slow"]']
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "asleep\n"
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_second_process_in_the_same_directory_is_refused(tiny):
+    command = [sys.executable, "-m", "srkit", "run", "tiny.toml", "--out", "run", "--set", "train.steps=100000"]
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while not Path("run/metrics.jsonl").exists():
+            time.sleep(0.02)
+        with pytest.raises(UsageError) as error:
+            train(tiny, "run", "train.steps=100000")
+        assert str(error.value) == ("another process is training in run; wait for it, or choose another --out DIR")
+    finally:
+        first.kill()
+        first.wait()
+    # The lock of a process that was killed is nobody's.
+    with pytest.raises(Stopped):
+        train(tiny, "run", "train.steps=100000", "train.log_every=1", observers=["stopper"], registry=stopper())
+
+
+def stopper(at: int = 1):
+    """A registry with an observer that asks the process to stop when it is first told of a step."""
+    path = Path("stopper.py")
+    path.write_text(
+        "import os, signal, srkit\n"
+        "class Stopper:\n"
+        f"    def logged(self, step, values):\n        if step >= {at}: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "@srkit.hookimpl\ndef srkit_components():\n"
+        "    yield srkit.Component('observer', 'stopper', f'{__name__}:Stopper')\n"
+    )
+    return discover([str(path)])
+
+
+def test_a_finished_run_is_not_trained_again_and_more_steps_continue_it(tiny):
+    train(tiny, "run")
+    before = contents(Path("run"))
+    again = train(tiny, "run")
+    assert (again.was_finished, again.step, len(again.tables)) == (True, 6, 1)
+    assert_same(before, contents(Path("run")))
+    more = train(tiny, "run", "train.steps=9")
+    assert (more.was_finished, more.step) == (False, 9)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tiny, caplog):
+    train(tiny, "straight", *EXACT)
+    train(tiny, "run", *EXACT)
+    Path("run/last.safetensors").unlink()
+    damaged = Path("run/checkpoints/step_00000040/weights.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    caplog.clear()
+    train(tiny, "run", *EXACT)
+    assert caplog.messages[0] == (
+        f"{damaged}: is damaged: its size or its sha256 is not the manifest's; the checkpoint before it is used"
+    )
+    assert_same(contents(Path("straight")), contents(Path("run")))
+
+
+def test_with_no_whole_checkpoint_a_run_is_not_begun_anew_in_silence(tiny):
+    train(tiny, "run")
+    Path("run/last.safetensors").unlink()
+    for path in Path("run/checkpoints").iterdir():
+        (path / "MANIFEST.json").unlink()
+    with pytest.raises(RunFailed) as error:
+        train(tiny, "run")
+    assert str(error.value).startswith("no checkpoint is whole:\n")
+    assert str(error.value).endswith("\nuse --restart to begin anew")
+    train(tiny, "run", restart=True)
+    aside = [p for p in Path().iterdir() if p.name.startswith("run.")]
+    assert len(aside) == 1
+    assert (aside[0] / "best.safetensors").exists()
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(tiny):
+    train(tiny, "run", "train.steps=12", "train.checkpoint_every=2", "train.validate_every=2", "train.keep=2")
+    events = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    scores = {e["step"]: e["tables"][0]["rows"][0]["mean"]["psnr_y"] for e in events if e["event"] == "validated"}
+    best = max(scores, key=scores.__getitem__)
+    kept = sorted(int(p.name[5:]) for p in Path("run/checkpoints").iterdir())
+    assert kept == sorted({best, 10, 12})
+    assert model.read_metadata(Path("run/best.safetensors"))["step"] == best
+
+
+def test_a_full_disk_does_not_end_a_run_but_its_last_save_must_succeed(tiny):
+    script = """
+        import resource, signal, sys, srkit
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        import logging; logging.basicConfig(format="%(message)s")
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+        class Disk:
+            # Full from step 2 on; room again from the step that is asked for.
+            def logged(self, step, values):
+                room = step >= int(sys.argv[1])
+                resource.setrlimit(resource.RLIMIT_FSIZE, (hard if room else 300, hard))
+
+        @srkit.hookimpl
+        def srkit_components():
+            yield srkit.Component("observer", "disk", "__main__:Disk")
+
+        from srkit.plugins import _load, discover
+        from srkit.registry import Origin
+        registry = discover()
+        _load(registry, "disk", sys.modules["__main__"], Origin("disk"))
+        try:
+            srkit.run("tiny.toml", out="run", observers=["disk"], registry=registry, set=["train.log_every=1"])
+        except srkit.RunFailed as error:
+            print(error)
+            sys.exit(error.exit_code)
+    """
+    never = subprocess.run([sys.executable, "-c", textwrap.dedent(script), "99"], capture_output=True, text=True)
+    assert never.returncode == 1, never.stderr
+    assert never.stdout == "run: the last step could not be saved: File too large; free some space and run again\n"
+    assert "the run goes on and tries again" in never.stderr
+    assert [p for p in Path("run").rglob("*.safetensors") if "checkpoints" not in p.parts] == []
+    again = subprocess.run([sys.executable, "-c", textwrap.dedent(script), "5"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert sorted(p.name for p in Path("run/checkpoints").iterdir()) == ["step_00000006"]
+    steps = [json.loads(line)["step"] for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_last_good_checkpoint(tiny):
+    Path("bad.py").write_text(
+        "import srkit\n"
+        "class Bad:\n"
+        "    def __init__(self): self.calls = 0\n"
+        "    def __call__(self, sr, hr):\n"
+        "        self.calls += 1\n"
+        "        return (sr - hr).abs().mean() * (1.0 if self.calls < 5 else float('nan'))\n"
+        "@srkit.hookimpl\ndef srkit_components():\n"
+        "    yield srkit.Component('loss', 'bad', f'{__name__}:Bad')\n"
+    )
+    with pytest.raises(RunFailed) as error:
+        train(tiny, "run", "loss.type=bad", "train.steps=50", registry=discover(["bad.py"]))
+    assert "the loss was not finite for 10 updates in a row, up to step 14" in str(error.value)
+    for path in Path("run/checkpoints").iterdir():
+        assert all(t.isfinite().all() for t in model.read_weights(path / "weights.safetensors").values())
+
+
+def test_an_observer_that_raises_is_dropped_with_one_warning(tiny, caplog):
+    Path("nosy.py").write_text(
+        "import srkit\n"
+        "class Nosy:\n    def logged(self, step, values): raise ValueError(f'at {step}')\n"
+        "@srkit.hookimpl\ndef srkit_components():\n"
+        "    yield srkit.Component('observer', 'nosy', f'{__name__}:Nosy')\n"
+    )
+    result = train(tiny, "run", 'observer=["nosy"]', registry=discover(["nosy.py"]))
+    assert result.step == 6
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warnings == ["observer 'nosy of the recipe' raised ValueError: at 2; it is dropped"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "architecture.type=edsr",
+        "architecture.type=espcn",
+        "architecture.type=srcnn",
+        "loss.type=l2",
+        "loss.type=charbonnier",
+        "data.dataset.type=leaves",
+        "data.degradation.type=pillow_bicubic",
+        "metric.0.type=psnr",
+        "optimizer.type=sgd",
+        "schedule.type=cosine",
+        "data.cache=none",
+        "train.accumulate=2",
+        "train.precision=bfloat16",
+        "train.channels_last=false",
+    ],
+)
+def test_swapping_a_component_is_one_override(tiny, override):
+    text = TINY
+    if override.startswith("architecture.type=edsr"):
+        text = text.replace("steps = 6", "steps = 2")  # 1.4 million weights
+    tiny.write_text(text)
+    extra = ["data.dataset.count=3"] if "leaves" in override else []
+    result = train(tiny, "run", override, *extra)
+    assert result.step in (2, 6)
+
+
+def test_a_run_starts_from_the_weights_that_it_names(tiny):
+    train(tiny, "first")
+    with_weights = 'start.weights="first/last.safetensors"'
+    train(tiny, "second", with_weights, "optimizer.lr=1e-12", "train.steps=1")
+    first, second = (model.read_weights(Path(p) / "last.safetensors") for p in ("first", "second"))
+    assert all((first[name] - second[name]).abs().max() < 1e-6 for name in first)
+    with pytest.raises(InputRejected, match=r"first/last.safetensors: is not 'a2n': it has .* of shape"):
+        train(tiny, "third", with_weights, "architecture.features=8")
+
+
+def test_a_network_without_weights_has_nothing_to_train(tiny):
+    with pytest.raises(RecipeError) as error:
+        train(tiny, "run", "architecture.type=bicubic")
+    assert str(error.value) == "--set architecture.type=bicubic: architecture 'bicubic' has nothing to train"
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda: [p.unlink() for p in Path("photos").iterdir()], "photos: "),
+        (lambda: Path("photos/p1.png").write_text("<html>"), "photos/p1.png: "),
+        (lambda: Image.new("RGBA", (64, 64)).save("photos/p1.png"), "photos/p1.png: "),
+    ],
+    ids=["empty", "html", "alpha"],
+)
+def test_bad_images_are_named_before_anything_is_written(tiny, spoil, message):
+    spoil()
+    with pytest.raises((InputRejected, RecipeError), match=message):
+        train(tiny, "run")
+    assert not Path("run").exists() or not Path("run/metrics.jsonl").exists()
+
+
+def test_a_patch_larger_than_every_image_is_a_problem_of_the_recipe(tiny):
+    with pytest.raises(RecipeError) as error:
+        train(tiny, "run", "data.patch=40")
+    assert str(error.value) == (
+        "--set data.patch=40: none of the 4 images is as large as a patch: 40 LR pixels at scale 2 need 80x80"
+    )
