@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return dict(found)
 
 
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, what: str) -> None:
-    """Load all weights by name. Raises InputRejected, naming what is missing, left over or of another shape."""
+def load_weights(
+    network: nn.Module, weights: Mapping[str, Tensor], path: Path, what: str, *, fresh: Sequence[str] = ()
+) -> str:
+    """Load weights by name, and return a line on what was taken and what is fresh.
+
+    All of the file's tensors must be taken, and all of the network's be there but for those that match one of the
+    patterns of `fresh`, "upconv2.*". Raises InputRejected, naming what is missing, left over or of another shape.
+    """
     own = network.state_dict()
-    problems = [f"lacks {_some([n for n in own if n not in weights])}"] if any(n not in weights for n in own) else []
+    missing = [name for name in own if name not in weights and not any(fnmatchcase(name, p) for p in fresh)]
+    problems = [f"lacks {_some(missing)}"] if missing else []
     left_over = [name for name in weights if name not in own]
     if left_over:
         problems.append(f"has {_some(left_over)} left over{did_you_mean(left_over[0], own) if len(own) < 9 else ''}")
@@ -93,7 +101,13 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise InputRejected(path, f"is not {what}: it {'; it '.join(problems[:4])}{more}")
-    network.load_state_dict(dict(weights))
+    taken = {name: tensor for name, tensor in own.items() if name in weights}
+    network.load_state_dict({**own, **weights})
+    values = sum(tensor.numel() for tensor in taken.values())
+    line = f"taken {len(taken)} tensors ({values:,} values) of {path}"
+    if len(taken) < len(own):
+        line += f", fresh {len(own) - len(taken)} ({sum(t.numel() for t in own.values()) - values:,})"
+    return line
 
 
 def _some(names: list[str]) -> str:

@@ -132,7 +132,8 @@ def train(
         raise RecipeError(origins.lines([problem]))
     if recipe.start.weights:
         path = Path(recipe.start.weights)
-        model.load_weights(network, model.read_weights(path), path, f"'{recipe.architecture.type}'")
+        what = f"'{recipe.architecture.type}' at scale {recipe.scale}"
+        log.info(model.load_weights(network, model.read_weights(path), path, what, fresh=recipe.start.fresh))
     if data.too_small:
         log.warning("%d images are smaller than a patch and left out: %s", len(data.too_small), _some(data.too_small))
     if restart:
