@@ -1,0 +1,97 @@
+"""The README is executed: its commands, its plugin, its Python, in an empty folder, top to bottom."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import attrs
+import pytest
+from PIL import Image
+
+from srkit.cli import main
+from srkit.contracts import KINDS
+from srkit.layers import fields
+from srkit.plugins import installed
+from srkit.recipe import Data, Recipe, Start, Train, Validate
+from tests.conftest import ROOT, photograph
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", TEXT, re.M | re.S)
+
+
+def commands(block: str) -> list[list[str]]:
+    joined = block.replace("\\\n", " ")
+    return [shlex.split(line, comments=True) for line in joined.splitlines() if line.strip() and line[0] != "#"]
+
+
+def test_the_first_block_holds_the_two_commands_that_a_stranger_needs():
+    language, _, text = BLOCKS[0]
+    assert language == "sh"
+    assert text.splitlines() == [
+        "python3 -m venv .venv && . .venv/bin/activate && pip install -e . && srkit run recipes/quickstart.toml",
+        "pip install -e '.[test]' && pytest",
+    ]
+
+
+def test_every_other_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "Set5"):
+        Path(folder).mkdir()
+        for i in range(3):
+            Image.fromarray(photograph(i, 80, 96)).save(f"{folder}/{i}.png")
+    Image.fromarray(photograph(9, 40, 60)).save("photo.jpg")
+    short = ["--set", "train.steps=4", "--set", "schedule.type=constant", "--set", "data.threads=1"]
+    assert main(["run", "quickstart", *short]) == 0  # what the first block has trained
+    namespace: dict[str, object] = {}
+    ran = 0
+    for language, name, text in BLOCKS[1:]:
+        if name:  # ```python my_net.py: a file of the reader's
+            Path(name).write_text(text)
+        elif language == "python":
+            with redirect_stdout(io.StringIO()):
+                exec(compile(text, "README.md", "exec"), namespace)
+        elif language == "toml":
+            tomllib.loads(text)
+        elif language == "sh":
+            for words in commands(text):
+                assert words[0] == "srkit", words
+                command = [*words[1:], *(short if "run" in words else [])]
+                assert main(command) == 0, (words, capsys.readouterr().err)
+                ran += 1
+    assert ran >= 10
+
+
+def test_the_readme_names_every_command_and_every_kind():
+    from srkit.cli import VERBS
+
+    for word in [*(f"srkit {verb}" for verb in VERBS), *(f"`{kind}`" for kind in KINDS)]:
+        assert word in TEXT, word
+
+
+def test_the_readme_names_every_key_of_a_recipe_and_every_component():
+    for cls in (Recipe, Data, Validate, Start, Train):
+        for field in fields(cls):
+            assert f"`{field.name}`" in TEXT, field.name
+    for entry in installed():
+        assert f"`{entry.component.name}`" in TEXT, entry.component.name
+    assert attrs.has(Recipe)
+
+
+@pytest.mark.parametrize("code", ["0", "1", "2", "3", "75"])
+def test_the_readme_explains_each_exit_code(code):
+    assert re.search(rf"^\| {code} \|", TEXT, re.M)
+
+
+def test_python_m_srkit_is_the_same_command(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "srkit", "--version"], cwd=tmp_path, capture_output=True, text=True, env={**os.environ}
+    )
+    assert run.stdout.startswith("srkit 0.")
