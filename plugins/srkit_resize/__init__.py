@@ -1,0 +1,32 @@
+"""Bicubic resizing: MATLAB's, by which the field makes its LR images, and Pillow's; and the bicubic baseline."""
+
+from collections.abc import Iterator
+
+import srkit
+
+
+@srkit.hookimpl
+def srkit_components() -> Iterator[srkit.Component]:
+    yield srkit.Component(
+        "degradation",
+        "bicubic",
+        "srkit_resize.matlab:Bicubic",
+        summary="MATLAB's imresize, bicubic, bit by bit: how LR images of the benchmarks are made",
+        source="MATLAB imresize; Keys 1981, doi:10.1109/TASSP.1981.1163711",
+        facts={"deterministic": True},
+    )
+    yield srkit.Component(
+        "degradation",
+        "pillow_bicubic",
+        "srkit_resize.pillow:PillowBicubic",
+        summary="Pillow's bicubic, 8-bit images only",
+        source="Pillow Image.resize",
+        facts={"deterministic": True},
+    )
+    yield srkit.Component(
+        "architecture",
+        "bicubic",
+        "srkit_resize.network:Bicubic",
+        summary="the baseline of every table: MATLAB's bicubic enlarging, nothing to train",
+        source="MATLAB imresize; Keys 1981, doi:10.1109/TASSP.1981.1163711",
+    )
