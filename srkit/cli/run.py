@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TextIO
 
 from srkit import api
 from srkit.cli import output
-from srkit.errors import Stopped
+from srkit.errors import Stopped, UsageError
 from srkit.plugins import discover
 
 
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Train, then show the scores and what to do next."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun
+        raise UsageError("one process trains a run: start it without torchrun")
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_ToStderr()], force=True)
     try:
         result = api.run(
