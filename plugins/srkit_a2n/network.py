@@ -31,7 +31,8 @@ class PixelAttention(nn.Module):
         self.conv = _conv(features, features, 1, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(self.conv(x))
+        out: Tensor = x * torch.sigmoid(self.conv(x))
+        return out
 
 
 class AttentionBranch(nn.Module):
@@ -46,11 +47,12 @@ class AttentionBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate = torch.sigmoid(self.k2(_lrelu(self.k1(x))))
-        return self.k4(self.k3(x) * gate)
+        out: Tensor = self.k4(self.k3(x) * gate)
+        return out
 
 
 class AttentionInAttentionBlock(nn.Module):
-    """A residual block of an attention and a plain branch, weighed for each image as a whole. [n, c, h, w] to the same."""
+    """A residual block of an attention and a plain branch, weighed image by image. [n, c, h, w] to the same."""
 
     def __init__(self, features: int, non_attention_kernel: int) -> None:
         super().__init__()
@@ -67,7 +69,8 @@ class AttentionInAttentionBlock(nn.Module):
         u = _lrelu(self.conv_first(x))
         weights = torch.softmax(self.ADM(u.mean((2, 3))) / TEMPERATURE, dim=1)[:, :, None, None, None]
         mixed = weights[:, 0] * self.attention(u) + weights[:, 1] * self.non_attention(u)
-        return self.conv_last(_lrelu(mixed)) + x
+        out: Tensor = self.conv_last(_lrelu(mixed)) + x
+        return out
 
 
 class A2N(nn.Module):

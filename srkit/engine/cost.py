@@ -16,7 +16,8 @@ SIDE = 96  # of the LR patch that is measured: the cost of a convolution grows w
 def cost(component: Component, scale: int) -> dict[str, Any]:
     """Return the parameters of a network with its default settings and the multiply-adds of a 1280x720 output.
 
-    Where the scale does not divide that, the input is rounded down, as the field does it (x3: 426x240). Counted without computing, on the meta device; convolutions and matrix products count, as the field counts them.
+    Where the scale does not divide that, the input is rounded down, as the field does it (x3: 426x240).
+    Counted without computing, on the meta device; convolutions and matrix products count, as the field counts them.
     Where a network cannot be counted, `reason` says why.
     """
     try:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import platform
-import signal
-import threading
 import time
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +23,12 @@ from srkit.engine.batches import Batches, make_pool
 from srkit.engine.trainer import Duty, Trainer
 from srkit.errors import RecipeError, RunFailed, Stopped
 from srkit.layers import Origins, Problem
+from srkit.observing import Observers
 from srkit.plugins import provenance
 from srkit.recipe import Recipe
 from srkit.registry import Registry
 from srkit.rundir import RunDirectory
+from srkit.stopping import StopFlag
 
 log = logging.getLogger("srkit")
 
@@ -43,56 +43,6 @@ class Result:
     step: int
     tables: list[dict[str, Any]]
     was_finished: bool = False
-
-
-class StopFlag:
-    """Set by SIGINT, SIGTERM and SIGUSR1; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.by: str | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopFlag:
-        if threading.current_thread() is not threading.main_thread():
-            return self  # Python gives signals to the main thread alone
-        for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-            number = getattr(signal, name, None)  # Windows has no SIGUSR1
-            if number is not None:
-                self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: types.FrameType | None) -> None:
-        if self.by is not None:
-            os._exit(128 + number)
-        self.by = signal.Signals(number).name
-
-    def __call__(self) -> bool:
-        return self.by is not None
-
-
-class Observers:
-    """The observers of a run. One that raises is dropped with one warning: it only watches."""
-
-    def __init__(self, observers: Mapping[str, Any]) -> None:
-        self._observers = dict(observers)
-
-    def __getattr__(self, event: str) -> Callable[..., None]:
-        def tell(*arguments: Any) -> None:
-            for name, observer in list(self._observers.items()):
-                method = getattr(observer, event, None)
-                if method is None:
-                    continue
-                try:
-                    method(*arguments)
-                except Exception as error:
-                    del self._observers[name]
-                    log.warning("observer '%s' raised %s: %s; it is dropped", name, type(error).__name__, error)
-
-        return tell
 
 
 def environment(registry: Registry, device: torch.device) -> dict[str, Any]:
@@ -124,7 +74,6 @@ def train(
     UsageError where the directory is in use or holds another run; InputRejected for images.
     """
     device = build.pick_device(recipe.train.device)
-    _be_deterministic(recipe.train.deterministic == "run")
     data = build.open_data(registry, recipe, origins)
     network = build.make_network(registry, recipe)
     if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -141,7 +90,7 @@ def train(
         if aside is not None:
             log.info("the old run is now %s", aside)
     home = RunDirectory(directory)
-    with home.locked(), StopFlag() as stop:
+    with home.locked(), StopFlag() as stop, _deterministic(recipe.train.deterministic == "run"):
         record = environment(registry, device)
         _warn_of_threads(home, record, recipe)
         home.open(recipe, record, data.fingerprints())
@@ -388,11 +337,17 @@ class _NoBatches:
         raise IndexError(step)
 
 
-def _be_deterministic(on: bool) -> None:
-    torch.use_deterministic_algorithms(on)
-    torch.backends.cudnn.benchmark = False
+@contextlib.contextmanager
+def _deterministic(on: bool) -> Iterator[None]:
+    """Have torch take only operations that give the same bits each time, while a run goes on."""
+    before = torch.are_deterministic_algorithms_enabled()
     if on:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.use_deterministic_algorithms(on or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _warn_of_threads(home: RunDirectory, record: Mapping[str, Any], recipe: Recipe) -> None:

@@ -1,0 +1,42 @@
+"""Signals to a flag."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import types
+from typing import Any
+
+
+class StopFlag:
+    """A context in which SIGINT, SIGTERM and SIGUSR1 set a flag; a second one ends the process at once.
+
+    A handler that did more would do it between any two instructions, in the middle of a save too.
+    """
+
+    def __init__(self) -> None:
+        self.by: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Say whether a signal has come."""
+        return self.by is not None
+
+    def __enter__(self) -> StopFlag:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python gives signals to the main thread alone
+        for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+            number = getattr(signal, name, None)  # Windows has no SIGUSR1
+            if number is not None:
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: types.FrameType | None) -> None:
+        if self.by is not None:
+            os._exit(128 + number)
+        self.by = signal.Signals(number).name
