@@ -1,4 +1,4 @@
-"""How long `srkit --help` and `srkit list` take beside `python -c "import torch"`: processes, interleaved in one run."""
+"""How long `srkit --help` and `srkit list` take beside `import torch`: processes, interleaved in one run."""
 
 from __future__ import annotations
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import srkit
-from srkit.errors import SrkitError
+from srkit.errors import RecipeError, SrkitError, UsageError, did_you_mean, nearest
 
+# Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
 VERBS = {
     "list": "what is installed: networks, losses, datasets, metrics...",
     "show": "a component's settings, its source and a table to paste into a recipe",
@@ -27,56 +31,96 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 the run failed, 2 usage or recipe, 3 input rejected, 75 stopped with a checkpoint.
     """
-    parser = _parser()
-    arguments = parser.parse_args(sys.argv[1:] if argv is None else list(argv))
-    if arguments.verb is None:
-        parser.print_help()
-        return 2
-    if arguments.verb not in VERBS:
-        from srkit.errors import did_you_mean
-
-        print(f"srkit: unknown command '{arguments.verb}'{did_you_mean(arguments.verb, VERBS)}", file=sys.stderr)
-        return 2
-    module = importlib.import_module(f"srkit.cli.{arguments.verb}")
-    verb = argparse.ArgumentParser(
-        prog=f"srkit {arguments.verb}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(verb)
-    verb.add_argument(
-        "-p", dest="plugins", metavar="FILE", action="append", default=[], help="add a one-file plugin, or a module"
-    )
-    given = verb.parse_args(arguments.rest)
-    given.plugins = [*arguments.plugins, *given.plugins]
+    prog = "srkit"
     try:
-        code: int = module.main(given)
+        parser = _parser()
+        arguments = parser.parse_args(argv)
+        if arguments.verb is None:
+            parser.print_help(sys.stderr)
+            return UsageError.exit_code
+        if arguments.verb not in VERBS:
+            raise UsageError(f"unknown command '{arguments.verb}'{did_you_mean(arguments.verb, VERBS)}")
+        prog = f"srkit {arguments.verb}"
+        code = _run(prog, arguments)
+        sys.stdout.flush()
+        return code
     except SrkitError as error:
-        print(f"srkit {arguments.verb}: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)
+        print(error_text(error, prog), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("srkit: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe has gone; Python would complain once more at its exit
+        # The reader of a pipe has gone. Python flushes stdout once more at its exit, and would complain.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(prog: str, arguments: argparse.Namespace) -> int:
+    module = importlib.import_module(f"srkit.cli.{arguments.verb}")
+    verb = _Parser(
+        prog=prog,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(verb)
+    _add_plugins(verb)
+    given, unknown = verb.parse_known_args(arguments.rest)
+    if unknown:
+        near = nearest(unknown[0].partition("=")[0], verb.options())
+        hint = f"did you mean '{near}'?" if near else f"see {prog} --help"
+        raise UsageError(f"unknown argument '{unknown[0]}'; {hint}")
+    given.plugins = [*arguments.plugins, *given.plugins]
+    given.stdout = sys.stdout
+    # One JSON document and nothing else: whatever a plugin prints, when it is imported or called, goes to stderr.
+    quiet = contextlib.redirect_stdout(sys.stderr) if vars(given).get("json") else contextlib.nullcontext()
+    with quiet:
+        code: int = module.main(given)
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def error_text(error: SrkitError, prog: str = "") -> str:
+    """Return what is printed of an error: a line, or a line a problem of a recipe."""
+    lines = [printable(line) for line in (error.problems if isinstance(error, RecipeError) else [str(error)])]
+    return f"{prog}: {lines[0]}" if prog and len(lines) == 1 else "\n".join(lines)
+
+
+def printable(text: object) -> str:
+    """Return foreign text as a line without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "�" for c in str(text))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises what is wrong with a command line, to be printed like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+    def options(self) -> Sequence[str]:
+        return [*self._option_string_actions]
+
+
+def _parser() -> _Parser:
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {name:<{width}}  {text}" for name, text in VERBS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="srkit",
         usage="srkit [-p FILE] COMMAND ...",
         description="Super-resolution training with networks, losses, datasets and metrics as plugins.",
         epilog=f"commands:\n{verbs}\n\n`srkit COMMAND --help` says more. To begin: srkit run quickstart",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"srkit {srkit.__version__}")
-    parser.add_argument(
-        "-p", dest="plugins", metavar="FILE", action="append", default=[], help="add a one-file plugin, or a module"
-    )
+    _add_plugins(parser)
     parser.add_argument("verb", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
+
+
+def _add_plugins(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-p", dest="plugins", metavar="FILE", action="append", default=[], help="add a one-file plugin, or a module"
+    )

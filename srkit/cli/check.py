@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from srkit.cli import output
-from srkit.errors import InputRejected, RecipeError, UsageError
+from srkit.cli import error_text, output
+from srkit.errors import InputRejected, SrkitError
 from srkit.packaged import find_recipe
 from srkit.plugins import discover
 from srkit.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from srkit.engine.evaluate import EvaluationSet, Metric
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +33,8 @@ def main(arguments: argparse.Namespace) -> int:
     for name in arguments.recipes:
         try:
             _check(name, registry, arguments.overrides)
-        except (RecipeError, UsageError, InputRejected) as error:
-            print(error, file=sys.stderr)
+        except SrkitError as error:
+            print(error_text(error), file=sys.stderr)
             code = max(code, error.exit_code)
     return code
 
@@ -49,24 +55,46 @@ def _check(name: str, registry: Registry, overrides: list[str]) -> None:
         lr, hr = batches[0]
     finally:
         batches.close()
+    metrics = build.make_metrics(registry, recipe.metric)
+    for evaluation in data.validation:
+        _try_to_score(evaluation, metrics)
+
     out = output.console()
     out.print(
         f"[green]ok[/green]  [bold]{output.clean(recipe.title)}[/bold]  [dim]{output.clean(path)}[/dim]", soft_wrap=True
     )
     settings = ", ".join(f"{key} {value}" for key, value in recipe.architecture.settings.items())
+    samples = f"LR {lr.shape[3]}x{lr.shape[2]}, HR {hr.shape[3]}x{hr.shape[2]}"
     rows = [
-        ["network", f"{recipe.architecture.type} x{recipe.scale}  [dim]{output.clean(settings)}[/dim]"],
-        ["data", output.clean(f"{data.training.describe()}; LR by {data.training.made_by}")],
-        ["batch", f"LR {list(lr.shape)}, HR {list(hr.shape)}"],
-        [
-            "training",
-            f"{recipe.train.steps:,} steps of {recipe.data.batch}, {recipe.optimizer.type}, {recipe.schedule.type}",
-        ],
+        ["network", f"{recipe.architecture.type} x{recipe.scale}{'; ' if settings else ''}{settings}"],
+        ["data", f"{data.training.describe()}; LR by {data.training.made_by}"],
+        ["batch", f"{lr.shape[0]} samples, {samples}"],
+        ["training", f"{recipe.train.steps:,} steps, {recipe.optimizer.type}, {recipe.schedule.type}"],
     ]
     if data.too_small:
-        shown = ", ".join(data.too_small[:3]) + ("..." if len(data.too_small) > 3 else "")
-        rows.insert(2, ["left out", output.clean(f"{len(data.too_small)} images smaller than a patch: {shown}")])
+        images = "image" if len(data.too_small) == 1 else "images"
+        shown = ", ".join(data.too_small[:3]) + (", ..." if len(data.too_small) > 3 else "")
+        rows.insert(2, ["left out", f"{len(data.too_small)} {images} smaller than a patch: {shown}"])
     for evaluation in data.validation:
         text = f"{evaluation.name}: {evaluation.pairs.describe()}; LR by {evaluation.pairs.made_by}"
-        rows.append(["validate", output.clean(text)])
-    out.print(output.grid([[f"    [dim]{label}[/dim]", text] for label, text in rows], ["", ""]), soft_wrap=True)
+        rows.append(["validate", text])
+    out.print(output.grid([[f"    [dim]{label}[/dim]", output.clean(text)] for label, text in rows], ["", ""]))
+
+
+def _try_to_score(evaluation: EvaluationSet, metrics: Sequence[Metric]) -> None:
+    """Score the HR of the smallest image against itself: what is too small for a metric would end a run hours later.
+
+    Looks at every image's header. Raises InputRejected.
+    """
+    from srkit.engine.tensors import to_8_bits
+
+    pairs = evaluation.pairs
+    smallest = min(range(len(pairs)), key=lambda index: min(pairs.size(index)))
+    _, hr = pairs.read(smallest)
+    border = pairs.scale
+    inside = to_8_bits(hr)[border:-border, border:-border]
+    try:
+        for metric in metrics:
+            metric.score(inside, inside)
+    except ValueError as error:
+        raise InputRejected(pairs.name(smallest), str(error)) from None

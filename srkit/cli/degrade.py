@@ -1,24 +1,33 @@
-"""Make LR images from HR images: PNGs under DST with the names of SRC, HR cropped to a multiple of the scale."""
+"""Make LR images from HR images: PNGs under DST with the names of SRC, HR cropped to a multiple of the scale.
+
+A bad image is named and the rest goes on; the exit code is then 3.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from srkit import files
+from srkit.cli import printable
 from srkit.cli.output import clean, console
 from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.imaging import SUFFIXES, encode_png, list_images, read_image
 from srkit.plugins import discover
 from srkit.reading import read_part
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("type", metavar="TYPE", help="a degradation, as `srkit list degradation` names it")
     parser.add_argument("source", metavar="SRC", help="a folder of HR images, or one image")
-    parser.add_argument("target", metavar="DST", help="the folder of LR images to make")
+    parser.add_argument("target", metavar="DST", help="the folder of LR images to make; files there are replaced")
     parser.add_argument("--scale", type=int, required=True, metavar="N", help="how much smaller LR is")
     parser.add_argument(
         "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="a setting of the degradation"
@@ -35,38 +44,64 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--scale must be at least 1, not {arguments.scale}")
     registry = discover(arguments.plugins)
     part = read_part(registry, "degradation", arguments.type, arguments.overrides)
-    degrade = make_degrade(registry, part, arguments.scale)
-    source, target = Path(arguments.source), Path(arguments.target)
-    if not source.exists():
-        raise InputRejected(source, "there is no such file or folder")
-    images = list_images(source) if source.is_dir() else [source]
-    if not images:
-        raise InputRejected(source, f"holds no images ({', '.join(SUFFIXES)})")
-    names = [target / f"{image.stem}.png" for image in images]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise UsageError(f"{images[names.index(name)]} and {images[i]} would both become {name}")
-        if name.resolve() == images[i].resolve():
-            raise UsageError(f"{images[i]} would be written over itself; give another DST")
+    scales = registry.find("degradation", part.type).component.facts.get("scales", (arguments.scale,))
+    if arguments.scale not in scales:
+        offered = ", ".join(map(str, scales))
+        raise UsageError(f"degradation '{part.type}' has scales {offered}, not {arguments.scale}")
+    try:
+        degrade = make_degrade(registry, part, arguments.scale)
+    except ValueError as error:
+        raise UsageError(f"degradation '{part.type}': {error}") from None
+    work = _plan(Path(arguments.source), Path(arguments.target))
     screen = console(stderr=True)
+    quiet = not sys.stderr.isatty()
     bad = 0
-    for i, image in enumerate(
-        track(images, description="", console=screen, transient=True, disable=not sys.stderr.isatty())
+    for i, (target, source) in enumerate(
+        track(work.items(), description="", console=screen, transient=True, disable=quiet)
     ):
         try:
-            lr = degrade(read_image(image), i)
+            lr = _degraded(source, i, degrade)
         except InputRejected as error:
             bad += 1
             screen.print(clean(error), soft_wrap=True)
             continue
-        except ValueError as error:
-            bad += 1
-            screen.print(clean(f"{image}: {error}"), soft_wrap=True)
-            continue
         try:
-            target.mkdir(parents=True, exist_ok=True)
-            files.write_file(names[i], encode_png(lr))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            files.write_file(target, encode_png(lr))
         except OSError as error:
-            raise RunFailed(f"{names[i]}: cannot be written: {error.strerror}") from None
-    print(f"{len(images) - bad} of {len(images)} images made smaller by {arguments.scale} in {target}", file=sys.stderr)
+            raise RunFailed(f"{target}: cannot be written: {error.strerror}") from None
+    done = f"{len(work) - bad} of {len(work)} images made smaller by {arguments.scale}"
+    print(f"{done}, in {printable(arguments.target)}", file=sys.stderr)
     return InputRejected.exit_code if bad else 0
+
+
+def _plan(source: Path, target: Path) -> dict[Path, Path]:
+    """Return the source of each target, before anything is written.
+
+    Raises UsageError where two images would get one name, or one would be written over itself.
+    """
+    if not source.exists():
+        raise InputRejected(source, "there is no such file or folder")
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"DST is a folder to make LR images in, but {target} is a file")
+    images = list_images(source) if source.is_dir() else [source]
+    if not images:
+        raise InputRejected(source, f"holds no images ({', '.join(SUFFIXES)})")
+    inputs = {image.resolve() for image in images}
+    work: dict[Path, Path] = {}
+    for image in images:
+        name = target / f"{image.stem}.png"
+        if name in work:
+            raise UsageError(f"{work[name]} and {image} would both become {name}")
+        if name.resolve() in inputs:
+            raise UsageError(f"{name} would be written over itself; give another DST")
+        work[name] = image
+    return work
+
+
+def _degraded(source: Path, index: int, degrade: Callable[[NDArray[Any], int], NDArray[Any]]) -> NDArray[Any]:
+    hr = read_image(source)
+    try:
+        return degrade(hr, index)
+    except ValueError as error:
+        raise InputRejected(source, str(error)) from None

@@ -6,13 +6,13 @@ A MODEL is a file that srkit wrote, a run directory, or other weights with --arc
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from srkit import api
-from srkit.cli import output
+from srkit.cli import models, output
 from srkit.errors import UsageError
 from srkit.plugins import discover
-from srkit.reading import read_part
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,60 +23,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]PATH",
         action="append",
         required=True,
-        help="a folder of images, with LR beside HR or not",
+        help="a folder of images, with LR beside HR or not; may be given several times",
     )
-    parser.add_argument("--scale", type=int, metavar="N", help="the scale, where the file does not say it")
-    parser.add_argument("--architecture", metavar="NAME", help="the network, where the file does not say it")
-    parser.add_argument(
-        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="a setting of the network"
-    )
+    models.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Evaluate each model on each folder."""
     from srkit.engine.build import pick_device
-    from srkit.engine.model import read_model
 
+    folders = _folders(arguments.data)
     registry = discover(arguments.plugins)
-    if arguments.overrides and arguments.architecture is None:
-        raise UsageError("--set needs --architecture: whose setting is it?")
-    settings = {}
-    if arguments.architecture is not None:
-        part = read_part(registry, "architecture", arguments.architecture, arguments.overrides)
-        settings = dict(part.settings)
-    models = [
-        read_model(Path(path), registry, architecture=arguments.architecture, scale=arguments.scale, settings=settings)
-        for path in arguments.models
-    ]
-    scales = {model.scale for model in models}
+    found = [models.read(path, arguments, registry) for path in arguments.models]
+    scales = {model.scale for model in found}
     if len(scales) > 1:
         raise UsageError(f"the models have scales {', '.join(map(str, sorted(scales)))}: one at a time")
-    names = _unique([_name(Path(path)) for path in arguments.models], arguments.models)
     device = pick_device("auto")
-    folders: dict[str, str] = {}
-    for given_data in arguments.data:
-        name, equals, path = given_data.partition("=")
-        if not equals:
-            name, path = Path(given_data).resolve().name, given_data
-        if name in folders:
-            raise UsageError(f"two folders are named '{name}'; give them names, NAME=PATH")
-        folders[name] = path
-    networks = {name: model.network.to(device) for name, model in zip(names, models, strict=True)}
+    networks = {name: m.network.to(device) for name, m in zip(_names(arguments.models), found, strict=True)}
     tables = api.evaluate(networks, folders, scale=scales.pop(), registry=registry)
     if arguments.json:
-        output.print_json({"schema": 1, "tables": tables})
+        output.print_json({"schema": 1, "tables": tables}, arguments.stdout)
     else:
         output.print_tables(tables)
     return 0
 
 
-def _name(path: Path) -> str:
-    run = path if path.is_dir() else path.parent
-    return run.resolve().name if path.is_dir() or path.name in ("best.safetensors", "last.safetensors") else path.stem
+def _folders(given: Sequence[str]) -> dict[str, str]:
+    """Return the path of each folder by its name."""
+    folders: dict[str, str] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or Path(text).exists():  # a path may hold "=", too
+            name, path = Path(text).resolve().name, text
+        if name in folders:
+            raise UsageError(f"two folders are named '{name}'; give them names, --data NAME=PATH")
+        folders[name] = path
+    return folders
 
 
-def _unique(names: list[str], paths: list[str]) -> list[str]:
+def _names(paths: Sequence[str]) -> list[str]:
+    """Return a row's name for each model: the run's or the file's, or the path where that would be no name."""
+    names = []
+    for path in map(Path, paths):
+        is_run = path.is_dir() or path.name in ("best.safetensors", "last.safetensors")
+        names.append((path if path.is_dir() else path.resolve().parent).resolve().name if is_run else path.stem)
     return [
         path if names.count(name) > 1 or name == "bicubic" else name for name, path in zip(names, paths, strict=True)
     ]

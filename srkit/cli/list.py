@@ -17,12 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """List components; a broken plugin is a row, never an error."""
-    kind = arguments.kind
+    """List components; a broken plugin is a line, never an error."""
+    kind = {k.plural: k.name for k in KINDS.values()}.get(arguments.kind, arguments.kind)
     if kind is not None and kind not in KINDS:
-        kind = next((k.name for k in KINDS.values() if k.plural == kind), kind)
-        if kind not in KINDS:
-            raise UsageError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
+        raise UsageError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
     registry = discover(arguments.plugins)
     entries = [entry for entry in registry if kind in (None, entry.component.kind)]
     if arguments.json:
@@ -50,7 +48,8 @@ def main(arguments: argparse.Namespace) -> int:
                     }
                     for failure in registry.failures
                 ],
-            }
+            },
+            arguments.stdout,
         )
         return 0
     out = output.console()
@@ -60,21 +59,17 @@ def main(arguments: argparse.Namespace) -> int:
         shown = "" if component.kind == previous else component.kind
         previous = component.kind
         scales = component.facts.get("scales")
-        summary = output.clean(component.summary) + (f" [dim]x{', x'.join(map(str, scales))}[/dim]" if scales else "")
+        only = f" [dim](x{', x'.join(map(str, scales))})[/dim]" if scales else ""
         rows.append(
             [
                 f"[dim]{shown}[/dim]",
                 f"[bold]{output.clean(component.name)}[/bold]",
-                summary,
+                output.clean(component.summary) + only,
                 f"[dim]{output.clean(entry.origin)}[/dim]",
             ]
         )
-    out.print(output.grid(rows, ["kind", "name", "", "from"]))
+    if rows:
+        out.print(output.grid(rows, ["kind", "name", "summary", "from"], cut=2))
     for failure in registry.failures:
-        out.print(
-            f"[red]broken[/red]  plugin '{output.clean(failure.plugin)}' of {output.clean(failure.origin)}: "
-            f"{output.clean(failure.reason)}"
-        )
-    if kind is None and not registry.failures:
-        out.print("\n[dim]`srkit show NAME` says more of one.[/dim]")
+        out.print(f"[red]broken[/red]  {output.clean(failure)}", soft_wrap=True)
     return 0

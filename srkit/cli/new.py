@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from srkit import files
-from srkit.errors import UsageError, did_you_mean
+from srkit.errors import RunFailed, UsageError, did_you_mean
 from srkit.packaged import packaged_recipes
 
 
@@ -28,10 +28,15 @@ def main(arguments: argparse.Namespace) -> int:
         wanted.append(known[name])
         name = Path(tomllib.loads(known[name].read_text(encoding="utf-8")).get("extends", "")).stem
     for source in wanted:
-        if Path(source.name).exists() and source is wanted[0]:
-            raise UsageError(f"{source.name} is here already; nothing was overwritten")
+        target = Path(source.name)
+        if target.exists() and (source is wanted[0] or target.read_bytes() != source.read_bytes()):
+            raise UsageError(f"{target} is here already; nothing was overwritten")
     for source in reversed(wanted):
-        if not Path(source.name).exists():
-            files.write_file(Path(source.name), source.read_bytes())
-            print(source.name)
+        target = Path(source.name)
+        if not target.exists():
+            try:
+                files.write_file(target, source.read_bytes())
+            except OSError as error:
+                raise RunFailed(f"{target}: cannot be written: {error.strerror}") from None
+            print(target)
     return 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
+from srkit.cli import printable
 from srkit.files import json_text
 
 if TYPE_CHECKING:
@@ -15,35 +17,59 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console; wide enough not to fold lines where the output is a file or a pipe."""
+    """Return a console; wide enough never to fold a line where the output is a file or a pipe."""
     from rich.console import Console
 
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich itself would end the process with exit code 1
+
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else 200)
+    return Screen(file=stream, highlight=False, emoji=False, width=None if stream.isatty() else 10_000)
 
 
 def clean(text: object) -> str:
-    """Return foreign text without control characters and without meaning to rich's markup."""
+    """Return foreign text as a line without control characters and without meaning to rich's markup."""
     from rich.markup import escape
 
-    return escape("".join(c if c.isprintable() else "�" for c in str(text)))
+    return escape(printable(text))
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON document on stdout."""
-    print(json_text(value))
+def print_json(value: Any, stream: TextIO) -> None:
+    """Print one JSON document; what JSON has no form for (a path that is a default, say) as its text."""
+    print(json_text(_plain(value)), file=stream)
 
 
-def grid(rows: Sequence[Sequence[str]], headers: Sequence[str], *, numbers_from: int | None = None) -> Any:
-    """Return a table without lines; columns from `numbers_from` are set flush right."""
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(member) for key, member in value.items()}
+    return [_plain(member) for member in value] if isinstance(value, list | tuple) else str(value)
+
+
+def grid(
+    rows: Sequence[Sequence[str]], headers: Sequence[str], *, numbers_from: int | None = None, cut: int | None = None
+) -> Any:
+    """Return a table without lines; columns from `numbers_from` are set flush right.
+
+    Column `cut` is kept to one line and cut where the terminal is too narrow, the others are folded.
+    """
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=any(headers), header_style="bold", padding=(0, 3, 0, 0))
     for i, header in enumerate(headers):
         right = numbers_from is not None and i >= numbers_from
-        table.add_column(header, justify="right" if right else "left", overflow="fold")
+        # Where columns must shrink, rich spares those that do not wrap.
+        table.add_column(
+            header, justify="right" if right else "left", overflow="fold", no_wrap=cut is not None and i != cut
+        )
     for row in rows:
-        table.add_row(*row)
+        cells = [Text.from_markup(cell, emoji=False) for cell in row]
+        if cut is not None:
+            cells[cut].no_wrap, cells[cut].overflow = True, "ellipsis"
+        table.add_row(*cells)
     return table
 
 
@@ -57,7 +83,7 @@ def score_text(metric: str, value: float) -> str:
 def print_tables(tables: Sequence[dict[str, Any]], *, stderr: bool = False) -> None:
     """Print score tables, each with its protocol as its caption."""
     out = console(stderr=stderr)
-    for table in tables:
+    for i, table in enumerate(tables):
         rows = table["rows"]
         metrics = list(rows[0]["mean"])
         baseline = next((row["mean"] for row in rows if row["model"] == "bicubic"), None)
@@ -65,16 +91,20 @@ def print_tables(tables: Sequence[dict[str, Any]], *, stderr: bool = False) -> N
         for row in rows:
             cells = []
             for metric in metrics:
-                value = row["mean"][metric]
-                text = score_text(metric, value)
-                if baseline is not None and row["model"] != "bicubic" and math.isfinite(value - baseline[metric]):
+                value, difference = row["mean"][metric], math.nan
+                if baseline is not None and row["model"] != "bicubic":
                     difference = value - baseline[metric]
-                    text += f" [dim]({'+' if difference >= 0 else '-'}{score_text(metric, abs(difference))})[/dim]"
-                cells.append(text)
+                sign = "-" if difference < 0 else "+"
+                known = math.isfinite(difference)
+                cells.append(score_text(metric, value))
+                cells.append(f"[dim]({sign}{score_text(metric, abs(difference))})[/dim]" if known else "")
             lines.append([clean(row["model"]), *cells])
-        title = f"{clean(table['data'])} x{table['scale']}"
-        out.print()
-        out.print(grid(lines, [title, *metrics], numbers_from=1))
+        headers = [f"{clean(table['data'])} x{table['scale']}"]
+        for metric in metrics:
+            headers += [clean(metric), ""]
+        if i:
+            out.print()
+        out.print(grid(lines, headers, numbers_from=1))
         out.print(f"[dim]{clean(caption(table['protocol']))}[/dim]")
 
 
@@ -83,7 +113,7 @@ def caption(protocol: dict[str, Any]) -> str:
     colors = ", ".join(f"{metric} on {color}" for metric, color in protocol["color"].items())
     lr = "LR from files" if protocol["lr"] == "files" else f"LR by {protocol['lr']}"
     parts = [
-        f"{protocol['images']} images",
+        f"{protocol['images']} image{'' if protocol['images'] == 1 else 's'}",
         colors,
         f"SR rounded to {protocol['rounding']}",
         f"border {protocol['border']} cut",
@@ -95,8 +125,17 @@ def caption(protocol: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def dumps(value: Any) -> str:
-    """Return a value as TOML writes it."""
+def toml_value(value: Any) -> str:
+    """Return a value as TOML writes it on one line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str | os.PathLike):
+        return json.dumps(os.fspath(value), ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(dumps, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{json.dumps(str(key))} = {toml_value(member)}" for key, member in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    raise TypeError(f"TOML cannot write {value!r}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srkit.cli import output
@@ -41,23 +43,35 @@ def main(arguments: argparse.Namespace) -> int:
     if not entries:
         names = {entry.component.name for entry in registry}
         raise ComponentError(f"there is no component '{arguments.name}'{did_you_mean(arguments.name, names)}")
-    described = [_describe(entry) for entry in entries]
+    namesakes = [entry.component.kind for entry in registry.by_name(entries[0].component.name)]
+    described = [_describe(entry, ambiguous=namesakes.count(entry.component.kind) > 1) for entry in entries]
     if arguments.json:
-        output.print_json({"schema": 1, "components": described})
+        output.print_json({"schema": 1, "components": described}, arguments.stdout)
         return 0
-    for description in described:
-        _print(description)
+    for i, description in enumerate(described):
+        _print(description, first=i == 0)
     return 0
 
 
-def _describe(entry: Entry) -> dict[str, Any]:
+def _describe(entry: Entry, *, ambiguous: bool) -> dict[str, Any]:
+    """Return all that is known of a component, as JSON's types; `ambiguous`: two distributions give that name."""
     component = entry.component
     target = component.load()
     settings = read_settings(target, KINDS[component.kind].given)
     file = ""
     with contextlib.suppress(TypeError, OSError):
         file = inspect.getsourcefile(inspect.unwrap(target)) or ""
-    return {
+    described = [
+        {
+            "name": setting.name,
+            "type": type_name(setting.type),
+            "required": setting.required,
+            "default": None if setting.required else setting.default,
+            "meaning": setting.doc,
+        }
+        for setting in settings.values()
+    ]
+    found = {
         "kind": component.kind,
         "name": component.name,
         "summary": component.summary,
@@ -67,18 +81,12 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "target": component.target,
         "file": file,
         "facts": dict(component.facts),
-        "settings": [
-            {
-                "name": setting.name,
-                "type": type_name(setting.type),
-                "required": setting.required,
-                "default": None if setting.required else setting.default,
-                "meaning": setting.doc,
-            }
-            for setting in settings.values()
-        ],
-        **({"sizes": _sizes(entry)} if component.kind == "architecture" else {}),
+        "settings": described,
+        "toml": _toml(component.kind, entry.full_name if ambiguous else component.name, described),
     }
+    if component.kind == "architecture":
+        found["sizes"] = _sizes(entry)
+    return found
 
 
 def _sizes(entry: Entry) -> list[dict[str, Any]]:
@@ -87,56 +95,70 @@ def _sizes(entry: Entry) -> list[dict[str, Any]]:
     return [cost(entry.component, scale) for scale in entry.component.facts.get("scales", (2, 3, 4))]
 
 
-def _print(found: dict[str, Any]) -> None:
+def _toml(kind: str, name: str, settings: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table to paste into a recipe; what has no default, or one that TOML cannot write, is a comment."""
+    lines = [HEADERS[kind], f"type = {output.toml_value(name)}"]
+    for setting in settings:
+        value = _written(setting["default"])
+        required = "required, " if setting["required"] else ""
+        if value is None:
+            lines.append(f"# {setting['name']} = ...  # {required}{setting['type']}")
+        else:
+            lines.append(f"{setting['name']} = {value}")
+    return "\n".join(lines)
+
+
+def _written(value: Any) -> str | None:
+    """Return a default as TOML, or None for one that a recipe cannot have."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    try:
+        return output.toml_value(value)
+    except TypeError:
+        return None
+
+
+def _print(found: Mapping[str, Any], *, first: bool) -> None:
     out = output.console()
+    if not first:
+        out.print()
     out.print(f"[bold]{output.clean(found['name'])}[/bold]  {output.clean(found['summary'])}")
-    out.print(
-        f"[dim]{found['kind']} of {output.clean(found['distribution'])} {output.clean(found['version'])}"
-        + (f"; {output.clean(found['source'])}" if found["source"] else "")
-        + "[/dim]"
-    )
+    origin = f"{found['kind']} of {found['distribution']} {found['version']}".rstrip()
+    out.print(f"[dim]{output.clean(origin)}{'; ' if found['source'] else ''}{output.clean(found['source'])}[/dim]")
     if found["file"]:
         out.print(f"[dim]{output.clean(found['file'])}[/dim]", soft_wrap=True)
     if found["facts"]:
-        facts = "; ".join(f"{key}: {output.clean(value)}" for key, value in found["facts"].items())
-        out.print(f"[dim]{facts}[/dim]")
+        facts = "; ".join(f"{key} {_default(value).strip('[]')}" for key, value in found["facts"].items())
+        out.print(f"[dim]{output.clean(facts)}[/dim]")
     if found["settings"]:
         rows = [
             [
                 f"[bold]{setting['name']}[/bold]",
                 output.clean(setting["type"]),
                 "[yellow]required[/yellow]" if setting["required"] else output.clean(_default(setting["default"])),
-                output.clean(setting["meaning"]),
+                output.clean(setting["meaning"].rstrip(".")),
             ]
             for setting in found["settings"]
         ]
         out.print()
         out.print(output.grid(rows, ["setting", "type", "default", "meaning"]))
     if found.get("sizes"):
-        rows = [
-            [f"x{size['scale']}", f"{size['parameters']:,}", f"{size['multiply_adds'] / 1e9:.2f} G"]
-            if "parameters" in size
-            else [f"x{size['scale']}", "-", output.clean(size["reason"])]
-            for size in found["sizes"]
-        ]
         out.print()
-        out.print(output.grid(rows, ["scale", "parameters", "multi-adds at 1280x720 output"], numbers_from=1))
+        out.print(_sizes_grid(found["sizes"]))
     out.print()
-    out.print(output.clean(_toml(found)))
-    out.print()
+    for line in found["toml"].splitlines():
+        out.print(output.clean(line), soft_wrap=True)
+
+
+def _sizes_grid(sizes: Sequence[Mapping[str, Any]]) -> Any:
+    rows = [
+        [f"x{size['scale']}", f"{size['parameters']:,}", f"{size['multiply_adds'] / 1e9:.2f} G"]
+        if "parameters" in size
+        else [f"x{size['scale']}", "", output.clean(size["reason"])]
+        for size in sizes
+    ]
+    return output.grid(rows, ["scale", "parameters", "multi-adds to 1280x720"], numbers_from=1)
 
 
 def _default(value: Any) -> str:
-    return "none" if value is None else output.dumps(value)
-
-
-def _toml(found: dict[str, Any]) -> str:
-    lines = [HEADERS[found["kind"]], f'type = "{found["name"]}"']
-    for setting in found["settings"]:
-        if setting["required"]:
-            lines.append(f"{setting['name']} = ...  # {setting['type']}")
-        elif setting["default"] is None:
-            lines.append(f"# {setting['name']} = ...  # {setting['type']}")
-        else:
-            lines.append(f"{setting['name']} = {output.dumps(setting['default'])}")
-    return "\n".join(lines)
+    return "none" if value is None else _written(value) or str(value)

@@ -1,0 +1,39 @@
+"""The networks that a command is given: files that say what they hold, or other weights with the words for them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srkit.errors import UsageError
+from srkit.reading import read_part
+from srkit.registry import Registry
+
+if TYPE_CHECKING:
+    from srkit.engine.model import Model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what says what a file of weights holds."""
+    parser.add_argument("--scale", type=int, metavar="N", help="the scale, where the file does not say it")
+    parser.add_argument("--architecture", metavar="NAME", help="the network, where the file does not say it")
+    parser.add_argument(
+        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="a setting of the network"
+    )
+
+
+def read(path: str, arguments: argparse.Namespace, registry: Registry) -> Model:
+    """Return the network of a file. Raises what is wrong with the words, the file or the network."""
+    from srkit.engine.model import read_model
+
+    if arguments.scale is not None and arguments.scale < 1:
+        raise UsageError(f"--scale must be at least 1, not {arguments.scale}")
+    if arguments.architecture is None:
+        if arguments.overrides:
+            raise UsageError("--set needs --architecture: whose setting is it?")
+        return read_model(Path(path), registry, scale=arguments.scale)
+    part = read_part(registry, "architecture", arguments.architecture, arguments.overrides)
+    return read_model(
+        Path(path), registry, architecture=arguments.architecture, scale=arguments.scale, settings=part.settings
+    )

@@ -1,0 +1,140 @@
+import pytest
+from PIL import Image
+
+from tests.conftest import TINY, photograph
+
+PHOTOS = 'name = "photos"\ndataset = { type = "folder", path = "photos" }'
+VALIDATE = PHOTOS.replace("photos", "val")
+
+
+def save(path, height, width, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photograph(seed, height, width)).save(path)
+
+
+def test_a_good_recipe_is_shown_with_its_data(call, tiny):
+    code, out, err = call("check", "tiny.toml")
+    assert (code, err) == (0, "")
+    assert [line.rstrip() for line in out.splitlines()] == [
+        "ok  Tiny  tiny.toml",
+        "    network    a2n x2; features 4, blocks 1, upsampling_features 4, img_range 1.0, non_attention_kernel 3",
+        "    data       4 HR images in photos, no LR beside them; LR by bicubic(mode=uint8)",
+        "    batch      4 samples, LR 8x8, HR 16x16",
+        "    training   6 steps, adam, constant",
+        "    validate   photos: 4 HR images in photos, no LR beside them; LR by bicubic(mode=uint8)",
+    ]
+
+
+def test_every_problem_is_reported_at_once_with_its_line(call, tiny):
+    tiny.write_text(TINY.replace("steps", "step").replace("blocks = 1", 'blocks = "1"').replace('"rot90"', '"rot"'))
+    assert call("check", "tiny.toml") == (
+        2,
+        "",
+        "tiny.toml:7: 'blocks' must be an integer, not \"1\"\n"
+        "tiny.toml:12: unknown augmentation 'rot'; did you mean 'rot90'?\n"
+        "tiny.toml:24: missing key 'steps'\n"
+        "tiny.toml:25: unknown key 'step'; did you mean 'steps'?\n",
+    )
+
+
+def test_what_a_constructor_refuses_has_the_line_of_its_table(call, tiny):
+    tiny.write_text(TINY.replace("features = 4", "features = 1", 1).replace("lr = 1e-3", "lr = -1"))
+    assert call("check", "tiny.toml") == (
+        2,
+        "",
+        "tiny.toml:4: features must be at least 4, not 1\ntiny.toml:20: lr must be above 0, not -1\n",
+    )
+
+
+def test_an_override_is_checked_as_the_file_is(call, tiny):
+    code, _, err = call("check", "tiny.toml", "--set", "train.stops=5", "--set", "data.patch=0")
+    assert code == 2
+    assert err.splitlines() == [
+        "--set data.patch=0: 'patch' must be at least 1, not 0",
+        "--set train.stops=5: unknown key 'stops'; did you mean 'steps'?",
+    ]
+
+
+def test_several_recipes_are_all_checked(call, tiny, tmp_path):
+    (tmp_path / "bad.toml").write_text("scale = \n")
+    code, out, err = call("check", "bad.toml", "tiny.toml", "nowhere.toml")
+    assert code == 2
+    assert out.startswith("ok  Tiny  tiny.toml\n")
+    assert err == (
+        "bad.toml:1: not valid TOML: Invalid value\n"
+        "there is no recipe nowhere.toml, neither a file nor a packaged one; there are: quickstart\n"
+    )
+
+
+def test_the_packaged_recipe_is_good(call):
+    code, out, err = call("check", "quickstart")
+    assert (code, err) == (0, "")
+    assert out.startswith("ok  Quickstart")
+
+
+def test_a_missing_folder_is_a_problem_of_its_line(call, tiny):
+    tiny.write_text(TINY.replace('path = "photos"', 'path = "nowhere"', 1))
+    assert call("check", "tiny.toml") == (2, "", "tiny.toml:11: nowhere: is not there\n")
+
+
+def test_an_empty_folder_is_a_problem_of_its_line(call, tiny, tmp_path):
+    (tmp_path / "empty").mkdir()
+    tiny.write_text(TINY.replace('path = "photos"', 'path = "empty"', 1))
+    looked = ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp"
+    assert call("check", "tiny.toml") == (2, "", f"tiny.toml:11: empty: has no images: looked for {looked}\n")
+
+
+def test_an_image_that_cannot_be_read_is_named(call, tiny, photographs):
+    (photographs / "p1.png").write_bytes(b"no image at all")
+    message = "photos/p1.png: is not PNG, JPEG, WebP, TIFF or BMP: it begins with b'no image at '\n"
+    assert call("check", "tiny.toml") == (3, "", message)
+
+
+def test_an_image_of_validation_that_cannot_be_read_is_named(call, tiny, tmp_path):
+    save(tmp_path / "val/a.png", 40, 40)
+    (tmp_path / "val/b.png").write_bytes(b"")
+    tiny.write_text(TINY.replace(PHOTOS, VALIDATE))
+    assert call("check", "tiny.toml") == (3, "", "val/b.png: is empty\n")
+
+
+def test_an_image_too_small_for_a_metric_is_found_before_the_run(call, tiny, tmp_path):
+    save(tmp_path / "val/a.png", 40, 40)
+    save(tmp_path / "val/b.png", 12, 30)
+    tiny.write_text(TINY.replace(PHOTOS, VALIDATE))
+    message = "b: images must be at least 11x11 pixels once the border is cut, not 26x8\n"
+    assert call("check", "tiny.toml") == (3, "", message)
+
+
+def test_images_smaller_than_a_patch_are_left_out_counted_and_named(call, tiny, photographs, tmp_path):
+    save(tmp_path / "val/a.png", 40, 40)
+    tiny.write_text(TINY.replace(PHOTOS, VALIDATE))
+    for name in ("s1", "s2", "s3", "s4"):
+        save(photographs / f"{name}.png", 15, 60)
+    code, out, _ = call("check", "tiny.toml")
+    assert code == 0
+    assert "    left out   4 images smaller than a patch: s1, s2, s3, ..." in map(str.rstrip, out.splitlines())
+    for name in ("s2", "s3", "s4"):
+        (photographs / f"{name}.png").unlink()
+    assert "left out   1 image smaller than a patch: s1" in call("check", "tiny.toml")[1]
+
+
+def test_images_all_smaller_than_the_patch_are_a_problem_of_its_line(call, tiny):
+    tiny.write_text(TINY.replace("patch = 8", "patch = 48"))
+    message = "tiny.toml:13: none of the 4 images is as large as a patch: 48 LR pixels at scale 2 need 96x96\n"
+    assert call("check", "tiny.toml") == (2, "", message)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["another size", "not there"])
+def test_lr_that_does_not_belong_to_hr_is_named(call, tiny, tmp_path, kept):
+    for i in range(2):
+        save(tmp_path / f"set/HR/p{i}.png", 40, 44, seed=i)
+        save(tmp_path / f"set/LR_bicubic/X2/p{i}x2.png", 20, 22, seed=i)
+    last = tmp_path / "set/LR_bicubic/X2/p1x2.png"
+    if kept:
+        save(last, 20, 21)
+        message = "set/LR_bicubic/X2/p1x2.png: is 21x20, but p1.png is 44x40, which needs 22x20 at scale 2\n"
+    else:
+        last.unlink()
+        message = "set/LR_bicubic/X2: has no LR image for 1 of 2 HR images: p1.png\n"
+    tiny.write_text(TINY.replace('path = "photos"', 'path = "set"', 1))
+    assert call("check", "tiny.toml") == (3, "", message)

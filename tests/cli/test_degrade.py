@@ -1,0 +1,134 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import srkit
+from srkit.imaging import encode_png, list_images, read_image
+from tests.conftest import photograph
+
+DATA = os.environ.get("SRKIT_TEST_DATA")
+
+
+def test_lr_images_are_pngs_under_the_names_of_hr(call, photographs):
+    Image.fromarray(photograph(7, 30, 30)).save(photographs / "q.jpg")
+    assert call("degrade", "bicubic", "photos", "lr", "--scale", "2") == (
+        0,
+        "",
+        "5 of 5 images made smaller by 2, in lr\n",
+    )
+    assert sorted(os.listdir("lr")) == ["p0.png", "p1.png", "p2.png", "p3.png", "q.png"]
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("mode", ["uint8", "double"])
+def test_an_lr_image_is_the_degradation_of_the_whole_hr_image(call, photographs, scale, mode):
+    assert call("degrade", "bicubic", "photos", "lr", "--scale", scale, "--set", f"mode={mode}")[0] == 0
+    apply = srkit.create("degradation", "bicubic", scale=scale, mode=mode)
+    for path in list_images(photographs):
+        hr = read_image(path)
+        hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
+        assert np.array_equal(read_image(f"lr/{path.name}"), apply(np.ascontiguousarray(hr)))
+
+
+@pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_lr_images_of_a_benchmark_are_made_bit_by_bit(call, scale):
+    folder = Path(str(DATA)) / "data/Set5"
+    assert call("degrade", "bicubic", folder / "HR", "lr", "--scale", scale)[0] == 0
+    for path in list_images("lr"):
+        published = read_image(folder / f"LR_bicubic/X{scale}/{path.stem}x{scale}.png")
+        assert np.array_equal(read_image(path), published)
+    assert len(list_images("lr")) == 5
+
+
+def test_sixteen_bits_are_kept(call, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65_536, (12, 14, 3)).astype(np.uint16)
+    (tmp_path / "deep.png").write_bytes(encode_png(pixels))
+    assert call("degrade", "bicubic", "deep.png", "lr", "--scale", "2")[0] == 0
+    assert read_image("lr/deep.png").dtype == np.uint16
+
+
+def test_a_random_degradation_makes_the_same_images_again(call, photographs, tmp_path):
+    (tmp_path / "noisy.py").write_text(
+        "import srkit\n\n"
+        "def make(*, scale: int):\n"
+        "    return lambda hr, draws: hr[..., ::scale, ::scale] * draws[:, 0, None, None, None]\n\n"
+        "@srkit.hookimpl\ndef srkit_components():\n"
+        "    facts = {'deterministic': False, 'draws': 1, 'scales': (2,)}\n"
+        "    yield srkit.Component('degradation', 'noisy', f'{__name__}:make', facts=facts)\n"
+    )
+    for folder in ("a", "b"):
+        assert call("degrade", "-p", "noisy.py", "noisy", "photos", folder, "--scale", "2")[0] == 0
+    images = [(read_image(a), read_image(b)) for a, b in zip(list_images("a"), list_images("b"), strict=True)]
+    assert all(np.array_equal(a, b) for a, b in images)
+    factors = [a[0, 0] / read_image(hr)[0, 0].clip(1) for (a, _), hr in zip(images, list_images("photos"), strict=True)]
+    assert len({round(float(f.max()), 2) for f in factors}) > 1
+    code, _, err = call("degrade", "-p", "noisy.py", "noisy", "photos", "c", "--scale", "3")
+    assert (code, err) == (2, "srkit degrade: degradation 'noisy' has scales 2, not 3\n")
+
+
+def test_a_bad_image_is_named_and_the_rest_goes_on(call, photographs):
+    (photographs / "p1.png").write_bytes(b"")
+    Image.fromarray(np.zeros((9, 9, 4), np.uint8)).save(photographs / "p2.png")
+    Image.fromarray(np.zeros((1, 9, 3), np.uint8)).save(photographs / "p3.png")
+    assert call("degrade", "bicubic", "photos", "lr", "--scale", "2") == (
+        3,
+        "",
+        "photos/p1.png: is empty\n"
+        "photos/p2.png: has transparency, and what lies under it is not defined: save it without alpha\n"
+        "photos/p3.png: is 9x1, smaller than the scale\n"
+        "1 of 4 images made smaller by 2, in lr\n",
+    )
+    assert os.listdir("lr") == ["p0.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["bicubic", "photos", "lr", "--scale", "2", "--set", "mod=double"],
+            "--set mod=double: unknown setting 'mod' of degradation 'bicubic'; did you mean 'mode'?",
+        ),
+        (
+            ["bicubic", "photos", "lr", "--scale", "2", "--set", "mode=float"],
+            '--set mode=float: \'mode\' must be "uint8" or "double", not "float"',
+        ),
+        (
+            ["bicubc", "photos", "lr", "--scale", "2"],
+            "unknown degradation 'bicubc'; did you mean 'bicubic'?",
+        ),
+        (["bicubic", "photos", "lr", "--scale", "0"], "--scale must be at least 1, not 0"),
+        (
+            ["bicubic", "photos", "photos", "--scale", "2"],
+            "photos/p0.png would be written over itself; give another DST",
+        ),
+        (["bicubic", "photos", "file", "--scale", "2"], "DST is a folder to make LR images in, but file is a file"),
+        (["bicubic", "twins", "lr", "--scale", "2"], "twins/a.jpg and twins/a.png would both become lr/a.png"),
+    ],
+)
+def test_a_command_that_cannot_be_meant_writes_nothing(call, photographs, tmp_path, arguments, message):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "twins").mkdir()
+    for name in ("a.png", "a.jpg"):
+        Image.fromarray(photograph(0, 16, 16)).save(tmp_path / "twins" / name)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert call("degrade", *arguments) == (2, "", f"srkit degrade: {message}\n")
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+
+
+def test_a_folder_that_is_not_there_is_one_line(call):
+    message = "srkit degrade: photos: there is no such file or folder\n"
+    assert call("degrade", "bicubic", "photos", "lr", "--scale", "2") == (3, "", message)
+
+
+def test_a_constructor_that_refuses_is_one_line(call, photographs, tmp_path):
+    (tmp_path / "picky.py").write_text(
+        "import srkit\n\ndef make(*, scale: int):\n    raise ValueError('not today')\n\n"
+        "@srkit.hookimpl\ndef srkit_components():\n"
+        "    yield srkit.Component('degradation', 'picky', f'{__name__}:make')\n"
+    )
+    code, _, err = call("degrade", "-p", "picky.py", "picky", "photos", "lr", "--scale", "2")
+    assert (code, err) == (2, "srkit degrade: degradation 'picky': not today\n")

@@ -1,0 +1,240 @@
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import srkit
+from tests.cli.conftest import save_nearest
+from tests.conftest import photograph
+
+DATA = os.environ.get("SRKIT_TEST_DATA")
+
+
+@pytest.fixture
+def evaluate(call, nearest, model, photographs):
+    """Run `srkit -p nearest.py eval ...`; return (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        return call("-p", nearest, "eval", *arguments)
+
+    return run
+
+
+def test_json_is_a_table_a_folder_with_a_row_a_model_and_one_of_bicubic(evaluate):
+    code, out, err = evaluate("repeat.safetensors", "--data", "photos", "--data", "again=photos", "--json")
+    document = json.loads(out)
+    assert (code, err, document["schema"]) == (0, "", 1)
+    first, second = document["tables"]
+    assert (first["data"], second["data"], first["scale"]) == ("photos", "again", 2)
+    assert first["rows"] == second["rows"]
+    assert first["protocol"] == {
+        "scale": 2,
+        "border": 2,
+        "rounding": "8 bits",
+        "crop": "multiple of scale",
+        "lr": "bicubic(mode=uint8)",
+        "forward": "whole",
+        "color": {"psnr_y": "Y", "ssim_y": "Y"},
+        "images": 4,
+        "fingerprint": first["protocol"]["fingerprint"],
+    }
+    assert [row["model"] for row in first["rows"]] == ["repeat", "bicubic"]
+    for row in first["rows"]:
+        assert row.keys() == {"model", "mean", "images"}
+        assert list(row["images"]) == ["p0", "p1", "p2", "p3"]
+        for metric, mean in row["mean"].items():
+            assert mean == pytest.approx(np.mean([scores[metric] for scores in row["images"].values()]))
+
+
+def test_a_score_is_that_of_the_image_computed_by_hand(evaluate, photographs):
+    table = json.loads(evaluate("repeat.safetensors", "--data", "photos", "--json")[1])["tables"][0]
+    hr = np.asarray(photograph(0, 48, 64))
+    lr = srkit.create("degradation", "bicubic", scale=2)(hr)
+    sr = lr.repeat(2, axis=0).repeat(2, axis=1)
+    # BT.601 as MATLAB's rgb2ycbcr without rounding; the peak is 255.
+    weights = np.array([65.481, 128.553, 24.966]) / 255
+    error = ((sr.astype(float) - hr) @ weights)[2:-2, 2:-2]
+    psnr = 10 * np.log10(255**2 / np.mean(error**2))
+    assert table["rows"][0]["images"]["p0"]["psnr_y"] == pytest.approx(psnr, abs=1e-3)
+
+
+def test_the_table_has_scores_and_their_distance_from_bicubic(evaluate):
+    document = json.loads(evaluate("repeat.safetensors", "--data", "photos", "--json")[1])["tables"][0]
+    code, out, err = evaluate("repeat.safetensors", "--data", "photos")
+    lines = [line.split() for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert lines[0] == ["photos", "x2", "psnr_y", "ssim_y"]
+    ours, bicubic = (row["mean"] for row in document["rows"])
+    psnr, ssim = ours["psnr_y"] - bicubic["psnr_y"], ours["ssim_y"] - bicubic["ssim_y"]
+    shown = [f"{ours['psnr_y']:.2f}", f"({psnr:+.2f})", f"{ours['ssim_y']:.4f}", f"({ssim:+.4f})"]
+    assert lines[1] == ["repeat", *shown]
+    assert lines[2] == ["bicubic", f"{bicubic['psnr_y']:.2f}", f"{bicubic['ssim_y']:.4f}"]
+    assert out.splitlines()[3] == (
+        "4 images; psnr_y on Y, ssim_y on Y; SR rounded to 8 bits; border 2 cut; HR cropped to a multiple of scale; "
+        f"LR by bicubic(mode=uint8); forward whole; data {document['protocol']['fingerprint']}"
+    )
+    assert len(lines) == 4
+
+
+def test_lr_files_beside_hr_are_taken_and_named_in_the_protocol(evaluate, tmp_path):
+    for name, side in (("HR/a.png", 40), ("LR_bicubic/X2/ax2.png", 20)):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True)
+        Image.fromarray(photograph(0, side, side)).save(path)
+    table = json.loads(evaluate("repeat.safetensors", "--data", "set", "--json")[1])["tables"][0]
+    assert table["protocol"]["lr"] == "files"
+
+
+def test_models_of_one_name_are_called_by_their_paths(evaluate, tmp_path):
+    (tmp_path / "other").mkdir()
+    save_nearest(tmp_path / "other/repeat.safetensors", blue=0.5)
+    save_nearest(tmp_path / "other/best.safetensors")
+    models = ["repeat.safetensors", "other/repeat.safetensors", "other"]
+    rows = json.loads(evaluate(*models, "--data", "photos", "--json")[1])["tables"][0]["rows"]
+    names = ["repeat.safetensors", "other/repeat.safetensors", "other", "bicubic"]
+    assert [row["model"] for row in rows] == names
+
+
+def test_a_path_may_hold_an_equals_sign(evaluate, photographs):
+    photographs.rename("a=b")
+    table = json.loads(evaluate("repeat.safetensors", "--data", "a=b", "--json")[1])["tables"][0]
+    assert table["data"] == "a=b"
+
+
+def test_bare_weights_need_the_words_that_a_file_would_say(evaluate):
+    torch.save({"params": {"module.gain": torch.ones(3, 1, 1)}}, "w.pth")
+    words = ["--architecture", "nearest", "--scale", "2", "--set", "blue=0.5"]
+    code, out, _ = evaluate("w.pth", *words, "--data", "photos", "--json")
+    assert code == 0
+    assert json.loads(out)["tables"][0]["rows"][0]["model"] == "w"
+
+
+@pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
+def test_the_authors_weights_of_a2n_have_the_scores_of_their_paper_on_set5(call):
+    folder = Path(str(DATA))
+    weights = folder / "golden/weights/aan_x2.pt"
+    words = ["--architecture", "a2n", "--set", "img_range=255", "--scale", "2"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        code, out, err = call("eval", weights, *words, "--data", folder / "data/Set5", "--json")
+    finally:
+        torch.set_num_threads(threads)
+    assert (code, err) == (0, "")
+    (table,) = json.loads(out)["tables"]
+    a2n, bicubic = table["rows"]
+    assert (table["data"], table["protocol"]["lr"], next(iter(a2n["images"]))) == ("Set5", "files", "baby")
+    # arXiv:2104.09497 prints 38.06 and .9608; the further digits are of the weights that its authors published.
+    assert a2n["mean"]["psnr_y"] == pytest.approx(38.0581, abs=5e-4)
+    assert a2n["mean"]["ssim_y"] == pytest.approx(0.96072, abs=2e-5)
+    # Papers print 33.66 and .9299, which is Y alone, shrunk in floating point; here LR is the published 8-bit RGB file.
+    assert f"{bicubic['mean']['psnr_y']:.2f}" == "33.68"
+    assert f"{bicubic['mean']['ssim_y']:.4f}" == "0.9304"
+
+
+class Canary:
+    def __reduce__(self):
+        return os.mkdir, ("it_ran",)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors", "ckpt"])
+def test_code_in_a_pickle_does_not_run(evaluate, tmp_path, suffix):
+    path = tmp_path / f"evil.{suffix}"
+    path.write_bytes(pickle.dumps({"gain": Canary()}))
+    words = ["--architecture", "nearest", "--scale", "2"]
+    code, out, err = evaluate(path.name, *words, "--data", "photos")
+    assert (code, out, len(err.splitlines())) == (3, "", 1)
+    what = "is no whole safetensors file: " if suffix == "safetensors" else "holds no weights that can be read: "
+    assert err.startswith(f"srkit eval: {path.name}: {what}")
+    torch.save({"gain": Canary()}, path)
+    code, out, err = evaluate(path.name, *words, "--data", "photos")
+    assert (code, out, len(err.splitlines())) == (3, "", 1)
+    assert not (tmp_path / "it_ran").exists()
+
+
+NEAREST2 = ["--architecture", "nearest", "--scale", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["gone.pt", *NEAREST2], 3, "gone.pt: there is no such file"),
+        (["text.pt", *NEAREST2], 3, "text.pt: holds no weights that can be read: ..."),
+        (["cut.safetensors"], 3, "cut.safetensors: is no whole safetensors file: ..."),
+        (["tensor.pt", *NEAREST2], 3, "tensor.pt: holds something other than a state dict of tensors"),
+        (
+            ["other.pt", *NEAREST2],
+            3,
+            "other.pt: is not 'nearest' at scale 2: it lacks gain; it has grain left over; did you mean 'gain'?",
+        ),
+        (
+            ["shape.pt", *NEAREST2],
+            3,
+            "shape.pt: is not 'nearest' at scale 2: it has gain of shape [3], not [3, 1, 1]",
+        ),
+        (
+            ["gain.pt"],
+            2,
+            "gain.pt does not say what network it holds; give --architecture NAME and --scale N",
+        ),
+        (
+            ["gain.pt", "--architecture", "nearest"],
+            2,
+            "gain.pt does not say its scale, which weights alone do not tell; give --scale N",
+        ),
+        (["gain.pt", "--architecture", "nearst"], 2, "unknown architecture 'nearst'; did you mean 'nearest'?"),
+        (
+            ["gain.pt", *NEAREST2, "--set", "blu=1"],
+            2,
+            "--set blu=1: unknown setting 'blu' of architecture 'nearest'; did you mean 'blue'?",
+        ),
+        (["gain.pt", *NEAREST2, "--set", "blue"], 2, "--set blue: write KEY=VALUE, as in --set train.steps=500"),
+        (
+            ["gain.pt", "--architecture", "a2n", "--scale", "5"],
+            2,
+            "architecture 'a2n': a2n has scales 2, 3 and 4, not 5",
+        ),
+        (["repeat.safetensors", "--scale", "3"], 2, "repeat.safetensors is a network for scale 2, not 3"),
+        (["repeat.safetensors", "--scale", "0"], 2, "--scale must be at least 1, not 0"),
+        (["repeat.safetensors", "--set", "blue=1"], 2, "--set needs --architecture: whose setting is it?"),
+        (["repeat.safetensors", "repeat3.safetensors"], 2, "the models have scales 2, 3: one at a time"),
+        (
+            ["repeat.safetensors", "--data", "photos"],
+            2,
+            "two folders are named 'photos'; give them names, --data NAME=PATH",
+        ),
+        (["repeat.safetensors", "--data", "x=gone"], 3, "gone: is not there"),
+    ],
+)
+def test_what_is_wrong_is_one_line(evaluate, model, tmp_path, arguments, code, message):
+    Path("text.pt").write_text("hello")
+    Path("cut.safetensors").write_bytes(model.read_bytes()[:-5])
+    torch.save(torch.ones(3), "tensor.pt")
+    torch.save({"grain": torch.ones(3, 1, 1)}, "other.pt")
+    torch.save({"gain": torch.ones(3)}, "shape.pt")
+    torch.save({"gain": torch.ones(3, 1, 1)}, "gain.pt")
+    save_nearest(tmp_path / "repeat3.safetensors", scale=3)
+    found, out, err = evaluate(*arguments, "--data", "photos")
+    assert (found, out, len(err.splitlines())) == (code, "", 1)
+    if message.endswith("..."):  # the words of torch and safetensors, which change
+        assert err.startswith(f"srkit eval: {message[:-3]}")
+    else:
+        assert err == f"srkit eval: {message}\n"
+
+
+def test_a_bad_image_is_named(evaluate, photographs):
+    (photographs / "p2.png").write_bytes(b"")
+    code, out, err = evaluate("repeat.safetensors", "--data", "photos", "--json")
+    assert (code, out, err) == (3, "", "srkit eval: photos/p2.png: is empty\n")
+
+
+def test_what_a_network_prints_is_not_in_the_json(evaluate, nearest):
+    nearest.write_text(nearest.read_text().replace("        return F.", "        print('forward')\n        return F."))
+    code, out, err = evaluate("repeat.safetensors", "--data", "photos", "--json")
+    assert (code, set(err.splitlines())) == (0, {"forward"})
+    assert len(json.loads(out)["tables"]) == 1

@@ -1,0 +1,129 @@
+import importlib.metadata
+import os
+import subprocess
+import sys
+
+import pytest
+
+from srkit.cli import VERBS, main
+from tests.conftest import ROOT, TINY, plugin
+
+HEAVY = ("torch", "numpy", "cv2", "h5py")
+
+
+def loaded_by(*arguments, names):
+    """Return which of `names` a process has imported at the end of `srkit ...`."""
+    program = (
+        "import sys\nfrom srkit.cli import main\n"
+        f"try: main({list(arguments)!r})\nexcept SystemExit: pass\n"
+        f"print(*[name for name in {names!r} if name in sys.modules], file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return run.stderr.split()
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_that_is_slow(option):
+    assert loaded_by(option, names=(*HEAVY, "rich", "attrs", "attr", "cattrs", "pluggy", "PIL")) == []
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]])
+def test_list_imports_nothing_heavy(arguments):
+    assert loaded_by(*arguments, names=HEAVY) == []
+
+
+def test_import_srkit_imports_no_other_package():
+    program = "import sys, srkit; print(*[n for n in ('torch', 'numpy', 'attrs', 'pluggy') if n in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+def test_python_m_srkit_is_the_command(srkit_command):
+    run = srkit_command("--version")
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"srkit {importlib.metadata.version('srkit')}\n", "")
+
+
+def test_no_arguments_show_the_help_and_every_command(call):
+    code, out, err = call()
+    assert (code, out) == (2, "")
+    assert all(f"  {verb} " in err for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lst"], "srkit: unknown command 'lst'; did you mean 'list'?\n"),
+        (["--jsn", "list"], "srkit: unrecognized arguments: --jsn; see srkit --help\n"),
+        (["list", "--jsn"], "srkit list: unknown argument '--jsn'; did you mean '--json'?\n"),
+        (["list", "loss", "l1"], "srkit list: unknown argument 'l1'; see srkit list --help\n"),
+        (["show"], "srkit show: the following arguments are required: NAME; see srkit show --help\n"),
+        (
+            ["degrade", "bicubic", "a", "b", "--scale", "two"],
+            "srkit degrade: argument --scale: invalid int value: 'two'; see srkit degrade --help\n",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_on_stderr(call, arguments, message):
+    assert call(*arguments) == (2, "", message)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_has_its_help(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: srkit {verb} " in capsys.readouterr().out
+
+
+def test_an_escape_sequence_in_a_name_does_not_reach_the_terminal(call):
+    assert call("check", "x\x1b[31m.toml")[2] == (
+        "there is no recipe x�[31m.toml, neither a file nor a packaged one; there are: quickstart\n"
+    )
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path):
+    command = [sys.executable, "-m", "srkit", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as run:
+        run.stdout.close()
+        assert run.stderr.read() == b""
+    assert run.returncode == 0
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the command", "after it"])
+def test_a_plugin_file_is_named_before_the_command_or_after_it(call, nearest, before):
+    place = [["list", "-p", nearest], ["-p", nearest, "list"]][before]
+    code, out, _ = call(*place)
+    assert code == 0
+    assert "nearest.py" in next(line for line in out.splitlines() if " nearest " in line)
+
+
+@pytest.mark.parametrize("verb", [["list"], ["show", "l1"], ["check", "quickstart"], ["run", "quickstart"]])
+def test_a_plugin_file_that_fails_ends_every_command(call, tmp_path, verb):
+    path = tmp_path / "broken.py"
+    path.write_text("1 / 0")
+    message = f"srkit {verb[0]}: -p {path}: importing it failed with ZeroDivisionError: division by zero\n"
+    assert call("-p", path, *verb) == (2, "", message)
+    assert sorted(os.listdir()) == ["broken.py"]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the command", "after it"])
+def test_a_network_of_a_plugin_file_is_trained(call, nearest, tiny, before):
+    start = TINY.index("[architecture]")
+    own = '[architecture]\ntype = "nearest"\n\n' + TINY[TINY.index("[data]") :]
+    tiny.write_text(TINY[:start] + own.replace("steps = 6", "steps = 1"))
+    place = [["run", "-p", nearest, "tiny.toml"], ["-p", nearest, "run", "tiny.toml"]][before]
+    code, out, _ = call(*place)
+    assert code == 0
+    assert "bicubic" in out
+    assert os.path.isfile("runs/tiny/best.safetensors")
+
+
+def test_a_module_is_a_plugin_by_its_name(sites, call):
+    (sites.folder / "my_module.py").write_text(plugin('"loss", "mine", "my_module:make", summary="mine"'))
+    assert "mine" in call("-p", "my_module", "list", "loss")[1]
+
+
+def test_the_readme_names_no_command_that_is_not_there():
+    text = (ROOT / "README.md").read_text()
+    named = {line.split()[1] for line in text.splitlines() if line.startswith("srkit ") and len(line.split()) > 1}
+    assert {verb for verb in named if not verb.startswith("-")} <= set(VERBS)

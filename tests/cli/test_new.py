@@ -1,0 +1,41 @@
+from srkit.packaged import packaged_recipes
+
+
+def test_a_packaged_recipe_is_copied_here(call, tmp_path):
+    assert call("new", "recipe", "quickstart") == (0, "quickstart.toml\n", "")
+    copied = (tmp_path / "quickstart.toml").read_bytes()
+    assert copied == packaged_recipes()["quickstart"].read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["quickstart.toml"]
+
+
+def test_no_file_is_overwritten(call, tmp_path):
+    (tmp_path / "quickstart.toml").write_text("mine")
+    message = "srkit new: quickstart.toml is here already; nothing was overwritten\n"
+    assert call("new", "recipe", "quickstart.toml") == (2, "", message)
+    assert (tmp_path / "quickstart.toml").read_text() == "mine"
+
+
+def test_an_unknown_name_says_which_there_are(call):
+    there_are = ", ".join(packaged_recipes())
+    message = f"srkit new: there is no packaged recipe 'zzz'; there are: {there_are}\n"
+    assert call("new", "recipe", "zzz") == (2, "", message)
+
+
+def test_a_misspelt_name_names_the_nearest(call):
+    message = "srkit new: there is no packaged recipe 'quikstart'; did you mean 'quickstart'?\n"
+    assert call("new", "recipe", "quikstart") == (2, "", message)
+
+
+def test_something_other_than_a_recipe_is_refused(call):
+    code, _, err = call("new", "plugin", "mine")
+    assert code == 2
+    assert err.startswith("srkit new: argument what: invalid choice: 'plugin'")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(call, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    message = "srkit new: quickstart.toml: cannot be written: No such file or directory\n"
+    assert call("new", "recipe", "quickstart") == (1, "", message)

@@ -1,0 +1,181 @@
+import json
+import tomllib
+
+import pytest
+import tomli_w
+
+import srkit
+from srkit.engine.build import load_recipe
+from srkit.errors import RecipeError
+from srkit.plugins import discover, installed
+from tests.conftest import ROOT, TINY, plugin
+
+
+def shown(call, name):
+    code, out, err = call("show", name, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)["components"]
+
+
+def test_show_says_all_of_a_component(call):
+    code, out, err = call("show", "a2n")
+    assert (code, err) == (0, "")
+    assert [line.rstrip() for line in out.splitlines()] == [
+        "a2n  Attention in Attention Network",
+        f"architecture of srkit {srkit.__version__}; arXiv:2104.09497",
+        str(ROOT / "plugins/srkit_a2n/network.py"),
+        "scales 2, 3, 4; tileable false",
+        "",
+        "setting                type      default   meaning",
+        "features               integer   40        channels of the trunk; at least 4",
+        "blocks                 integer   16        attention-in-attention blocks of the trunk",
+        "upsampling_features    integer   24        channels after enlarging",
+        "img_range              number    1.0       what the network works in: 1, or 255 for the authors' weights; "
+        "input and output stay in 0..1",
+        "non_attention_kernel   1 or 3    3         kernel size of the plain branch: 3, or 1 for the smaller A2N-M",
+        "",
+        "scale   parameters   multi-adds to 1280x720",
+        "x2       1,036,443                 247.47 G",
+        "x3       1,036,443                 117.51 G",
+        "x4       1,047,459                  72.40 G",
+        "",
+        "[architecture]",
+        'type = "a2n"',
+        "features = 40",
+        "blocks = 16",
+        "upsampling_features = 24",
+        "img_range = 1.0",
+        "non_attention_kernel = 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        # arXiv:2104.09497 in full digits; LR is 640x360, 426x240 and 320x180.
+        ("a2n", [(2, 1_036_443, 247.47), (3, 1_036_443, 117.51), (4, 1_047_459, 72.40)]),
+        # By hand at scale 2: 9 * (3 * 64 + 33 * 64**2 + 4 * 64**2 + 4 * 64 * 3) * 640 * 360 is 316.25e9.
+        ("edsr", [(2, 1_369_859, 316.25), (3, 1_554_499, 160.06), (4, 1_517_571, 114.23)]),
+    ],
+)
+def test_the_sizes_of_a_network_are_counted_as_papers_count_them(call, name, sizes):
+    (found,) = shown(call, name)
+    assert [(s["scale"], s["parameters"], round(s["multiply_adds"] / 1e9, 2)) for s in found["sizes"]] == sizes
+
+
+def test_json_holds_each_setting(call):
+    (found,) = shown(call, "a2n")
+    assert found["settings"][0] == {
+        "name": "features",
+        "type": "integer",
+        "required": False,
+        "default": 40,
+        "meaning": "channels of the trunk; at least 4.",
+    }
+    assert found["target"] == "srkit_a2n.network:A2N"
+    assert found["file"] == str(ROOT / "plugins/srkit_a2n/network.py")
+
+
+def test_a_name_of_two_kinds_shows_both(call):
+    assert [found["kind"] for found in shown(call, "bicubic")] == ["architecture", "degradation"]
+    out = call("show", "bicubic")[1]
+    assert "[architecture]\n" in out
+    assert "[data.degradation]\n" in out
+
+
+def test_an_unknown_name_names_the_nearest(call):
+    assert call("show", "edrs") == (2, "", "srkit show: there is no component 'edrs'; did you mean 'edsr'?\n")
+
+
+# What nobody can guess stands in the tables as a comment to fill in.
+FILLED_IN = {"folder": {"path": '"photos"'}, "multistep": {"milestones": "[2, 4]"}}
+
+
+def components():
+    return [(entry.component.kind, entry.component.name) for entry in installed()]
+
+
+@pytest.mark.parametrize(("kind", "name"), components())
+def test_the_table_of_every_component_is_accepted_where_it_is_pasted(call, tiny, kind, name):
+    text = next(found["toml"] for found in shown(call, name) if found["kind"] == kind)
+    for setting, value in FILLED_IN.get(name, {}).items():
+        text = text.replace(f"# {setting} = ...", f"{setting} = {value}")
+    table = tomllib.loads(text)
+    recipe = tomllib.loads(TINY)
+    recipe["data"].update(table.pop("data", {}))
+    tiny.write_text(tomli_w.dumps({**recipe, **table}))
+    load_recipe(tiny, discover())
+
+
+def test_a_setting_without_a_usable_default_is_a_comment(call, tmp_path, tiny):
+    (tmp_path / "mine.py").write_text(
+        "import pathlib\n\n"
+        "def make(*, rate: float, name: str | None = None, ceiling: float = float('inf'),\n"
+        "         words: dict[str, int] = {'a b': 1}, path: pathlib.Path = pathlib.Path('x'), flag: bool = True):\n"
+        "    '''Args:\n        rate: how fast.\n    '''\n"
+        "    return lambda sr, hr: (sr - hr).abs().mean()\n\n" + plugin('"loss", "mine", f"{__name__}:make"')
+    )
+    code, out, err = call("show", "-p", "mine.py", "mine")
+    text = out[out.index("[[loss]]") :]
+    assert (code, err) == (0, "")
+    assert text == (
+        "[[loss]]\n"
+        'type = "mine"\n'
+        "# rate = ...  # required, number\n"
+        "# name = ...  # string\n"
+        "# ceiling = ...  # number\n"
+        'words = { "a b" = 1 }\n'
+        'path = "x"\n'
+        "flag = true\n"
+    )
+    tiny.write_text(TINY + text)
+    with pytest.raises(RecipeError) as error:
+        load_recipe(tiny, discover(["mine.py"]))
+    line = len(TINY.splitlines()) + 1
+    assert str(error.value) == f"{tiny}:{line}: missing setting 'rate' of loss 'mine' (number)"
+    assert json.loads(call("show", "-p", "mine.py", "mine", "--json")[1])["components"][0]["name"] == "mine"
+
+
+def test_a_name_of_two_distributions_is_written_in_full(sites, call):
+    for name in ("one", "two"):
+        text = plugin(f'"loss", "same", "srkit_{name}:make"') + "\ndef make(): pass\n"
+        sites.add(f"srkit-{name}", {f"srkit_{name}.py": text}, f"{name} = srkit_{name}")
+    assert [found["toml"] for found in shown(call, "same")] == [
+        '[[loss]]\ntype = "srkit-one:same"',
+        '[[loss]]\ntype = "srkit-two:same"',
+    ]
+    assert shown(call, "srkit-two:same")[0]["toml"] == '[[loss]]\ntype = "srkit-two:same"'
+
+
+def test_a_network_that_cannot_be_counted_says_why(call, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\n\nprint('imported')\n\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, *, scale: int, depth: int):\n        super().__init__()\n\n"
+        + plugin('"architecture", "mine", f"{__name__}:Net", facts={"scales": (2,)}')
+    )
+    code, out, err = call("show", "-p", "mine.py", "mine", "--json")
+    assert (code, err) == (0, "imported\n")
+    assert json.loads(out)["components"][0]["sizes"] == [
+        {"scale": 2, "reason": "TypeError: Net.__init__() missing 1 required keyword-only argument: 'depth'"}
+    ]
+
+
+def test_a_target_that_cannot_be_imported_is_one_line(sites, call):
+    text = plugin('"loss", "lost", "srkit_lost.nowhere:make"')
+    sites.add("srkit-lost", {"srkit_lost.py": text}, "lost = srkit_lost")
+    code, out, err = call("show", "lost")
+    assert (code, out) == (2, "")
+    assert err == (
+        "srkit show: loss 'lost' cannot be used: importing srkit_lost.nowhere:make failed with ModuleNotFoundError: "
+        "No module named 'srkit_lost.nowhere'; 'srkit_lost' is not a package\n"
+    )
+
+
+def test_what_a_target_prints_when_imported_is_not_in_the_json(sites, call):
+    text = plugin('"loss", "loud", "loud_target:make"')
+    target = "print('hello')\ndef make(): print('made')\n"
+    sites.add("srkit-loud", {"srkit_loud.py": text, "loud_target.py": target}, "loud = srkit_loud")
+    code, out, err = call("show", "loud", "--json")
+    assert (code, err) == (0, "hello\n")
+    assert json.loads(out)["components"][0]["name"] == "loud"

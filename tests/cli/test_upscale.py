@@ -1,0 +1,272 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from srkit.imaging import encode_png, open_picture
+from tests.cli.conftest import save_nearest
+from tests.conftest import photograph
+
+
+def read(path):
+    """Return a file's samples as Pillow has them."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def twice(array):
+    return array.repeat(2, axis=0).repeat(2, axis=1)
+
+
+@pytest.fixture
+def upscale(call, nearest, model):
+    """Run `srkit -p nearest.py upscale repeat.safetensors ...`; return (exit code, stderr)."""
+
+    def run(*arguments, weights=model):
+        code, out, err = call("-p", nearest, "upscale", weights, *arguments)
+        assert out == ""
+        return code, err
+
+    return run
+
+
+@pytest.fixture
+def one(tmp_path):
+    """A PNG of 20x24 pixels."""
+    Image.fromarray(photograph(1, 20, 24)).save(tmp_path / "one.png")
+    return tmp_path / "one.png"
+
+
+def test_a_folder_is_enlarged_under_the_names_of_its_images(upscale, photographs, tmp_path):
+    Image.fromarray(photograph(5, 12, 12)).save(photographs / "q.bmp")
+    (photographs / "notes.txt").write_text("no image")
+    assert upscale("photos", "-o", "out") == (0, "5 of 5 images enlarged x2, in out\n")
+    assert sorted(os.listdir("out")) == ["p0.png", "p1.png", "p2.png", "p3.png", "q.bmp"]
+    for path in photographs.glob("*.[pb]*"):
+        picture = open_picture(tmp_path / "out" / path.name)
+        assert np.array_equal(picture.pixels, twice(open_picture(path).pixels))
+
+
+def test_a_single_image_may_be_given_its_own_name(upscale, one, tmp_path):
+    assert upscale("one.png", "-o", "new/two.webp") == (0, "1 of 1 images enlarged x2, in new/two.webp\n")
+    assert np.array_equal(open_picture("new/two.webp").pixels, twice(photograph(1, 20, 24)))
+
+
+def test_a_jpeg_stays_a_jpeg(upscale):
+    Image.fromarray(photograph(1, 20, 24)).save("a.jpg")
+    Image.fromarray(photograph(2, 20, 24)).save("b.JPEG")
+    assert upscale("a.jpg", "b.JPEG", "-o", "out")[0] == 0
+    assert sorted(os.listdir("out")) == ["a.jpg", "b.JPEG"]
+    for name in os.listdir("out"):
+        with Image.open(f"out/{name}") as image:
+            assert (image.format, image.size) == ("JPEG", (48, 40))
+
+
+def test_grey_stays_grey_though_the_network_tints(upscale, tmp_path):
+    grey = photograph(1, 20, 24)[..., 0]
+    Image.fromarray(grey).save("grey.png")
+    weights = save_nearest(tmp_path / "blue.safetensors", blue=0.7)
+    assert upscale("grey.png", "-o", "out", weights=weights)[0] == 0
+    found = read("out/grey.png")
+    assert found.shape == (40, 48)
+    blue = np.floor(twice(grey) * 0.7 + 0.5)
+    mean = np.floor((2.0 * twice(grey) + blue) / 3 + 0.5)
+    assert np.abs(found - mean).max() <= 1  # float32 may fall on the other side of a half
+
+
+def test_transparency_is_enlarged_by_itself(upscale):
+    pixels = np.dstack([photograph(1, 20, 24), photograph(2, 20, 24)[..., 0]])
+    Image.fromarray(pixels).save("alpha.png")
+    assert upscale("alpha.png", "-o", "out")[0] == 0
+    assert np.array_equal(read("out/alpha.png"), twice(pixels))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_are_kept_in_every_kind_of_png(upscale, channels):
+    pixels = np.random.default_rng(0).integers(0, 65_536, (9, 7, channels)).astype(np.uint16)
+    with open("deep.png", "wb") as file:
+        file.write(encode_png(pixels))
+    assert upscale("deep.png", "-o", "out")[0] == 0
+    before, after = open_picture("deep.png"), open_picture("out/deep.png")
+    assert after.pixels.dtype == np.uint16
+    assert np.array_equal(after.pixels, twice(before.pixels))
+    assert after.grey == (channels < 3)
+    assert (after.alpha is None) == (channels in (1, 3))
+    assert after.alpha is None or np.array_equal(after.alpha, twice(before.alpha))
+
+
+def test_the_orientation_is_applied_and_not_written_again(upscale):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photograph(1, 20, 24)).save("turned.png", exif=exif)
+    assert upscale("turned.png", "-o", "out")[0] == 0
+    with Image.open("out/turned.png") as found:
+        assert 0x0112 not in found.getexif()
+    assert np.array_equal(read("out/turned.png"), twice(np.rot90(photograph(1, 20, 24), -1)))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_the_colour_profile_is_kept(upscale, suffix):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(photograph(1, 20, 24)).save(f"p{suffix}", icc_profile=profile)
+    assert upscale(f"p{suffix}", "-o", "out")[0] == 0
+    assert open_picture(f"out/p{suffix}").icc == profile
+
+
+def test_a_file_without_an_image_suffix_becomes_a_png(upscale, one):
+    one.rename("photo.v2")
+    assert upscale("photo.v2", "-o", "out")[0] == 0
+    assert os.listdir("out") == ["photo.v2.png"]
+
+
+def test_what_its_format_cannot_hold_becomes_a_png_unless_that_is_another_image(upscale, one):
+    # A PNG with alpha that calls itself .bmp: BMP has none.
+    rgba = np.dstack([photograph(1, 20, 24), photograph(2, 20, 24)[..., 0]])
+    Image.fromarray(rgba).save("two.png")
+    os.rename("two.png", "two.bmp")
+    assert upscale("two.bmp", "-o", "out")[0] == 0
+    assert os.listdir("out") == ["two.png"]
+    os.rename("two.bmp", "one.bmp")
+    code, err = upscale("one.bmp", "one.png", "-o", "both")
+    assert code == 3
+    assert err == (
+        "one.bmp: must become a PNG, but both/one.png is another image's; give it another folder\n"
+        "1 of 2 images enlarged x2, in both\n"
+    )
+
+
+def test_a_format_asked_for_by_name_that_cannot_hold_the_image_is_refused(upscale):
+    Image.fromarray(np.dstack([photograph(1, 20, 24), photograph(2, 20, 24)[..., 0]])).save("alpha.png")
+    message = "srkit upscale: out.jpg: cannot be written: JPEG cannot hold transparency; .png can\n"
+    assert upscale("alpha.png", "-o", "out.jpg") == (3, message)
+
+
+def test_a_bad_image_is_named_and_the_rest_goes_on(upscale, photographs):
+    whole = (photographs / "p1.png").read_bytes()
+    (photographs / "p1.png").write_bytes(whole[: len(whole) // 2])
+    (photographs / "p2.png").write_bytes(b"")
+    code, err = upscale("nowhere.png", "photos", "-o", "out")
+    assert code == 3
+    lines = err.splitlines()
+    assert lines[0] == "nowhere.png: there is no such file or folder"
+    assert lines[1].startswith("photos/p1.png: cannot be decoded: ")
+    assert lines[2:] == ["photos/p2.png: is empty", "2 of 5 images enlarged x2, in out"]
+    assert sorted(os.listdir("out")) == ["p0.png", "p3.png"]
+
+
+def test_a_folder_without_images_is_named(upscale, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, err = upscale("empty", "-o", "out")
+    assert code == 3
+    assert err == (
+        "empty: holds no images (.png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp)\n0 of 1 images enlarged x2, in out\n"
+    )
+    assert not os.path.exists("out")
+
+
+def test_what_the_network_fails_on_is_named_and_the_rest_goes_on(call, one, tmp_path):
+    (tmp_path / "picky.py").write_text(
+        "import srkit, torch\n\nclass Picky(torch.nn.Module):\n"
+        "    def __init__(self, *, scale: int):\n        super().__init__()\n"
+        "        self.one = torch.nn.Parameter(torch.ones(1))\n\n"
+        "    def forward(self, x):\n"
+        "        x = torch.nn.functional.pad(x, (9, 9, 9, 9), 'reflect')[..., 9:-9, 9:-9]\n"
+        "        return torch.nn.functional.interpolate(x * self.one, scale_factor=2)\n\n"
+        "@srkit.hookimpl\ndef srkit_components():\n"
+        "    yield srkit.Component('architecture', 'picky', f'{__name__}:Picky')\n"
+    )
+    import torch
+
+    torch.save({"one": torch.ones(1)}, "w.pt")
+    Image.fromarray(photograph(1, 8, 30)).save("flat.png")
+    words = ["--architecture", "picky", "--scale", "2"]
+    code, _, err = call("-p", "picky.py", "upscale", "w.pt", "flat.png", "one.png", "-o", "out", *words)
+    assert code == 3
+    assert err.startswith("flat.png: is 30x8, which the network fails on: RuntimeError: ")
+    assert err.endswith("\n1 of 2 images enlarged x2, in out\n")
+    assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["one.png", "-o", "."], "one.png would be written over itself; give another -o"),
+        (["one.png", "-o", "one.png"], "one.png would be written over itself; give another -o"),
+        (["one.png", "-o", "link.png"], "one.png would be written over itself; give another -o"),
+        (
+            ["a/one.png", "one.png", "-o", "."],
+            "a/one.png and one.png would both become one.png; enlarge them into two folders",
+        ),
+        (
+            ["a/one.png", "one.png", "-o", "b"],
+            "a/one.png and one.png would both become b/one.png; enlarge them into two folders",
+        ),
+        (["one.png", "a/link.png", "-o", "a"], "a/link.png would be written over itself; give another -o"),
+        (["one.png", "a", "-o", "out.png"], "-o out.png names one image, but there may be several; give a folder"),
+        (["a", "-o", "out.png"], "-o out.png names one image, but there may be several; give a folder"),
+        (["one.png", "-o", "notes.txt"], "-o notes.txt is a file, but neither a folder nor an image"),
+    ],
+)
+def test_nothing_is_written_where_an_input_would_be_lost(upscale, one, tmp_path, arguments, message):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "a/one.png").write_bytes(one.read_bytes())
+    (tmp_path / "link.png").symlink_to(one)
+    (tmp_path / "a/link.png").symlink_to(one)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert upscale(*arguments) == (2, f"srkit upscale: {message}\n")
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_one_image_may_replace_no_other_input(upscale, one, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/one.png").symlink_to(tmp_path / "two.png")
+    (tmp_path / "two.png").write_bytes(one.read_bytes())
+    message = "one.png would be written over out/one.png, which is an input, too; give another -o"
+    assert upscale("one.png", "two.png", "-o", "out") == (2, f"srkit upscale: {message}\n")
+
+
+def test_an_image_given_twice_is_enlarged_once(upscale, one):
+    assert upscale("one.png", "./one.png", "-o", "out") == (0, "1 of 1 images enlarged x2, in out\n")
+
+
+def test_an_old_output_is_replaced_whole_and_nothing_else_is_left(upscale, one, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/one.png").write_bytes(b"old")
+    assert upscale("one.png", "-o", "out")[0] == 0
+    assert os.listdir("out") == ["one.png"]
+    assert np.array_equal(open_picture("out/one.png").pixels, twice(photograph(1, 20, 24)))
+
+
+def test_a_folder_that_cannot_be_made_ends_the_command(upscale, one, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, err = upscale("one.png", "-o", "file/out")
+    assert (code, err) == (1, "srkit upscale: file/out/one.png: cannot be written: Not a directory\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing.safetensors", "nothing.safetensors: there is no such file"),
+        ("a", "a: is a folder without best.safetensors"),
+    ],
+)
+def test_a_model_that_is_not_there_is_one_line(upscale, one, tmp_path, name, message):
+    (tmp_path / "a").mkdir()
+    assert upscale("one.png", "-o", "out", weights=name) == (3, f"srkit upscale: {message}\n")
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(upscale, one, nearest, model, tmp_path):
+    assert upscale("one.png", "-o", "out") == (0, "1 of 1 images enlarged x2, in out\n")
+    ours, theirs = os.openpty()
+    command = ["-p", nearest, "upscale", model, "one.png", "-o", "out"]
+    run = subprocess.run([sys.executable, "-m", "srkit", *command], stdout=subprocess.PIPE, stderr=theirs, timeout=60)
+    os.close(theirs)
+    seen = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert (run.returncode, run.stdout) == (0, b"")
+    assert "one.png" in seen
+    assert "1/1" in seen
