@@ -112,7 +112,9 @@ def evaluate(
     registry = registry or installed()
     folders = data if isinstance(data, Mapping) else {Path(data).resolve().name: data}
     scored_by = build.make_metrics(registry, [read_part(registry, "metric", name) for name in metrics])
-    everything = {**networks, engine.BASELINE: registry.create("architecture", engine.BASELINE, scale=scale)}
+    if engine.BASELINE in networks:
+        raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")
+    everything = {**networks, engine.BASELINE: build.make_baseline(registry, scale)}
     tables = []
     for name, folder in folders.items():
         source = registry.create("dataset", "folder", path=os.fspath(folder))

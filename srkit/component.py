@@ -185,7 +185,10 @@ def type_name(hint: Any) -> str:
     if origin is list or (origin is tuple and Ellipsis in arguments):
         return f"list of {type_name(arguments[0])}s"
     if origin is tuple:
-        return f"list of {len(arguments)} values ({', '.join(type_name(a) for a in arguments)})"
+        names = list(dict.fromkeys(type_name(a) for a in arguments))
+        if len(names) == 1:
+            return f"list of {len(arguments)} {names[0]}s"
+        return f"list of {len(arguments)} values ({', '.join(map(type_name, arguments))})"
     return f"table of {type_name(arguments[1])}s" if origin is dict else str(hint)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -16,6 +17,8 @@ from srkit.errors import InputRejected
 MANIFEST = "MANIFEST.json"
 # Names of what is not finished or not wanted any more; `clean` removes them.
 ASIDE = ".aside-"
+# The name of a directory while another takes its place; `clean` brings it back where that did not happen.
+REPLACED = ".replaced-"
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -44,24 +47,34 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
             _write_synced(temporary / name, data)
         _write_synced(temporary / MANIFEST, json_text(manifest).encode())
         sync_directory(temporary)
+        replaced = path.with_name(f"{REPLACED}{path.name}")
         if path.exists():  # the same step again, after a run went back to an earlier one
-            remove_directory(path)
+            shutil.rmtree(replaced, ignore_errors=True)
+            os.rename(path, replaced)
         os.rename(temporary, path)
+        sync_directory(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _bring_back(path.parent)
         raise
-    sync_directory(path.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def read_directory(path: Path) -> dict[str, bytes]:
-    """Return the files of a directory that `write_directory` wrote. Raises InputRejected for any difference."""
+    """Return the files of a directory that `write_directory` wrote; others are ignored.
+
+    Raises InputRejected, with the file, for any difference.
+    """
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
+        if any(Path(name).name != name for name in expected):
+            raise ValueError("a file outside the directory")
         files = {name: (path / name).read_bytes() for name in expected}
     except OSError as error:
         raise InputRejected(error.filename or path, f"cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputRejected(path / MANIFEST, "is damaged") from None
     for name, data in files.items():
         if (len(data), _sha256(data)) != expected[name]:
@@ -77,12 +90,22 @@ def remove_directory(path: Path) -> None:
 
 
 def clean(directory: Path) -> None:
-    """Remove what killed processes left half-written in a directory of srkit's."""
+    """Remove what killed processes left half-written in a directory of srkit's, and bring back what they took away."""
+    _bring_back(directory)
     for entry in directory.glob(f"{ASIDE}*"):
         if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
+
+
+def _bring_back(directory: Path) -> None:
+    for entry in directory.glob(f"{REPLACED}*"):
+        path = entry.with_name(entry.name.removeprefix(REPLACED))
+        if path.exists():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            os.rename(entry, path)
 
 
 def sync_directory(path: Path) -> None:

@@ -25,6 +25,9 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
+MOST = 1_000  # problems that are told; a file made to have more takes seconds and helps nobody
+
+
 @attrs.frozen
 class Problem:
     """What is wrong at a key."""
@@ -35,7 +38,7 @@ class Problem:
 
 @attrs.frozen
 class Override:
-    """One `--set KEY=VALUE`."""
+    """One `--set KEY=VALUE`; `text` is how messages show it."""
 
     text: str
     path: tuple[str, ...]
@@ -44,16 +47,26 @@ class Override:
     @staticmethod
     def parse(text: str) -> Override:
         """Read VALUE as TOML, and as a string where it is none. Raises UsageError for a KEY that is none."""
+        shown = one_line(text if len(text) <= 100 else f"{text[:97]}...")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"--set {shown}: is not UTF-8") from None
         key, equals, value = text.partition("=")
         node: Any = _try_toml(f"{key} = 0")
         if not equals or not node or "\n" in key:
-            raise UsageError(f"--set {text}: write KEY=VALUE, as in --set train.steps=500")
+            raise UsageError(f"--set {shown}: write KEY=VALUE, as in --set train.steps=500")
         path: tuple[str, ...] = ()
         while isinstance(node, dict):
             ((name, node),) = node.items()
             path += (name,)
         parsed = _try_toml(f"value = {value}")
-        return Override(text, path, parsed["value"] if parsed and list(parsed) == ["value"] else value)
+        return Override(shown, path, parsed["value"] if parsed and list(parsed) == ["value"] else value)
+
+
+def one_line(text: str) -> str:
+    """Return foreign text with everything escaped that a terminal would obey: line ends, control characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _try_toml(text: str) -> dict[str, Any] | None:
@@ -67,26 +80,36 @@ def _try_toml(text: str) -> dict[str, Any] | None:
 class Origins:
     """Where each key of a merged tree was written: in the recipe, in a file that it extends, or by --set."""
 
-    documents: tuple[Document, ...]  # the recipe first, then what it extends, outwards
+    documents: tuple[Document, ...] = ()  # the recipe first, then what it extends, outwards; long forms only
     overrides: tuple[tuple[KeyPath, str], ...] = ()
 
     def place(self, path: KeyPath) -> tuple[int, int, str]:
-        """Return (order, line, text) of a key: text is "x.toml:12", "x.toml" or "--set a.b=c"."""
-        for where, text in self.overrides:
+        """Return (order, line, text) of a key.
+
+        The text is "x.toml:12", "x.toml" or "--set a.b=c", and of a table of which --set changed a key, both:
+        "x.toml:12 with --set a.b=c". It is empty for what neither a file nor --set wrote.
+        """
+        for where, text in reversed(self.overrides):  # of two for one key, the last has won
             # A table whose `type` was overridden is the override's as a whole.
-            if path[: len(where)] == where or (*path, "type") == where:
+            if path[: len(where)] == where or (path and (*path, "type") == where):
                 return len(self.documents), 0, f"--set {text}"
+        order, line, place = self._written(path)
+        inside = [f"--set {text}" for where, text in self.overrides if path and where[: len(path)] == path]
+        return order, line, " with ".join(filter(None, [place, " and ".join(inside)]))
+
+    def _written(self, path: KeyPath) -> tuple[int, int, str]:
         for length in range(len(path), 0, -1):
             for order, document in enumerate(self.documents):
                 if document.has(path[:length]):
                     line = document.line(path[:length])
                     return order, line or 0, document.label if line is None else f"{document.label}:{line}"
-        return 0, 0, self.documents[0].label
+        return 0, 0, self.documents[0].label if self.documents else ""
 
     def lines(self, problems: Sequence[Problem]) -> list[str]:
-        """Return a line a problem, sorted by place."""
-        placed = sorted({(self.place(problem.path), problem.message) for problem in problems})
-        return [f"{text}: {message}" for (_, _, text), message in placed]
+        """Return a line a problem, sorted by place; of very many, the first and how many more there are."""
+        placed = sorted({(self.place(problem.path), problem.message) for problem in problems[:MOST]})
+        lines = [one_line(f"{text}: {message}" if text else message) for (_, _, text), message in placed]
+        return lines if len(problems) <= MOST else [*lines, f"and {len(problems) - MOST} more problems"]
 
 
 def read_layers(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], Origins]:
@@ -94,18 +117,30 @@ def read_layers(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], O
 
     Raises RecipeError for a file that is no TOML or cannot be extended, UsageError for an override that is none.
     """
-    parsed = [Override.parse(text) for text in overrides]
     documents = _read_files(path)
     tree = long_forms(DEFAULTS)
     for document in reversed(documents):
-        tree = merge(tree, long_forms(document.tree))
+        tree = merge(tree, document.tree)
     tree.pop("extends", None)
-    tree.setdefault("title", path.stem)
+    tree.setdefault("title", one_line(path.stem))
+    tree, places = lay_overrides(tree, overrides)
+    return tree, Origins(tuple(documents), places)
+
+
+def lay_overrides(
+    tree: Mapping[str, Any], overrides: Sequence[str]
+) -> tuple[dict[str, Any], tuple[tuple[KeyPath, str], ...]]:
+    """Return a tree with `--set KEY=VALUE`s laid over it, in any order, and the path and text of each.
+
+    Raises UsageError for one that is none, that names no entry of an array, or that contradicts another.
+    """
     over: dict[str, Any] = {}
     places = []
-    for override in parsed:
-        places.append((_lay(over, tree, override), override.text))
-    return merge(tree, long_forms(over), indexed=True), Origins(tuple(documents), tuple(places))
+    for override in map(Override.parse, overrides):
+        path = _resolve(tree, override)
+        _lay(over, path, override)
+        places.append((path, override.text))
+    return merge(tree, long_forms(over), indexed=True), tuple(places)
 
 
 def _read_files(path: Path) -> list[Document]:
@@ -117,20 +152,28 @@ def _read_files(path: Path) -> list[Document]:
             document = toml.read(path)
         except TomlProblem as error:
             at = "" if error.line is None else f":{error.line}"
-            raise RecipeError([f"{path}{at}: {error}"]) from None
-        documents.append(document)
+            raise RecipeError([one_line(f"{path}{at}: {error}")]) from None
+        documents.append(attrs.evolve(document, tree=long_forms(document.tree)))
         seen.append(path.resolve())
         base = document.tree.get("extends")
         if base is None:
             return documents
-        where = f"{document.label}:{document.line(('extends',))}"
-        if not isinstance(base, str):
-            raise RecipeError([f"{where}: extends must be a string, the path of a recipe"])
-        path = path.parent / base
+        path = path.parent / str(base)
+        if problem := _refused(base, path, seen):
+            raise RecipeError([one_line(f"{document.label}:{document.line(('extends',))}: {problem}")])
+
+
+def _refused(base: Any, path: Path, seen: Sequence[Path]) -> str:
+    """Return what is wrong with an `extends`, or nothing."""
+    if not isinstance(base, str):
+        return "extends must be a string, the path of a recipe"
+    try:
         if path.resolve() in seen:
-            raise RecipeError([f"{where}: extends '{base}', which leads back to itself"])
-        if not path.is_file():
-            raise RecipeError([f"{where}: extends '{base}', but there is no file {path}"])
+            return f"extends '{base}', which leads back to itself"
+        found = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long a name, a circle of links, a zero byte
+        found = False
+    return "" if found else f"extends '{base}', but there is no file {path}"
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any], *, indexed: bool = False) -> dict[str, Any]:
@@ -146,7 +189,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any], *, indexed: bool = F
 
 def _merge_value(below: Any, value: Any, indexed: bool) -> Any:
     if indexed and isinstance(below, list) and isinstance(value, dict):
-        entries = {int(key): entry for key, entry in value.items() if key.isdigit() and int(key) < len(below)}
+        entries = {int(key): entry for key, entry in value.items() if _is_index(key) and int(key) < len(below)}
         if len(entries) == len(value):
             return [_merge_value(entry, entries[i], True) if i in entries else entry for i, entry in enumerate(below)]
     if indexed and isinstance(below, dict) and "type" in below and isinstance(value, str):
@@ -160,35 +203,46 @@ def _merge_value(below: Any, value: Any, indexed: bool) -> Any:
     return value
 
 
-def _lay(over: dict[str, Any], tree: Mapping[str, Any], override: Override) -> KeyPath:
-    """Put an override into `over` and return its key's path in `tree`.
+def _is_index(key: str) -> bool:
+    return key.isascii() and key.isdigit() and len(key) < 6
+
+
+def _resolve(tree: Mapping[str, Any], override: Override) -> KeyPath:
+    """Return the path in `tree` of an override's key.
 
     An entry of an array is addressed by its index, `loss.0.weight`, or, where it is the only one, without: `loss.type`.
     """
     path: KeyPath = ()
-    node: dict[str, Any] = over
     below: Any = tree
     for position, key in enumerate(override.path):
-        if isinstance(below, list) and not key.isdigit():
-            if len(below) != 1:
-                write = ".".join([*map(str, path), "0", *override.path[position:]])
-                raise UsageError(
-                    f"--set {override.text}: there are {len(below)} entries; write the index, as in {write}"
-                )
-            node = node.setdefault("0", {})
+        while isinstance(below, list) and not (_is_index(key) and int(key) < len(below)):
+            array = ".".join(map(str, path))
+            has = f"{array} has {len(below)} {'entry' if len(below) == 1 else 'entries'}"
+            if _is_index(key) or not below:
+                raise UsageError(f"--set {override.text}: {has}, counted from 0")
+            if len(below) > 1:
+                write = ".".join([array, "0", *override.path[position:]])
+                raise UsageError(f"--set {override.text}: {has}; write the index, as in {write}")
             path, below = (*path, 0), below[0]
-        path = (*path, int(key) if isinstance(below, list) else key)
         if isinstance(below, list):
-            below = below[int(key)] if int(key) < len(below) else None
+            path, below = (*path, int(key)), below[int(key)]
         else:
-            below = below.get(key) if isinstance(below, Mapping) else None
-        if position == len(override.path) - 1:
-            node[key] = override.value
-        else:
-            node = node.setdefault(key, {})
-        if not isinstance(node, dict):
-            raise UsageError(f"--set {override.text}: another --set gives {'.'.join(map(str, path))} a value")
+            path, below = (*path, key), below.get(key) if isinstance(below, Mapping) else None
     return path
+
+
+def _lay(over: dict[str, Any], path: KeyPath, override: Override) -> None:
+    """Put an override into `over`. Of two for one key the last counts; a value and a key inside it contradict."""
+    *tables, last = map(str, path)
+    node: Any = over
+    for depth, key in enumerate(tables, 1):
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            raise UsageError(f"--set {override.text}: another --set gives {'.'.join(tables[:depth])} a value")
+    old, value = node.get(last), override.value
+    if isinstance(old, dict) and not isinstance(value, dict):
+        raise UsageError(f"--set {override.text}: another --set gives a key of {'.'.join(map(str, path))} a value")
+    node[last] = {**old, **value} if isinstance(old, dict) else value
 
 
 def long_forms(tree: Mapping[str, Any], cls: Any = Recipe) -> dict[str, Any]:

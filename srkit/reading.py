@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +19,8 @@ import cattrs
 from srkit.component import REQUIRED, Component, describe, read_settings, type_name
 from srkit.contracts import KINDS
 from srkit.errors import ComponentError, RecipeError, SrkitError, did_you_mean
-from srkit.layers import Origins, Override, Problem, fields, read_layers
-from srkit.recipe import Part, Recipe
+from srkit.layers import Origins, Problem, fields, lay_overrides, read_layers
+from srkit.recipe import Part, Recipe, Train
 from srkit.registry import Registry
 
 # Makes a component and throws it away: (component, target, settings, given), where `given` has the recipe's scale and
@@ -50,25 +52,29 @@ def read_part(registry: Registry, kind: str, name: str, overrides: Sequence[str]
 
     Raises RecipeError with every problem, UsageError for an override that is none.
     """
-    parsed = [Override.parse(text) for text in overrides]
-    table: dict[str, Any] = {"type": name}
-    for override in parsed:
-        table[".".join(override.path)] = override.value
+    table, places = lay_overrides({"type": name}, overrides)
     cls = next(cls for cls in Part.__subclasses__() if cls.kind == kind)
     try:
         part: Part = _converter(registry, {}, None).structure(table, cls)
         return part
     except Problems as error:
-        said = {override.path[0]: f"--set {override.text}: " for override in parsed}
-        raise RecipeError([said.get(str((*p.path, "")[0]), "") + p.message for p in error.problems]) from None
+        raise RecipeError(Origins(overrides=places).lines(error.problems)) from None
 
 
 def _given(tree: Mapping[str, Any]) -> dict[str, int]:
     """Return the scale and steps that components are tried with: the recipe's, or plain ones where these are wrong."""
     train = tree.get("train")
-    found = {"scale": tree.get("scale"), "steps": train.get("steps") if isinstance(train, Mapping) else None}
-    plain = {"scale": 2, "steps": 1_000}
-    return {key: v if isinstance(v, int) and v > 0 else plain[key] for key, v in found.items()}
+    scale: Any = tree.get("scale")
+    steps: Any = train.get("steps") if isinstance(train, Mapping) else None
+    return {
+        "scale": scale if _is_right(fields(Recipe).scale, scale) else 2,
+        "steps": steps if _is_right(fields(Train).steps, steps) else 1_000,
+    }
+
+
+def _is_right(field: Any, value: Any) -> bool:
+    """Say whether a value is an integer within the range of a field."""
+    return type(value) is int and not _out_of_range(field, value)
 
 
 def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
@@ -78,25 +84,25 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
     scale = tree.get("scale")
     parts = {"architecture": tree.get("architecture"), "degradation": data.get("degradation")}
     for kind, part in parts.items():
-        if type(scale) is not int or not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+        name = part.get("type") if isinstance(part, Mapping) else None
+        if not isinstance(name, str) or not _is_right(fields(Recipe).scale, scale):
             continue
         try:
-            scales = registry.find(kind, part["type"]).component.facts.get("scales", (scale,))
+            scales = registry.find(kind, name).component.facts.get("scales", (scale,))
         except ComponentError:
             continue
         if scale not in scales:
             offered = ", ".join(map(str, scales))
-            problems.append(Problem(("scale",), f"{kind} '{part['type']}' has scales {offered}, not {scale}"))
+            problems.append(Problem(("scale",), f"{kind} '{name}' has scales {offered}, not {scale}"))
     batch, accumulate = data.get("batch", 16), train.get("accumulate", 1)
-    if type(batch) is int and type(accumulate) is int and accumulate > 0 and batch % accumulate:
+    if type(batch) is int and type(accumulate) is int and batch > 0 and accumulate > 0 and batch % accumulate:
         message = f"accumulate is {accumulate}, which does not divide data.batch, {batch}"
         problems.append(Problem(("train", "accumulate"), message))
     device = train.get("device", "auto")
-    if isinstance(device, str):
-        name, colon, index = device.partition(":")
-        if name not in ("auto", "cpu", "cuda", "mps") or (colon and not (name == "cuda" and index.isdigit())):
-            message = f"unknown device '{device}'; there are: auto, cpu, cuda, cuda:0, mps"
-            problems.append(Problem(("train", "device"), message))
+    if isinstance(device, str) and not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", device):
+        message = f"unknown device '{device}'; there are: auto, cpu, cuda, cuda:0, mps"
+        problems.append(Problem(("train", "device"), message))
+    problems += [Problem((key,), f"'{key}' must have an entry") for key in ("loss", "metric") if tree.get(key) == []]
     sets = tree.get("validate")
     names = [entry.get("name") for entry in sets if isinstance(entry, Mapping)] if isinstance(sets, list) else []
     for i, given_name in enumerate(names):
@@ -147,6 +153,8 @@ def _structure(strict: cattrs.Converter, value: Any, cls: Any, key: str | int, p
 
 
 def _scalar(value: Any, cls: type) -> Any:
+    if type(value) is int and value.bit_length() > 64:
+        raise ValueError(f"must be {_article(type_name(cls))}, not {_show(value)}")
     if cls is float and type(value) is int:
         return float(value)
     if type(value) is not cls:
@@ -180,10 +188,11 @@ def _array(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
     origin, members = typing.get_origin(cls), typing.get_args(cls)
     fixed = origin is tuple and Ellipsis not in members
     if not isinstance(value, list):
-        tables = inspect.isclass(members[0]) and attrs.has(members[0])
-        raise ValueError(
-            f"must be {'an array of tables, [[...]]' if tables else 'a ' + type_name(cls)}, not {_show(value)}"
-        )
+        what = "a " + type_name(cls)
+        if inspect.isclass(members[0]) and attrs.has(members[0]):
+            named = isinstance(value, str) and issubclass(members[0], Part)
+            what = f"an array, [{_show(value)}]" if named else "an array of tables, [[...]]"
+        raise ValueError(f"must be {what}, not {_show(value)}")
     if fixed and len(value) != len(members):
         raise ValueError(f"must be a {type_name(cls)}, not one of {len(value)}")
     problems: list[Problem] = []
@@ -257,11 +266,7 @@ def _part(
     own = {field.name: field for field in fields(cls) if field.name not in ("type", "settings")}
     problems: list[Problem] = []
     extra: dict[str, Any] = {}
-    settings: dict[str, Any] = {
-        name: setting.default
-        for name, setting in known.items()
-        if not setting.required and setting.default is not None and name not in value
-    }
+    settings: dict[str, Any] = {}
     for key, member in value.items():
         if key in own:
             extra[key] = _structure(strict, member, own[key].type, key, problems)
@@ -274,16 +279,35 @@ def _part(
         if setting.default is REQUIRED and name not in value:
             what = f"missing setting '{name}' of {cls.kind} '{component.name}' ({type_name(setting.type)})"
             problems.append(Problem((), what))
+        elif name not in value:
+            # What TOML cannot write (None, an infinity) stays the target's own default.
+            with contextlib.suppress(ValueError, Problems):
+                settings[name] = strict.structure(_as_toml(setting.default), setting.type)
     if not problems and probe is not None:
+        scales = component.facts.get("scales", ())
+        if scales and given["scale"] not in scales:  # a problem of its own, which the constructor would repeat
+            given = {**given, "scale": scales[0]}
         try:
             probe(component, target, settings, given)
-        except (ValueError, TypeError, SrkitError, OSError) as error:
-            message = str(error) if isinstance(error, ValueError | SrkitError) else describe(error)
-            problems.append(Problem((), message))
+        except (ArithmeticError, OSError, RuntimeError, SrkitError, TypeError, ValueError) as error:
+            problems.append(Problem((), _reason(error)))
     if problems:
         raise Problems(problems)
     ordered = {name: settings[name] for name in known if name in settings}
     return cls(value["type"], ordered, **extra)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValueError | SrkitError):
+        return " ".join(str(error).split())
+    return describe(error).partition(" Exception raised from ")[0]  # torch adds the stack of its C++
+
+
+def _as_toml(value: Any) -> Any:
+    """Return a default as TOML would give it: lists for tuples, text for paths."""
+    if isinstance(value, list | tuple):
+        return [_as_toml(member) for member in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _show(value: Any) -> str:
@@ -293,6 +317,8 @@ def _show(value: Any) -> str:
         return f'"{value}"' if len(value) < 60 else f'"{value[:57]}..."'
     if isinstance(value, Mapping):
         return "a table"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "one of more than 64 bits"
     return "a list" if isinstance(value, list) else str(value)
 
 

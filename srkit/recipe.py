@@ -14,19 +14,6 @@ def _number(default: Any = attrs.NOTHING, *, least: float, below: float | None =
     return attrs.field(default=default, metadata={"least": least, "below": below})
 
 
-def range_problems(instance: Any) -> list[tuple[str, str]]:
-    """Return (key, message) for each number of an attrs instance that is out of its range."""
-    found = []
-    for field in attrs.fields(type(instance)):
-        value, least, below = getattr(instance, field.name), field.metadata.get("least"), field.metadata.get("below")
-        if least is None:
-            continue
-        if value < least or (below is not None and value >= below):
-            upper = "" if below is None else f" and below {below:g}"
-            found.append((field.name, f"{field.name} must be at least {least:g}{upper}, not {value!r}"))
-    return found
-
-
 @attrs.frozen
 class Part:
     """A component's table: the component's name and all its settings, checked against its signature."""

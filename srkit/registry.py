@@ -80,9 +80,9 @@ class Registry:
         Raises ComponentError where it is unknown (with what is installed and what failed to load) or where two
         distributions give it (with both names in full).
         """
-        distribution, _, bare = name.rpartition(":")
+        distribution, colon, bare = name.rpartition(":")
         entries = sorted(self._entries.get((kind, bare), []), key=lambda entry: entry.origin.distribution)
-        if distribution:
+        if colon:
             entries = [entry for entry in entries if entry.origin.distribution == distribution]
         if len(entries) == 1:
             return entries[0]

@@ -15,7 +15,7 @@ import attrs
 import filelock
 
 from srkit import files
-from srkit.errors import RunFailed, UsageError
+from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.recipe import Recipe
 
 # What may differ when a run is continued; `train.steps` may grow, and a dataset may have moved.
@@ -59,13 +59,13 @@ class RunDirectory:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Make the directory and hold its lock. Raises UsageError where another process does, RunFailed for a disk."""
-        if self.path.is_dir() and not self.recipe.exists():
-            strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
-            if strange:
-                raise UsageError(
-                    f"{self.path} is not a run directory and holds {strange[0]}; choose another with --out DIR"
-                )
         try:
+            if self.path.is_dir() and not self.recipe.exists():
+                strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+                if strange:
+                    raise UsageError(
+                        f"{self.path} is not a run directory and holds {strange[0]}; choose another with --out DIR"
+                    )
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)
             lock.acquire()
@@ -93,6 +93,7 @@ class RunDirectory:
             files.write_file(self.recipe, recipe.to_toml().encode())
             self.checkpoints.mkdir(exist_ok=True)
             files.clean(self.checkpoints)
+            files.clean(self.samples)
             record = {**environment, "fingerprints": dict(fingerprints)}
             files.write_file(self.environment, files.json_text(record).encode())
         except OSError as error:
@@ -100,11 +101,14 @@ class RunDirectory:
         return continued
 
     def _refuse_another(self, recipe: Recipe, fingerprints: Mapping[str, str]) -> None:
-        old = _flat(tomllib.loads(self.recipe.read_text(encoding="utf-8")))
+        try:
+            old = _flat(tomllib.loads(self.recipe.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise InputRejected(self.recipe, f"is damaged: {error}; use --restart to set the run aside") from None
         new = _flat(recipe.to_tree())
         seen: Mapping[str, str] = {}
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            seen = json.loads(self.environment.read_bytes())["fingerprints"]
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            seen = dict(json.loads(self.environment.read_bytes())["fingerprints"])
         same = [key for key, value in fingerprints.items() if seen.get(key, value) == value]
         keys = []
         for key in sorted({*old, *new}):
@@ -114,7 +118,8 @@ class RunDirectory:
                 continue
             if any(key.startswith(dataset + ".") for dataset in same):
                 continue
-            keys.append(f"{key} was {old.get(key, 'not set')!r}, is {new.get(key, 'not set')!r}")
+            was, now = (repr(tree[key]) if key in tree else "not set" for tree in (old, new))
+            keys.append(f"{key} was {was}, is {now}")
         keys += [
             f"{key}: its images have changed" for key in fingerprints if key not in same and not _moved(key, old, new)
         ]
@@ -127,9 +132,14 @@ class RunDirectory:
 
 
 def set_aside(path: Path, now: float) -> Path | None:
-    """Rename a run directory to a dated name beside it and return that; None where there is nothing to rename."""
+    """Rename a run directory to a dated name beside it and return that; None where there is nothing to rename.
+
+    Raises UsageError where it is no run directory or another process is training in it, RunFailed for a disk.
+    """
     if not path.exists():
         return None
+    if path.name in ("", ".."):  # "." has no name that a date could follow
+        path = Path(os.path.abspath(path))
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     aside = path.with_name(f"{path.name}.{stamp}")
     number = 1
@@ -138,22 +148,26 @@ def set_aside(path: Path, now: float) -> Path | None:
         aside = path.with_name(f"{path.name}.{stamp}-{number}")
     with RunDirectory(path).locked():  # never from under a process that is training in it
         pass
-    os.rename(path, aside)
+    try:
+        os.rename(path, aside)
+    except OSError as error:
+        raise RunFailed(f"{path}: cannot be renamed to {aside.name}: {error.strerror}") from None
     return aside
 
 
 def cut_lines(path: Path, after_step: int) -> None:
-    """Cut a metrics.jsonl so that it ends at a step; lines that are not whole go too."""
-    if not path.exists():
-        return
+    """Cut a metrics.jsonl so that it ends at a step; lines that are not whole go too. Raises RunFailed for a disk."""
     kept = []
-    for line in path.read_bytes().splitlines():
-        try:
-            if json.loads(line)["step"] <= after_step:
-                kept.append(line + b"\n")
-        except (ValueError, KeyError, TypeError):
-            continue
-    files.write_file(path, b"".join(kept))
+    try:
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                if json.loads(line)["step"] <= after_step:
+                    kept.append(line + b"\n")
+        files.write_file(path, b"".join(kept))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunFailed(f"{path}: {error.strerror}") from None
 
 
 def _moved(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ import attrs
 MAX_BYTES = 64 * 1024
 MAX_LINES = 1_000
 MAX_LINE = 1_024
-SECONDS = 1.0  # for looking up lines; a file made to be slow gets messages without them
+MAX_DEPTH = 32
+SECONDS = 0.5  # for looking up lines; a file made to be slow gets messages without them
+
+TOO_DEEP = "not valid TOML: nested too deeply"
+# A key of as many parts, bare or quoted. No backtracking: a line of word characters alone is read once.
+_DEEP_KEY = re.compile(rf"""(?<![\w-])(?>(?:[\w-]++|"(?:[^"\\]|\\.)*+"|'[^']*+')[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}""")
 
 Key = str | int
 KeyPath = tuple[Key, ...]
@@ -70,7 +76,7 @@ def read(path: Path, label: str | None = None) -> Document:
     if len(data) > MAX_BYTES:
         raise TomlProblem(f"larger than {MAX_BYTES // 1024} KiB")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise TomlProblem("is not UTF-8", data.count(b"\n", 0, error.start) + 1) from None
     lines = text.split("\n")
@@ -83,16 +89,31 @@ def read(path: Path, label: str | None = None) -> Document:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Parse TOML text. Raises TomlProblem."""
+    """Parse TOML text. Raises TomlProblem, also for what is nested deeper than MAX_DEPTH."""
+    for number, content in enumerate(text.split("\n"), 1):
+        if content.count(".") >= MAX_DEPTH and _DEEP_KEY.search(content):
+            raise TomlProblem(TOO_DEEP, number)
     try:
-        return tomllib.loads(text)
+        tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message, at, place = str(error).rpartition(" (at ")
-        number = place.removeprefix("line ").partition(",")[0]
-        line = int(number) if number.isdigit() else len(text.rstrip("\n").split("\n"))
+        digits = place.removeprefix("line ").partition(",")[0]
+        line = int(digits) if digits.isdigit() else len(text.rstrip("\n").split("\n"))
         raise TomlProblem(f"not valid TOML: {message if at else error}", line) from None
     except RecursionError:
-        raise TomlProblem("not valid TOML: nested too deeply") from None
+        raise TomlProblem(TOO_DEEP) from None
+    except ValueError:  # Python's limit for the digits of an integer
+        raise TomlProblem("not valid TOML: an integer of too many digits") from None
+    nodes: list[Any] = [tree]
+    for _ in range(MAX_DEPTH):
+        nodes = [member for node in nodes for member in _members(node)]
+    if nodes:
+        raise TomlProblem(TOO_DEEP)
+    return tree
+
+
+def _members(node: Any) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
 @functools.lru_cache(maxsize=16)

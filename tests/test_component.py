@@ -48,7 +48,7 @@ def test_a_signature_is_read_as_settings():
         "window": ("number", 1.0),
         "path": ("string", None),
         "sizes": ("list of integers", (1, 2)),
-        "pair": ("list of 2 values (number, number)", (0.9, 0.99)),
+        "pair": ("list of 2 numbers", (0.9, 0.99)),
         "required": ("string", REQUIRED),
     }
 

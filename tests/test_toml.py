@@ -1,3 +1,4 @@
+import contextlib
 import time
 
 import pytest
@@ -93,8 +94,6 @@ def test_what_is_no_recipe_is_refused_with_its_line(tmp_path, text, message, lin
 def test_a_file_made_to_be_slow_takes_less_than_two_seconds(tmp_path, text):
     toml.positions.cache_clear()
     started = time.process_time()
-    try:
+    with contextlib.suppress(TomlProblem):
         toml.read(write(tmp_path, text)).line(("missing",))
-    except TomlProblem:
-        pass
     assert time.process_time() - started < 2.0

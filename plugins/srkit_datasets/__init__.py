@@ -11,12 +11,12 @@ def srkit_components() -> Iterator[srkit.Component]:
         "dataset",
         "folder",
         "srkit_datasets.folder:Folder",
-        summary="PNG, JPEG, WebP, TIFF or BMP files in a folder, and LR beside them as DIV2K, EDSR or BasicSR keep it",
+        summary="Images of a folder, with LR beside HR in any usual layout",
     )
     yield srkit.Component(
         "dataset",
         "leaves",
         "srkit_datasets.leaves:Leaves",
-        summary="dead leaves: drawn images with the statistics of photographs, for tests and first steps",
+        summary="Drawn images with the statistics of photographs",
         source="Lee, Mumford and Huang, IJCV 2001",
     )

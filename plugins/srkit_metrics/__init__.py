@@ -11,7 +11,7 @@ def srkit_components() -> Iterator[srkit.Component]:
         "metric",
         "psnr_y",
         "srkit_metrics.psnr:psnr_y",
-        summary="peak signal-to-noise ratio of the luma, in dB",
+        summary="Peak signal-to-noise ratio of the luma, in dB",
         source="ITU-R BT.601 luma, as MATLAB's rgb2ycbcr",
         facts={"better": "higher", "color": "Y"},
     )
@@ -19,7 +19,7 @@ def srkit_components() -> Iterator[srkit.Component]:
         "metric",
         "ssim_y",
         "srkit_metrics.ssim:ssim_y",
-        summary="structural similarity of the luma",
+        summary="Structural similarity of the luma",
         source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
         facts={"better": "higher", "color": "Y"},
     )
@@ -27,14 +27,14 @@ def srkit_components() -> Iterator[srkit.Component]:
         "metric",
         "psnr",
         "srkit_metrics.psnr:psnr",
-        summary="peak signal-to-noise ratio over all RGB values, in dB",
+        summary="Peak signal-to-noise ratio of RGB, in dB",
         facts={"better": "higher", "color": "RGB"},
     )
     yield srkit.Component(
         "metric",
         "ssim",
         "srkit_metrics.ssim:ssim",
-        summary="structural similarity, the mean of red, green and blue",
+        summary="Structural similarity, the mean of red, green and blue",
         source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
         facts={"better": "higher", "color": "RGB"},
     )

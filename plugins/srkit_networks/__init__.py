@@ -27,7 +27,7 @@ def srkit_components() -> Iterator[srkit.Component]:
         "architecture",
         "edsr",
         "srkit_networks.edsr:EDSR",
-        summary="Enhanced deep residual network; the baseline size by default",
+        summary="Enhanced deep residual network, the baseline size",
         source="arXiv:1707.02921",
         facts={"scales": (2, 3, 4), "tileable": True},
     )

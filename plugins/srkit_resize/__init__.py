@@ -11,7 +11,7 @@ def srkit_components() -> Iterator[srkit.Component]:
         "degradation",
         "bicubic",
         "srkit_resize.matlab:Bicubic",
-        summary="MATLAB's imresize, bicubic, bit by bit: how LR images of the benchmarks are made",
+        summary="MATLAB's bicubic imresize, to the bit",
         source="MATLAB imresize; Keys 1981, doi:10.1109/TASSP.1981.1163711",
         facts={"deterministic": True},
     )
@@ -27,6 +27,6 @@ def srkit_components() -> Iterator[srkit.Component]:
         "architecture",
         "bicubic",
         "srkit_resize.network:Bicubic",
-        summary="the baseline of every table: MATLAB's bicubic enlarging, nothing to train",
+        summary="MATLAB's bicubic enlarging; nothing to train",
         source="MATLAB imresize; Keys 1981, doi:10.1109/TASSP.1981.1163711",
     )

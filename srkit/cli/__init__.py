@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import srkit
-from srkit.errors import RecipeError, SrkitError, UsageError, did_you_mean, nearest
+from srkit.errors import SrkitError, UsageError, did_you_mean, nearest
 
 # Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
 VERBS = {
@@ -82,8 +82,8 @@ def _run(prog: str, arguments: argparse.Namespace) -> int:
 
 
 def error_text(error: SrkitError, prog: str = "") -> str:
-    """Return what is printed of an error: a line, or a line a problem of a recipe."""
-    lines = [printable(line) for line in (error.problems if isinstance(error, RecipeError) else [str(error)])]
+    """Return what is printed of an error: a line, or a line a problem."""
+    lines = [printable(line) for line in str(error).splitlines()] or [type(error).__name__]
     return f"{prog}: {lines[0]}" if prog and len(lines) == 1 else "\n".join(lines)
 
 

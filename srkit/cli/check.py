@@ -7,15 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from srkit.cli import error_text, output
-from srkit.errors import InputRejected, SrkitError
+from srkit.errors import SrkitError
 from srkit.packaged import find_recipe
 from srkit.plugins import discover
 from srkit.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from srkit.engine.evaluate import EvaluationSet, Metric
+    pass
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +42,7 @@ def _check(name: str, registry: Registry, overrides: list[str]) -> None:
 
     from srkit.engine import build
     from srkit.engine.batches import Batches, SourcePool
+    from srkit.engine.evaluate import refuse_too_small
 
     path = find_recipe(name)
     recipe, origins = build.load_recipe(path, registry, overrides=overrides)
@@ -57,7 +56,7 @@ def _check(name: str, registry: Registry, overrides: list[str]) -> None:
         batches.close()
     metrics = build.make_metrics(registry, recipe.metric)
     for evaluation in data.validation:
-        _try_to_score(evaluation, metrics)
+        refuse_too_small(evaluation, metrics)
 
     out = output.console()
     out.print(
@@ -79,22 +78,3 @@ def _check(name: str, registry: Registry, overrides: list[str]) -> None:
         text = f"{evaluation.name}: {evaluation.pairs.describe()}; LR by {evaluation.pairs.made_by}"
         rows.append(["validate", text])
     out.print(output.grid([[f"    [dim]{label}[/dim]", output.clean(text)] for label, text in rows], ["", ""]))
-
-
-def _try_to_score(evaluation: EvaluationSet, metrics: Sequence[Metric]) -> None:
-    """Score the HR of the smallest image against itself: what is too small for a metric would end a run hours later.
-
-    Looks at every image's header. Raises InputRejected.
-    """
-    from srkit.engine.tensors import to_8_bits
-
-    pairs = evaluation.pairs
-    smallest = min(range(len(pairs)), key=lambda index: min(pairs.size(index)))
-    _, hr = pairs.read(smallest)
-    border = pairs.scale
-    inside = to_8_bits(hr)[border:-border, border:-border]
-    try:
-        for metric in metrics:
-            metric.score(inside, inside)
-    except ValueError as error:
-        raise InputRejected(pairs.name(smallest), str(error)) from None

@@ -49,6 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
         return error.exit_code
     if result.was_finished:
         print(f"{result.directory} is finished at step {result.step}; a larger train.steps continues it")
+    print()
     output.print_tables(result.tables)
     _print_next(result.directory)
     return 0
@@ -72,4 +73,4 @@ def _print_next(directory: Path) -> None:
         [f"ls {output.clean(directory / 'samples')}", "bicubic, network and HR side by side"],
         ["srkit list", "the networks, losses, datasets... to try in its place"],
     ]
-    out.print(output.grid([[f"  {command}", f"[dim]{text}[/dim]"] for command, text in rows], ["", ""]), soft_wrap=True)
+    out.print(output.grid([[f"  {command}", f"[dim]{text}[/dim]"] for command, text in rows], ["", ""], cut=1))

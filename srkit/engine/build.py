@@ -80,6 +80,12 @@ def make_network(registry: Registry, recipe: Recipe) -> nn.Module:
     return network
 
 
+def make_baseline(registry: Registry, scale: int) -> nn.Module:
+    """Return the network of the bicubic row: srkit's own, whatever other distributions call bicubic."""
+    network: nn.Module = registry.create("architecture", "srkit:bicubic", scale=scale)
+    return network
+
+
 def make_losses(registry: Registry, parts: Sequence[LossPart]) -> list[WeightedLoss]:
     """Return the losses with names of their own: l1, l1_2."""
     losses = []
@@ -117,7 +123,7 @@ def make_pairs(
     """
     part = degradation
     if part is None or (not for_training and _is_random(registry, part)):
-        part = read_part(registry, "degradation", "bicubic")  # with its defaults written out, for the protocol
+        part = read_part(registry, "degradation", "srkit:bicubic")  # with its defaults written out, for the protocol
     named = for_training and degradation is not None
     if _is_random(registry, part):
         return Pairs(source, scale, degradation=None, made_by=_signature(part), files=False)
@@ -162,7 +168,7 @@ def _is_random(registry: Registry, part: Part) -> bool:
 
 def _signature(part: Part) -> str:
     settings = ", ".join(f"{key}={value}" for key, value in part.settings.items())
-    return f"{part.type}({settings})"
+    return f"{part.type.removeprefix('srkit:')}({settings})"
 
 
 def make_plan(registry: Registry, recipe: Recipe) -> BatchPlan:

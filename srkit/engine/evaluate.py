@@ -18,7 +18,7 @@ from srkit.engine.tensors import to_8_bits, to_batch, to_rest
 from srkit.errors import InputRejected
 
 Image = NDArray[Any]
-BASELINE = "bicubic"
+BASELINE = "bicubic"  # the row of every table, and the name of the component of srkit's that makes it
 
 
 @attrs.frozen
@@ -109,6 +109,18 @@ def score(
         except ValueError as error:
             raise InputRejected(pairs.name(index), str(error)) from None
     return found
+
+
+def refuse_too_small(evaluation: EvaluationSet, metrics: Sequence[Metric]) -> None:
+    """Raise InputRejected where the smallest image of a set is too small for a metric; better now than after hours."""
+    pairs, border = evaluation.pairs, evaluation.pairs.scale
+    smallest = min(range(len(pairs)), key=lambda index: min(pairs.size(index)))
+    inside = to_8_bits(pairs.read(smallest)[1])[border:-border, border:-border]
+    try:
+        for metric in metrics:
+            metric.score(inside, inside)
+    except ValueError as error:
+        raise InputRejected(pairs.name(smallest), str(error)) from None
 
 
 def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit import files
+from srkit.component import describe
 from srkit.errors import InputRejected, UsageError, did_you_mean
 from srkit.registry import Registry
 
@@ -66,8 +67,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or cut file makes torch raise almost anything
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputRejected(path, f"holds no weights that can be read: {first[0]}") from None
+        reason = describe(error).partition(". ")[0]
+        raise InputRejected(path, f"holds no weights that can be read: {reason}") from None
     for wrapper in WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
             found = found[wrapper]
@@ -133,15 +134,20 @@ def read_model(
     if not path.is_file():
         raise InputRejected(path, "is a folder without best.safetensors" if path.is_dir() else "there is no such file")
     described = read_metadata(path) if path.suffix == ".safetensors" else None
-    if described is not None and architecture is None:
+    if described is not None:
         try:
-            architecture = str(described["architecture"])
-            own_settings, own_scale = dict(described["settings"]), int(described["scale"])
+            own, own_settings, own_scale = (
+                str(described["architecture"]),
+                dict(described["settings"]),
+                int(described["scale"]),
+            )
         except (KeyError, TypeError, ValueError):
             raise InputRejected(path, "its description lacks the architecture, the settings or the scale") from None
         if scale not in (None, own_scale):
             raise UsageError(f"{path} is a network for scale {own_scale}, not {scale}")
-        scale, settings = own_scale, {**own_settings, **(settings or {})}
+        scale = own_scale
+        if architecture is None:
+            architecture, settings = own, own_settings
     if architecture is None:
         raise UsageError(f"{path} does not say what network it holds; give --architecture NAME and --scale N")
     if scale is None:

@@ -21,7 +21,7 @@ from srkit.contracts import Run
 from srkit.engine import build, checkpoint, evaluate, model, picture
 from srkit.engine.batches import Batches, make_pool
 from srkit.engine.trainer import Duty, Trainer
-from srkit.errors import RecipeError, RunFailed, Stopped
+from srkit.errors import ComponentError, RecipeError, RunFailed, Stopped
 from srkit.layers import Origins, Problem
 from srkit.observing import Observers
 from srkit.plugins import provenance
@@ -84,7 +84,12 @@ def train(
         what = f"'{recipe.architecture.type}' at scale {recipe.scale}"
         log.info(model.load_weights(network, model.read_weights(path), path, what, fresh=recipe.start.fresh))
     if data.too_small:
-        log.warning("%d images are smaller than a patch and left out: %s", len(data.too_small), _some(data.too_small))
+        names = _some(data.too_small)
+        log.warning(
+            "%d of %d images left out, smaller than a patch: %s", len(data.too_small), len(data.training), names
+        )
+    for evaluation in data.validation:
+        evaluate.refuse_too_small(evaluation, build.make_metrics(registry, recipe.metric))
     if restart:
         aside = rundir.set_aside(directory, time.time())
         if aside is not None:
@@ -255,10 +260,10 @@ class Session:
         return evaluate.table(evaluation, self.metrics, rows)
 
     def _baseline(self) -> torch.nn.Module | None:
-        if evaluate.BASELINE not in {entry.component.name for entry in self.registry.of_kind("architecture")}:
+        try:
+            return build.make_baseline(self.registry, self.recipe.scale)
+        except ComponentError:  # a registry without srkit's own plugins
             return None
-        network: torch.nn.Module = self.registry.create("architecture", evaluate.BASELINE, scale=self.recipe.scale)
-        return network
 
     def _keep_best(self) -> None:
         metric = self.metrics[0]

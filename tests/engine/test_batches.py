@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from srkit.engine import batches as module
-from srkit.engine.batches import Augmentation, BatchPlan, Batches, DevicePool, PackedPool, RandomDegradation, SourcePool
+from srkit.engine.batches import Augmentation, Batches, BatchPlan, DevicePool, PackedPool, RandomDegradation, SourcePool
 from srkit.engine.pairs import Pairs
 from srkit.engine.tensors import rounded_to_8_bits
 from srkit.errors import InputRejected
@@ -144,7 +144,7 @@ def test_sixteen_bits_keep_their_depth_and_eight_are_lifted(tmp_path, photograph
 def test_an_image_that_cannot_be_read_is_named(photographs):
     whole = (photographs / "p2.png").read_bytes()
     (photographs / "p2.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputRejected, match="p2.png"):
+    with pytest.raises(InputRejected, match=r"p2\.png"):
         PackedPool(pairs_of(photographs), range(4), threads=2)
 
 
