@@ -103,10 +103,14 @@ class Start:
 
 @attrs.frozen
 class Train:
-    """`[train]`: how long and how. Intervals are in steps; a step is one update of the weights."""
+    """`[train]`: how long and how. Intervals are in steps; a step is one update of the weights.
+
+    `threads` are torch's on the CPU, 0 for its own choice; their number decides the last bits of its sums.
+    """
 
     steps: int = _number(least=1)
     device: str = "auto"
+    threads: int = _number(0, least=0, below=1025)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     channels_last: bool = True

@@ -116,6 +116,7 @@ def test_every_default_is_written_out(tmp_path):
     assert tree["train"] == {
         "steps": 6,
         "device": "cpu",
+        "threads": 0,
         "precision": "float32",
         "compile": False,
         "channels_last": True,

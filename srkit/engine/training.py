@@ -95,7 +95,8 @@ def train(
         if aside is not None:
             log.info("the old run is now %s", aside)
     home = RunDirectory(directory)
-    with home.locked(), StopFlag() as stop, _deterministic(recipe.train.deterministic == "run"):
+    deterministic = recipe.train.deterministic == "run"
+    with home.locked(), StopFlag() as stop, _torch_set(deterministic=deterministic, threads=recipe.train.threads):
         record = environment(registry, device)
         _warn_of_threads(home, record, recipe)
         home.open(recipe, record, data.fingerprints())
@@ -343,16 +344,19 @@ class _NoBatches:
 
 
 @contextlib.contextmanager
-def _deterministic(on: bool) -> Iterator[None]:
-    """Have torch take only operations that give the same bits each time, while a run goes on."""
-    before = torch.are_deterministic_algorithms_enabled()
-    if on:
+def _torch_set(*, deterministic: bool, threads: int) -> Iterator[None]:
+    """Set what torch keeps for a whole process, and set it back when a run has ended."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    if deterministic:  # only operations that give the same bits each time
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    torch.use_deterministic_algorithms(on or before)
+        torch.use_deterministic_algorithms(True)
+    if threads:
+        torch.set_num_threads(threads)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
 
 
 def _warn_of_threads(home: RunDirectory, record: Mapping[str, Any], recipe: Recipe) -> None:

@@ -371,6 +371,15 @@ def test_swapping_a_component_is_one_override(tiny, override):
     assert result.step in (2, 6)
 
 
+def test_the_threads_of_torch_are_the_recipes_while_it_trains(tiny):
+    import torch
+
+    before = torch.get_num_threads()
+    train(tiny, "run", "train.threads=3")
+    assert json.loads(Path("run/environment.json").read_text())["threads"] == 3
+    assert torch.get_num_threads() == before
+
+
 def test_a_run_starts_from_the_weights_that_it_names(tiny):
     train(tiny, "first")
     with_weights = 'start.weights="first/last.safetensors"'
