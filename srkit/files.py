@@ -121,16 +121,17 @@ def sync_directory(path: Path) -> None:
 
 def json_text(value: Any) -> str:
     """Return JSON that any reader takes: numbers that JSON lacks become "inf", "-inf" and "nan"."""
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a tree with the words "inf", "-inf" and "nan" for those numbers."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {key: _finite(member) for key, member in value.items()}
+        return {key: finite(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(member) for member in value]
+        return [finite(member) for member in value]
     return value
 
 

@@ -25,7 +25,8 @@ def save(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) -> Path
         "weights.safetensors": _to_bytes(trainer.network.state_dict()),
         "optimizer.safetensors": _to_bytes(tensors),
         "losses.safetensors": _to_bytes(trainer.losses.state_dict()),
-        "progress.json": files.json_text(
+        # Python's JSON, which has infinities: the PSNR of a flat image is one, and comes back as a number.
+        "progress.json": json.dumps(
             {
                 "format": FORMAT,
                 "step": trainer.done,

@@ -38,7 +38,7 @@ def save_model(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str,
     """Write a bare state dict with its description, whole or not at all. Raises OSError."""
     tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.items()}
     # One key alone: safetensors writes several in no fixed order, and the same run is to give the same bytes.
-    described = {"srkit": json.dumps(dict(metadata), sort_keys=True)}
+    described = {"srkit": json.dumps(files.finite(metadata), sort_keys=True)}
     files.write_file(path, safetensors.torch.save(tensors, described))
 
 

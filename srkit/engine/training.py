@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import platform
 import time
@@ -269,8 +270,10 @@ class Session:
     def _keep_best(self) -> None:
         metric = self.metrics[0]
         value = self.tables[0]["rows"][0]["mean"][metric.name]
-        if self.best and not (value > self.best["value"] if metric.higher_is_better else value < self.best["value"]):
-            return
+        if self.best and not math.isnan(self.best["value"]):
+            before = self.best["value"]
+            if not (value > before if metric.higher_is_better else value < before):
+                return
         best = {"step": self.trainer.done, "metric": metric.name, "data": self.tables[0]["data"], "value": value}
         if self._write_model(self.home.best):
             self.best = best

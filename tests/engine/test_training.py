@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 import srkit
+from srkit.cli.output import print_tables
 from srkit.engine import model
 from srkit.errors import InputRejected, RecipeError, RunFailed, Stopped, UsageError
 from srkit.plugins import discover
@@ -369,6 +371,18 @@ def test_swapping_a_component_is_one_override(tiny, override):
     extra = ["data.dataset.count=3"] if "leaves" in override else []
     result = train(tiny, "run", override, *extra)
     assert result.step in (2, 6)
+
+
+def test_a_score_that_is_infinite_outlives_a_checkpoint(tiny, capsys):
+    Path("flat").mkdir()
+    Image.new("RGB", (32, 32), (128, 128, 128)).save("flat/grey.png")
+    settings = ['validate.dataset.path="flat"', 'metric=["psnr"]']
+    first = train(tiny, "run", *settings)
+    again = train(tiny, "run", *settings)
+    assert first.tables[0]["rows"][1]["mean"] == {"psnr": math.inf}
+    assert again.tables == first.tables
+    print_tables(again.tables)
+    assert "bicubic" in capsys.readouterr().out
 
 
 def test_the_threads_of_torch_are_the_recipes_while_it_trains(tiny):
