@@ -29,7 +29,7 @@ def components(kind: str | None = None) -> list[Component]:
     return [entry.component for entry in (registry if kind is None else registry.of_kind(kind))]
 
 
-def create(kind: str, name: str, *given: Any, **settings: Any) -> Any:
+def create(kind: str, name: str, /, *given: Any, **settings: Any) -> Any:
     """Return a component made with these settings: `create("architecture", "a2n", scale=4, blocks=8)`.
 
     Raises ComponentError for an unknown component or setting, naming the nearest.
@@ -94,14 +94,14 @@ def evaluate(
     networks: Mapping[str, nn.Module],
     data: PathLike | Mapping[str, PathLike],
     *,
-    scale: int,
+    scale: int | None = None,
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
     registry: Registry | None = None,
 ) -> list[dict[str, Any]]:
     """Return a table for each folder of images: a row for each network by name, and bicubic's.
 
-    `data` is a folder, or folders by name. LR is what stands beside HR, or else MATLAB's bicubic. The tables are those
-    of `srkit eval --json`. Raises InputRejected for images.
+    `data` is a folder, or folders by name. The scale is the networks' own. LR is what stands beside HR, or else
+    MATLAB's bicubic. The tables are those of `srkit eval --json`. Raises InputRejected for images.
     """
     import torch
 
@@ -114,6 +114,10 @@ def evaluate(
     scored_by = build.make_metrics(registry, [read_part(registry, "metric", name) for name in metrics])
     if engine.BASELINE in networks:
         raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")
+    scales = {scale} if scale is not None else {engine.scale_of(network) for network in networks.values()}
+    if len(scales) != 1:
+        raise UsageError(f"the networks have scales {', '.join(map(str, sorted(scales)))}: one at a time")
+    (scale,) = scales
     everything = {**networks, engine.BASELINE: build.make_baseline(registry, scale)}
     tables = []
     for name, folder in folders.items():

@@ -97,7 +97,7 @@ def read_settings(target: Callable[..., Any], given: Collection[str] = ()) -> di
     if inspect.isclass(target):
         parameters = parameters[1:]
     hints = _type_hints(function)
-    docs = parameter_docs(target)
+    docs = parameter_docs(target, hints)
     found: dict[str, Setting] = {}
     for position, parameter in enumerate(parameters):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in given:
@@ -192,27 +192,24 @@ def type_name(hint: Any) -> str:
     return f"table of {type_name(arguments[1])}s" if origin is dict else str(hint)
 
 
-def parameter_docs(target: Callable[..., Any]) -> dict[str, str]:
-    """Return what the `Args:` sections of a target's docstring (and of its `__init__`) say of each parameter."""
+def parameter_docs(target: Callable[..., Any], names: Collection[str]) -> dict[str, str]:
+    """Return what the `Args:` sections of a target's docstring (and of its `__init__`) say of the parameters `names`.
+
+    Indentation is not looked at: a line "name: text" begins a parameter's text, an empty line ends it.
+    """
     docs: dict[str, str] = {}
-    sources = [target.__doc__]
-    if inspect.isclass(target):
-        sources.append(target.__init__.__doc__)
-    for text in sources:
-        name, section = "", None
-        for line in inspect.cleandoc(text or "").splitlines():
-            indent = len(line) - len(line.lstrip())
-            head, colon, rest = line.strip().partition(":")
-            if indent == 0:
-                section = head if colon and not rest else None
-            elif (
-                section in ("Args", "Arguments", "Parameters")
-                and colon
-                and indent <= 4
-                and " " not in head.split(" (")[0]
-            ):
-                name = head.split(" (")[0]
+    for text in [target.__doc__, *([target.__init__.__doc__] if inspect.isclass(target) else [])]:
+        inside, name = False, ""
+        for line in map(str.strip, inspect.cleandoc(text or "").splitlines()):
+            head, colon, rest = line.partition(":")
+            word = head.partition(" (")[0]
+            if line in ("Args:", "Arguments:", "Parameters:"):
+                inside, name = True, ""
+            elif inside and colon and word in names:
+                name = word
                 docs[name] = rest.strip()
-            elif section in ("Args", "Arguments", "Parameters") and name:
-                docs[name] = f"{docs[name]} {line.strip()}".strip()
+            elif not line:
+                name = ""
+            elif inside and name:
+                docs[name] = f"{docs[name]} {line}"
     return docs

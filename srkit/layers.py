@@ -219,7 +219,7 @@ def _resolve(tree: Mapping[str, Any], override: Override) -> KeyPath:
             array = ".".join(map(str, path))
             has = f"{array} has {len(below)} {'entry' if len(below) == 1 else 'entries'}"
             if _is_index(key) or not below:
-                raise UsageError(f"--set {override.text}: {has}, counted from 0")
+                raise UsageError(f"--set {override.text}: {has}, counted from 0; to add one, give the whole array")
             if len(below) > 1:
                 write = ".".join([array, "0", *override.path[position:]])
                 raise UsageError(f"--set {override.text}: {has}; write the index, as in {write}")
@@ -238,7 +238,9 @@ def _lay(over: dict[str, Any], path: KeyPath, override: Override) -> None:
     for depth, key in enumerate(tables, 1):
         node = node.setdefault(key, {})
         if not isinstance(node, dict):
-            raise UsageError(f"--set {override.text}: another --set gives {'.'.join(tables[:depth])} a value")
+            table = ".".join(tables[:depth])
+            write = f"; write {table}.type={node}" if isinstance(node, str) else ""
+            raise UsageError(f"--set {override.text}: another --set gives {table} a value{write}")
     old, value = node.get(last), override.value
     if isinstance(old, dict) and not isinstance(value, dict):
         raise UsageError(f"--set {override.text}: another --set gives a key of {'.'.join(map(str, path))} a value")

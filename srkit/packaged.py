@@ -25,6 +25,8 @@ def find_recipe(name: str) -> Path:
     """Return the file of that path, or else the packaged recipe of that name. Raises UsageError where neither is."""
     if Path(name).is_file():
         return Path(name)
+    if Path(name).is_dir():
+        raise UsageError(f"{name} is a folder, not a recipe")
     known = packaged_recipes()
     stem = Path(name).stem
     if stem in known:

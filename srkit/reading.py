@@ -256,15 +256,18 @@ def _part(
         raise Problems([Problem((), f"missing key 'type': which {cls.kind}?")])
     if not isinstance(value["type"], str):
         raise Problems([Problem(("type",), f"'type' must be a string, not {_show(value['type'])}")])
+    own = {field.name: field for field in fields(cls) if field.name not in ("type", "settings")}
     try:
         component = registry.find(cls.kind, value["type"]).component
         target = component.load()
         known = read_settings(target, KINDS[cls.kind].given)
     except ComponentError as error:
-        raise Problems([Problem(("type",), str(error))]) from None
+        problems = [Problem(("type",), str(error))]
+        for key in own.keys() & value.keys():
+            _structure(strict, value[key], own[key].type, key, problems)
+        raise Problems(problems) from None
 
-    own = {field.name: field for field in fields(cls) if field.name not in ("type", "settings")}
-    problems: list[Problem] = []
+    problems = []
     extra: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     for key, member in value.items():

@@ -9,7 +9,7 @@ import attrs
 
 from srkit.component import Component, read_settings, refuse_unknown
 from srkit.contracts import KINDS
-from srkit.errors import ComponentError, did_you_mean
+from srkit.errors import ComponentError, did_you_mean, nearest
 
 
 @attrs.frozen
@@ -91,7 +91,9 @@ class Registry:
             write = " or ".join(f"'{entry.full_name}'" for entry in entries)
             raise ComponentError(f"{kind} '{name}' is given by {both}; write {write}")
         names = {entry.component.name for entry in self.of_kind(kind)}
-        text = f"unknown {kind} '{name}'{did_you_mean(bare, names)}"
+        near = nearest(bare, names)
+        text = f"unknown {kind} '{name}'" + (f"; did you mean '{near}'?" if near else "")
+        text += f" (installed: {', '.join(sorted(names))})" if names else " (none is installed)"
         if len(self.failures) == 1:
             text += f" ({self.failures[0]})"
         elif self.failures:
@@ -106,7 +108,7 @@ class Registry:
             entry for entry in self if entry.component.name == bare and distribution in ("", entry.origin.distribution)
         ]
 
-    def create(self, kind: str, name: str, *given: Any, **settings: Any) -> Any:
+    def create(self, kind: str, name: str, /, *given: Any, **settings: Any) -> Any:
         """Call a component's target, with what its kind is given and its settings as keywords.
 
         Raises ComponentError for an unknown component or setting; what the target raises passes through.

@@ -78,6 +78,10 @@ class RunDirectory:
         try:
             yield
         finally:
+            if os.listdir(self.path) == [".lock"]:  # nothing came of it
+                with contextlib.suppress(OSError):
+                    os.unlink(self.path / ".lock")
+                    os.rmdir(self.path)
             lock.release()
 
     def open(self, recipe: Recipe, environment: Mapping[str, Any], fingerprints: Mapping[str, str]) -> bool:
@@ -119,7 +123,8 @@ class RunDirectory:
             if any(key.startswith(dataset + ".") for dataset in same):
                 continue
             was, now = (repr(tree[key]) if key in tree else "not set" for tree in (old, new))
-            keys.append(f"{key} was {was}, is {now}")
+            more = f"; give {was} or more" if key == "train.steps" else ""
+            keys.append(f"{key} was {was}, is {now}{more}")
         keys += [
             f"{key}: its images have changed" for key in fingerprints if key not in same and not _moved(key, old, new)
         ]

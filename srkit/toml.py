@@ -74,7 +74,7 @@ def read(path: Path, label: str | None = None) -> Document:
     except OSError as error:
         raise TomlProblem(f"cannot be read: {error.strerror or error}") from None
     if len(data) > MAX_BYTES:
-        raise TomlProblem(f"larger than {MAX_BYTES // 1024} KiB")
+        raise TomlProblem(f"larger than {MAX_BYTES // 1024} KiB, too large for a recipe")
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

@@ -138,8 +138,8 @@ def test_a_problem_of_a_base_is_at_the_bases_line_and_after_the_recipes_own():
 
 def test_a_short_form_over_a_bases_table_is_the_recipes_problem():
     assert problems('extends = "base.toml"\nloss = ["l1l"]\narchitecture = "a2m"') == (
-        "x.toml:2: unknown loss 'l1l'; did you mean 'l1'?",
-        "x.toml:3: unknown architecture 'a2m'; did you mean 'a2n'?",
+        "x.toml:2: unknown loss 'l1l'; did you mean 'l1'? (installed: charbonnier, l1, l2)",
+        "x.toml:3: unknown architecture 'a2m'; did you mean 'a2n'? (installed: a2n, bicubic, edsr, espcn, srcnn)",
     )
 
 
@@ -283,16 +283,22 @@ def test_of_two_values_for_one_key_the_last_counts():
             ["data.augment.type=rot90"],
             "--set data.augment.type=rot90: data.augment has 2 entries; write the index, as in data.augment.0.type",
         ),
-        (["loss.1.weight=2"], "--set loss.1.weight=2: loss has 1 entry, counted from 0"),
+        (
+            ["loss.1.weight=2"],
+            "--set loss.1.weight=2: loss has 1 entry, counted from 0; to add one, give the whole array",
+        ),
         (
             ["architecture=edsr", "architecture.blocks=3"],
-            "architecture.blocks=3: another --set gives architecture a value",
+            "architecture.blocks=3: another --set gives architecture a value; write architecture.type=edsr",
         ),
         (
             ["architecture.blocks=3", "architecture=edsr"],
             "--set architecture=edsr: another --set gives a key of architecture a value",
         ),
-        (["loss.0=l1", "loss.weight=2"], "--set loss.weight=2: another --set gives loss.0 a value"),
+        (
+            ["loss.0=l1", "loss.weight=2"],
+            "--set loss.weight=2: another --set gives loss.0 a value; write loss.0.type=l1",
+        ),
         (['loss=["l2"]', "loss.weight=2"], "--set loss.weight=2: another --set gives loss a value"),
         (["loss.weight=2", 'loss=["l2"]'], '--set loss=["l2"]: another --set gives a key of loss a value'),
         *(
@@ -315,10 +321,24 @@ def test_an_override_that_cannot_be_meant_so_is_refused(overrides, message):
     [
         (["train.setps=5"], "--set train.setps=5: unknown key 'setps'; did you mean 'steps'?"),
         (["train.steps=many"], "--set train.steps=many: 'steps' must be an integer, not \"many\""),
-        (["architecture.type=edrs"], "--set architecture.type=edrs: unknown architecture 'edrs'; did you mean 'edsr'?"),
-        (["architecture=edrs"], "--set architecture=edrs: unknown architecture 'edrs'; did you mean 'edsr'?"),
-        (['loss=["l1l"]'], "--set loss=[\"l1l\"]: unknown loss 'l1l'; did you mean 'l1'?"),
-        (["loss.type=l1l"], "--set loss.type=l1l: unknown loss 'l1l'; did you mean 'l1'?"),
+        (
+            ["architecture.type=edrs"],
+            "--set architecture.type=edrs: unknown architecture 'edrs'; did you mean 'edsr'? "
+            "(installed: a2n, bicubic, edsr, espcn, srcnn)",
+        ),
+        (
+            ["architecture=edrs"],
+            "--set architecture=edrs: unknown architecture 'edrs'; did you mean 'edsr'? "
+            "(installed: a2n, bicubic, edsr, espcn, srcnn)",
+        ),
+        (
+            ['loss=["l1l"]'],
+            "--set loss=[\"l1l\"]: unknown loss 'l1l'; did you mean 'l1'? (installed: charbonnier, l1, l2)",
+        ),
+        (
+            ["loss.type=l1l"],
+            "--set loss.type=l1l: unknown loss 'l1l'; did you mean 'l1'? (installed: charbonnier, l1, l2)",
+        ),
         (["loss=l2"], '--set loss=l2: \'loss\' must be an array, ["l2"], not "l2"'),
         (
             ["schedule.type=multistep"],

@@ -88,7 +88,7 @@ def test_an_unknown_component_names_the_nearest_and_what_failed_to_load(sites):
     with pytest.raises(ComponentError) as error:
         registry.find("architecture", "edrs")
     assert str(error.value) == (
-        "unknown architecture 'edrs'; did you mean 'edsr'? "
+        "unknown architecture 'edrs'; did you mean 'edsr'? (installed: a2n, bicubic, edsr, espcn, srcnn) "
         "(plugin 'raises' of srkit-raises 1.0 failed to load: ValueError: not today)"
     )
 
@@ -96,7 +96,7 @@ def test_an_unknown_component_names_the_nearest_and_what_failed_to_load(sites):
 def test_an_unknown_component_near_to_none_lists_what_there_is():
     with pytest.raises(ComponentError) as error:
         discover().find("optimizer", "zzz")
-    assert str(error.value) == "unknown optimizer 'zzz'; there are: adam, adamw, sgd"
+    assert str(error.value) == "unknown optimizer 'zzz' (installed: adam, adamw, sgd)"
 
 
 def test_a_plugin_never_comes_from_the_current_folder(sites, tmp_path, monkeypatch):

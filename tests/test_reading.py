@@ -240,11 +240,11 @@ def test_every_problem_of_a_recipe_is_reported_at_once_sorted_by_line(problems, 
         "x.toml:14: 'size' must be an integer, not 1.0",
         "x.toml:17: loss 'gone' cannot be used: importing no_such_module:X failed with "
         "ModuleNotFoundError: No module named 'no_such_module'",
-        f"x.toml:20: unknown loss 'plian'; did you mean 'plain'? {broken}",
+        f"x.toml:20: unknown loss 'plian'; did you mean 'plain'? (installed: gone, plain) {broken}",
         "x.toml:23: 'size' must be an integer, not \"big\"",
         "x.toml:25: entry 1 must be a table with a type, or the name of a component, not 7",
         "x.toml:25: missing key 'type': which augmentation?",
-        f"x.toml:25: unknown augmentation 'flop'; there are: plain {broken}",
+        f"x.toml:25: unknown augmentation 'flop' (installed: plain) {broken}",
         "x.toml:26: 'patch' must be at least 1, not 0",
         'x.toml:28: \'cache\' must be "auto" or "memory" or "device" or "none", not "always"',
         "x.toml:34: missing key 'dataset'",
@@ -267,11 +267,11 @@ def test_an_empty_file_lacks_what_has_no_default(problems):
         "x.toml: missing key 'data'",
         "x.toml: missing key 'scale'",
         "x.toml: missing key 'train'",
-        "x.toml: unknown loss 'l1'; there are: gone, plain",
-        "x.toml: unknown metric 'psnr_y'; there are: plain",
-        "x.toml: unknown metric 'ssim_y'; there are: plain",
-        "x.toml: unknown optimizer 'adam'; there are: plain",
-        "x.toml: unknown schedule 'constant'; there are: demanding, plain",
+        "x.toml: unknown loss 'l1' (installed: gone, plain)",
+        "x.toml: unknown metric 'psnr_y' (installed: plain)",
+        "x.toml: unknown metric 'ssim_y' (installed: plain)",
+        "x.toml: unknown optimizer 'adam' (installed: plain)",
+        "x.toml: unknown schedule 'constant' (installed: demanding, plain)",
     )
 
 
@@ -518,4 +518,4 @@ def test_a_component_by_name_has_the_problems_of_a_table(registry):
 def test_a_component_by_name_that_is_not_there(registry):
     with pytest.raises(SrkitError) as error:
         read_part(registry, "architecture", "nat")
-    assert str(error.value) == "unknown architecture 'nat'; did you mean 'net'?"
+    assert str(error.value) == "unknown architecture 'nat'; did you mean 'net'? (installed: net)"

@@ -127,7 +127,7 @@ def test_what_may_change_may_change(home, override):
     [
         ("scale=3", ["scale was 2, is 3"]),
         ("seed=1", ["seed was 0, is 1"]),
-        ("train.steps=5", ["train.steps was 6, is 5"]),
+        ("train.steps=5", ["train.steps was 6, is 5; give 6 or more"]),
         ("train.ema=0.5", ["train.ema was 0.0, is 0.5"]),
         ("train.validate_every=4", ["train.validate_every was 3, is 4"]),
         ("data.batch=5", ["data.batch was 4, is 5"]),

@@ -72,7 +72,7 @@ def test_each_key_has_the_line_of_its_statement(tmp_path, path, line):
         (b"a = 1\nb = '\xff'\n", "is not UTF-8", 2),
         ("a = 1\n" + "b = '" + "x" * 2000 + "'\n", "a line longer than 1024 characters", 2),
         ("\n" * 1001, "longer than 1000 lines", None),
-        ("#" * 1000 * 70, "larger than 64 KiB", None),
+        ("#" * 1000 * 70, "larger than 64 KiB, too large for a recipe", None),
     ],
 )
 def test_what_is_no_recipe_is_refused_with_its_line(tmp_path, text, message, line):

@@ -174,7 +174,13 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         names = [name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        raise InputRejected(folder, "is not there" if missing else f"cannot be listed: {error.strerror}") from None
+        if missing:
+            reason = "is not there" if os.path.isabs(folder) else f"is not there; looked for in {os.getcwd()}"
+        elif os.path.isfile(folder):
+            reason = "is a file; give the folder that holds it"
+        else:
+            reason = f"cannot be listed: {error.strerror}"
+        raise InputRejected(folder, reason) from None
     if not names:
         raise InputRejected(folder, f"has no images: looked for {', '.join(SUFFIXES)}")
     found: dict[str, Path] = {}

@@ -41,15 +41,19 @@ def _check(name: str, registry: Registry, overrides: list[str]) -> None:
     import torch
 
     from srkit.engine import build
-    from srkit.engine.batches import Batches, SourcePool
+    from srkit.engine.batches import Batches, make_pool
     from srkit.engine.evaluate import refuse_too_small
 
     path = find_recipe(name)
     recipe, origins = build.load_recipe(path, registry, overrides=overrides)
     data = build.open_data(registry, recipe, origins)
+    build.rehearse(registry, recipe, origins)
+    build.make_started_network(registry, recipe, origins)
     plan = build.make_plan(registry, recipe)
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.
-    batches = Batches(SourcePool(data.training, data.usable[: recipe.data.batch]), plan, torch.device("cpu"))
+    first = data.usable[: recipe.data.batch]
+    pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=torch.device("cpu"))
+    batches = Batches(pool, plan, torch.device("cpu"))
     try:
         lr, hr = batches[0]
     finally:
@@ -62,7 +66,7 @@ def _check(name: str, registry: Registry, overrides: list[str]) -> None:
     out.print(
         f"[green]ok[/green]  [bold]{output.clean(recipe.title)}[/bold]  [dim]{output.clean(path)}[/dim]", soft_wrap=True
     )
-    settings = ", ".join(f"{key} {value}" for key, value in recipe.architecture.settings.items())
+    settings = ", ".join(f"{key} {output.toml_value(value)}" for key, value in recipe.architecture.settings.items())
     samples = f"LR {lr.shape[3]}x{lr.shape[2]}, HR {hr.shape[3]}x{hr.shape[2]}"
     rows = [
         ["network", f"{recipe.architecture.type} x{recipe.scale}{'; ' if settings else ''}{settings}"],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from srkit.cli import printable
 from srkit.files import json_text
@@ -25,7 +27,22 @@ def console(*, stderr: bool = False) -> Console:
             raise BrokenPipeError  # rich itself would end the process with exit code 1
 
     stream = sys.stderr if stderr else sys.stdout
-    return Screen(file=stream, highlight=False, emoji=False, width=None if stream.isatty() else 10_000)
+    if stream.isatty():
+        return Screen(file=stream, highlight=False, emoji=False)
+    return Screen(file=cast("TextIO", _Stripped(stream)), highlight=False, emoji=False, width=10_000)
+
+
+class _Stripped(io.TextIOBase):
+    """Writes to a file or a pipe without the blanks that rich pads lines with."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(re.sub(r" +(?=\n)", "", text))
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def clean(text: object) -> str:

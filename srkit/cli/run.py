@@ -34,7 +34,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Train, then show the scores and what to do next."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun
         raise UsageError("one process trains a run: start it without torchrun")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_ToStderr()], force=True)
+    logging.basicConfig(format="%(message)s", handlers=[_ToStderr()], force=True)
+    logging.getLogger("srkit").setLevel(logging.INFO)  # torch has much to say at that level
     try:
         result = api.run(
             arguments.recipe,
@@ -73,4 +74,6 @@ def _print_next(directory: Path) -> None:
         [f"ls {output.clean(directory / 'samples')}", "bicubic, network and HR side by side"],
         ["srkit list", "the networks, losses, datasets... to try in its place"],
     ]
-    out.print(output.grid([[f"  {command}", f"[dim]{text}[/dim]"] for command, text in rows], ["", ""], cut=1))
+    width = max(len(command) for command, _ in rows)
+    for command, text in rows:  # as a comment, so that a line can be pasted whole
+        out.print(f"  {command:<{width}}  [dim]# {text}[/dim]", soft_wrap=True)

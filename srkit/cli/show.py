@@ -144,19 +144,18 @@ def _print(found: Mapping[str, Any], *, first: bool) -> None:
         out.print(output.grid(rows, ["setting", "type", "default", "meaning"]))
     if found.get("sizes"):
         out.print()
-        out.print(_sizes_grid(found["sizes"]))
+        counted = [size for size in found["sizes"] if "parameters" in size]
+        if counted:
+            out.print(_sizes_grid(counted))
+        for reason in dict.fromkeys(size["reason"] for size in found["sizes"] if "reason" in size):
+            out.print(f"[dim]parameters and multi-adds: {output.clean(reason)}[/dim]")
     out.print()
     for line in found["toml"].splitlines():
         out.print(output.clean(line), soft_wrap=True)
 
 
 def _sizes_grid(sizes: Sequence[Mapping[str, Any]]) -> Any:
-    rows = [
-        [f"x{size['scale']}", f"{size['parameters']:,}", f"{size['multiply_adds'] / 1e9:.2f} G"]
-        if "parameters" in size
-        else [f"x{size['scale']}", "", output.clean(size["reason"])]
-        for size in sizes
-    ]
+    rows = [[f"x{size['scale']}", f"{size['parameters']:,}", f"{size['multiply_adds'] / 1e9:.2f} G"] for size in sizes]
     return output.grid(rows, ["scale", "parameters", "multi-adds to 1280x720"], numbers_from=1)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from srkit.component import Component, describe
+from srkit.component import Component, describe, read_settings
+from srkit.contracts import KINDS
 
 WIDTH, HEIGHT = 1280, 720  # of the output; the field's convention
 SIDE = 96  # of the LR patch that is measured: the cost of a convolution grows with its pixels
@@ -20,9 +21,13 @@ def cost(component: Component, scale: int) -> dict[str, Any]:
     Counted without computing, on the meta device; convolutions and matrix products count, as the field counts them.
     Where a network cannot be counted, `reason` says why.
     """
+    target = component.load()
+    needed = [name for name, setting in read_settings(target, KINDS["architecture"].given).items() if setting.required]
+    if needed:
+        return {"scale": scale, "reason": f"not counted: it needs {', '.join(needed)}"}
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            network = component.load()(scale=scale).eval()
+            network = target(scale=scale).eval()
             counter = FlopCounterMode(display=False)
             with torch.no_grad(), counter:
                 network(torch.empty(1, 3, SIDE, SIDE))

@@ -54,6 +54,12 @@ def upscale(image: Image, network: nn.Module, device: torch.device | None = None
         network.train(was_training)
 
 
+def scale_of(network: nn.Module) -> int:
+    """Return how much larger a network's output is, as a small image shows."""
+    side = 32
+    return int(upscale(np.zeros((side, side, 3), np.uint8), network).shape[0]) // side
+
+
 def protocol(evaluation: EvaluationSet, metrics: Sequence[Metric]) -> dict[str, Any]:
     """Return what the scores of a set mean; two scores are comparable only where this is the same."""
     scale = evaluation.pairs.scale

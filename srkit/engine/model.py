@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from srkit import files
 from srkit.component import describe
-from srkit.errors import InputRejected, UsageError, did_you_mean
+from srkit.errors import ComponentError, InputRejected, UsageError, did_you_mean
 from srkit.registry import Registry
 
 WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net")
@@ -154,6 +154,10 @@ def read_model(
         raise UsageError(f"{path} does not say its scale, which weights alone do not tell; give --scale N")
     try:
         network = registry.create("architecture", architecture, scale=scale, **(settings or {}))
+    except ComponentError as error:
+        maker = str((described or {}).get("distribution", ""))
+        hint = f"; it was made with {maker}" + (f": add -p {maker}" if maker.endswith(".py") else "") if maker else ""
+        raise ComponentError(f"{path}: {error}{hint}") from None
     except ValueError as error:
         raise UsageError(f"architecture '{architecture}': {error}") from None
     load_weights(network, read_weights(path), path, f"'{architecture}' at scale {scale}")

@@ -166,7 +166,9 @@ class Trainer:
 
     def _refuse_divergence(self) -> None:
         if math.ceil(float(self._worst) - 1e-3) >= PATIENCE:
-            raise Diverged(
-                f"the loss was not finite for {PATIENCE} updates in a row, up to step {self.done}; "
-                'try a lower optimizer.lr, train.clip, or precision = "float32"'
-            )
+            advice = "try a lower optimizer.lr, or train.clip"
+            if self.options.precision != torch.float32:
+                advice += ', or precision = "float32"'
+            if self.done <= PATIENCE:
+                advice = "it never was: look at the network's output and at the losses"
+            raise Diverged(f"the loss was not finite for {PATIENCE} updates in a row, up to step {self.done}; {advice}")

@@ -20,10 +20,10 @@ import srkit
 from srkit import files, rundir
 from srkit.contracts import Run
 from srkit.engine import build, checkpoint, evaluate, model, picture
-from srkit.engine.batches import Batches, make_pool
+from srkit.engine.batches import Batches, DevicePool, Pool, make_pool
 from srkit.engine.trainer import Duty, Trainer
-from srkit.errors import ComponentError, RecipeError, RunFailed, Stopped
-from srkit.layers import Origins, Problem
+from srkit.errors import ComponentError, RunFailed, Stopped
+from srkit.layers import Origins
 from srkit.observing import Observers
 from srkit.plugins import provenance
 from srkit.recipe import Recipe
@@ -76,14 +76,10 @@ def train(
     """
     device = build.pick_device(recipe.train.device)
     data = build.open_data(registry, recipe, origins)
-    network = build.make_network(registry, recipe)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        problem = Problem(("architecture",), f"architecture '{recipe.architecture.type}' has nothing to train")
-        raise RecipeError(origins.lines([problem]))
-    if recipe.start.weights:
-        path = Path(recipe.start.weights)
-        what = f"'{recipe.architecture.type}' at scale {recipe.scale}"
-        log.info(model.load_weights(network, model.read_weights(path), path, what, fresh=recipe.start.fresh))
+    build.rehearse(registry, recipe, origins)
+    network, started = build.make_started_network(registry, recipe, origins)
+    if started:
+        log.info(started)
     if data.too_small:
         names = _some(data.too_small)
         log.warning(
@@ -100,9 +96,19 @@ def train(
     with home.locked(), StopFlag() as stop, _torch_set(deterministic=deterministic, threads=recipe.train.threads):
         record = environment(registry, device)
         _warn_of_threads(home, record, recipe)
+        # Every image is read before a new run leaves anything; one that is continued may turn out to be finished.
+        pool = None if home.recipe.exists() else pack(recipe, data, device)
         home.open(recipe, record, data.fingerprints())
         session = Session(recipe, registry, home, network, data, device, observers)
-        return session.run(stop)
+        return session.run(stop, pool)
+
+
+def pack(recipe: Recipe, data: build.OpenedData, device: torch.device) -> Pool | DevicePool:
+    """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected."""
+    started = time.monotonic()
+    pool = make_pool(data.training, data.usable, cache=recipe.data.cache, threads=recipe.data.threads, device=device)
+    log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
+    return pool
 
 
 class Session:
@@ -147,14 +153,17 @@ class Session:
             build.make_options(recipe),
         )
 
-    def run(self, stop: StopFlag) -> Result:
+    def run(self, stop: StopFlag, pool: Pool | DevicePool | None) -> Result:
         """Train from where the run is to its end."""
         trainer, train = self.trainer, self.recipe.train
         self._restore()
         if trainer.done >= train.steps and self.home.last.is_file():
             return Result(self.home.path, trainer.done, self.tables, was_finished=True)
         rundir.cut_lines(self.home.metrics, trainer.done)
-        batches = self._batches()
+        pool = pool or pack(self.recipe, self.data, self.device)
+        batches = Batches(
+            pool, build.make_plan(self.registry, self.recipe), self.device, threads=self.recipe.data.threads
+        )
         self.observers.run_started(self._facts())
         trainer.batches = batches
         self._clock(batches)
@@ -202,15 +211,6 @@ class Session:
             "device": str(self.device),
         }
         return Run(recipe.title, self.home.path, self.trainer.done, recipe.train.steps, facts)
-
-    def _batches(self) -> Batches:
-        started = time.monotonic()
-        data = self.recipe.data
-        pool = make_pool(
-            self.data.training, self.data.usable, cache=data.cache, threads=data.threads, device=self.device
-        )
-        log.info("%d images packed in %.1f s", len(self.data.usable), time.monotonic() - started)
-        return Batches(pool, build.make_plan(self.registry, self.recipe), self.device, threads=data.threads)
 
     def _clock(self, batches: Batches) -> None:
         self._since, self._waited, self._done = time.monotonic(), batches.waited, self.trainer.done

@@ -31,7 +31,7 @@ def test_every_problem_is_reported_at_once_with_its_line(call, tiny):
         2,
         "",
         "tiny.toml:7: 'blocks' must be an integer, not \"1\"\n"
-        "tiny.toml:12: unknown augmentation 'rot'; did you mean 'rot90'?\n"
+        "tiny.toml:12: unknown augmentation 'rot'; did you mean 'rot90'? (installed: hflip, rot90, vflip)\n"
         "tiny.toml:24: missing key 'steps'\n"
         "tiny.toml:25: unknown key 'step'; did you mean 'steps'?\n",
     )
@@ -74,7 +74,11 @@ def test_the_packaged_recipe_is_good(call):
 
 def test_a_missing_folder_is_a_problem_of_its_line(call, tiny):
     tiny.write_text(TINY.replace('path = "photos"', 'path = "nowhere"', 1))
-    assert call("check", "tiny.toml") == (2, "", "tiny.toml:11: nowhere: is not there\n")
+    assert call("check", "tiny.toml") == (
+        2,
+        "",
+        f"tiny.toml:11: nowhere: is not there; looked for in {tiny.parent}\n",
+    )
 
 
 def test_an_empty_folder_is_a_problem_of_its_line(call, tiny, tmp_path):

@@ -98,7 +98,7 @@ def test_a_bad_image_is_named_and_the_rest_goes_on(call, photographs):
         ),
         (
             ["bicubc", "photos", "lr", "--scale", "2"],
-            "unknown degradation 'bicubc'; did you mean 'bicubic'?",
+            "unknown degradation 'bicubc'; did you mean 'bicubic'? (installed: bicubic, pillow_bicubic)",
         ),
         (["bicubic", "photos", "lr", "--scale", "0"], "--scale must be at least 1, not 0"),
         (

@@ -187,7 +187,11 @@ NEAREST2 = ["--architecture", "nearest", "--scale", "2"]
             2,
             "gain.pt does not say its scale, which weights alone do not tell; give --scale N",
         ),
-        (["gain.pt", "--architecture", "nearst"], 2, "unknown architecture 'nearst'; did you mean 'nearest'?"),
+        (
+            ["gain.pt", "--architecture", "nearst"],
+            2,
+            "unknown architecture 'nearst'; did you mean 'nearest'? (installed: a2n, bicubic, ...",
+        ),
         (
             ["gain.pt", *NEAREST2, "--set", "blu=1"],
             2,
@@ -208,7 +212,7 @@ NEAREST2 = ["--architecture", "nearest", "--scale", "2"]
             2,
             "two folders are named 'photos'; give them names, --data NAME=PATH",
         ),
-        (["repeat.safetensors", "--data", "x=gone"], 3, "gone: is not there"),
+        (["repeat.safetensors", "--data", "x=gone"], 3, "gone: is not there; looked for in ..."),
     ],
 )
 def test_what_is_wrong_is_one_line(evaluate, model, tmp_path, arguments, code, message):

@@ -19,7 +19,7 @@ from PIL import Image
 import srkit
 from srkit.cli.output import print_tables
 from srkit.engine import model
-from srkit.errors import InputRejected, RecipeError, RunFailed, Stopped, UsageError
+from srkit.errors import ComponentError, InputRejected, RecipeError, RunFailed, Stopped, UsageError
 from srkit.plugins import discover
 from tests.conftest import TINY
 
@@ -445,7 +445,97 @@ def test_bad_images_are_named_before_anything_is_written(tiny, spoil, message):
     spoil()
     with pytest.raises((InputRejected, RecipeError), match=message):
         train(tiny, "run")
-    assert not Path("run").exists() or not Path("run/metrics.jsonl").exists()
+    assert not Path("run").exists()
+
+
+MINE = """
+import srkit
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, *, scale: int, kind: str = "good"):
+        super().__init__()
+        self.kind, self.conv = kind, nn.Conv2d(3, 3 * scale**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(scale)
+
+    def forward(self, x):
+        if self.kind == "typo":
+            return self.shufle(x)
+        x = self.conv(x)
+        return x if self.kind == "size" else (self.shuffle(x), x) if self.kind == "tuple" else self.shuffle(x)
+
+def picture(): return lambda sr, hr: (sr - hr).abs()
+def narrow(): return lambda sr: sr.mean()
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("architecture", "mine", f"{__name__}:Net")
+    yield srkit.Component("loss", "picture", f"{__name__}:picture")
+    yield srkit.Component("loss", "narrow", f"{__name__}:narrow")
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["architecture={type='mine', kind='size'}"],
+            "architecture 'mine' makes [1, 12, 8, 8] of [1, 3, 8, 8]; at scale 2 it must make [1, 3, 16, 16]",
+        ),
+        (
+            ["architecture={type='mine', kind='tuple'}"],
+            "architecture 'mine' makes tuple of [1, 3, 8, 8]; at scale 2 it must make [1, 3, 16, 16]",
+        ),
+        (
+            ["architecture={type='mine', kind='typo'}"],
+            "architecture 'mine' fails: AttributeError: 'Net' object has no attribute 'shufle' (mine.py:14)",
+        ),
+        (["loss=['picture']"], "loss 'picture' gives [1, 3, 16, 16]; it must give a single number"),
+        (
+            ["loss=['narrow']"],
+            "loss 'narrow' fails: TypeError: narrow.<locals>.<lambda>() takes 1 positional argument but 2 were given",
+        ),
+    ],
+)
+def test_what_a_strangers_network_or_loss_gets_wrong_is_told_in_the_recipes_terms(tiny, settings, message):
+    Path("mine.py").write_text(MINE)
+    with pytest.raises(RecipeError) as error:
+        train(tiny, "run", *settings, registry=discover(["mine.py"]))
+    assert str(error.value) == f"--set {settings[0]}: {message}"
+    assert not Path("run").exists()
+
+
+def test_a_file_of_weights_that_is_not_there_is_a_problem_of_the_recipe(tiny):
+    with pytest.raises(RecipeError) as error:
+        train(tiny, "run", "start.weights=nowhere.pt")
+    assert str(error.value) == "--set start.weights=nowhere.pt: there is no file nowhere.pt"
+
+
+def test_a_model_of_a_one_file_plugin_says_which_file_it_needs(tiny):
+    Path("mine.py").write_text(MINE)
+    train(tiny, "run", "architecture={type='mine'}", registry=discover(["mine.py"]))
+    with pytest.raises(ComponentError) as error:
+        srkit.load("run")
+    assert str(error.value) == (
+        "run/best.safetensors: unknown architecture 'mine' (installed: a2n, bicubic, edsr, espcn, srcnn); "
+        "it was made with mine.py: add -p mine.py"
+    )
+
+
+def test_a_loss_that_never_was_finite_is_not_blamed_on_the_learning_rate(tiny):
+    Path("never.py").write_text(
+        "import srkit\n"
+        "def never(): return lambda sr, hr: (sr - hr).mean() * float('nan')\n"
+        "@srkit.hookimpl\ndef srkit_components():\n"
+        "    yield srkit.Component('loss', 'never', f'{__name__}:never')\n"
+    )
+    with pytest.raises(RunFailed) as error:
+        train(tiny, "run", "loss.type=never", "train.steps=50", registry=discover(["never.py"]))
+    assert str(error.value) == (
+        "the loss was not finite for 10 updates in a row, up to step 10; "
+        "it never was: look at the network's output and at the losses"
+    )
 
 
 def test_a_patch_larger_than_every_image_is_a_problem_of_the_recipe(tiny):

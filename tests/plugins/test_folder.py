@@ -196,7 +196,10 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_a_file_is_no_folder(tmp_path):
     put(tmp_path / "a.png")
-    assert rejected(Folder, path=str(tmp_path / "a.png")) == f"{tmp_path / 'a.png'}: cannot be listed: Not a directory"
+    assert (
+        rejected(Folder, path=str(tmp_path / "a.png"))
+        == f"{tmp_path / 'a.png'}: is a file; give the folder that holds it"
+    )
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):
