@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from srkit.hookspecs import hookimpl
-    from srkit.imaging import image_size, read_image
+    from srkit.imaging import image_size, list_images, read_image
 
 __version__ = "0.1.0"
 
@@ -42,6 +42,7 @@ _HOME = {
     "evaluate": "api",
     "hookimpl": "hookspecs",
     "image_size": "imaging",
+    "list_images": "imaging",
     "load": "api",
     "load_recipe": "api",
     "read_image": "imaging",
@@ -65,6 +66,7 @@ __all__ = [
     "evaluate",
     "hookimpl",
     "image_size",
+    "list_images",
     "load",
     "load_recipe",
     "read_image",

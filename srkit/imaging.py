@@ -155,29 +155,26 @@ def encode_png(array: Pixels, *, icc: bytes | None = None) -> bytes:
     )
 
 
-def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Return a folder's files with one of `SUFFIXES` in any case, "2.png" before "10.png"; hidden ones are left out.
 
-    Raises InputRejected where the folder cannot be read.
+    Raises InputRejected where there are none, or the folder cannot be read.
     """
     root = Path(folder)
-    found: list[str] = []
-    waiting = [""]
-    while waiting:
-        place = waiting.pop()
-        try:
-            with os.scandir(root / place) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if not entry.is_dir():
-                        if entry.name.lower().endswith(SUFFIXES):
-                            found.append(f"{place}{entry.name}")
-                    elif recursive and not entry.is_symlink():  # a link may lead back up
-                        waiting.append(f"{place}{entry.name}/")
-        except OSError as error:
-            raise InputRejected(root / place, f"cannot be listed: {error.strerror}") from error
-    return [root / name for name in sorted(found, key=_natural)]
+    try:
+        with os.scandir(root) as entries:
+            files = [entry.name for entry in entries if not entry.is_dir()]
+    except FileNotFoundError:
+        reason = "is not there" if root.is_absolute() else f"is not there; looked for in {os.getcwd()}"
+        raise InputRejected(root, reason) from None
+    except NotADirectoryError:
+        raise InputRejected(root, "is a file; give the folder that holds it") from None
+    except OSError as error:
+        raise InputRejected(root, f"cannot be listed: {error.strerror}") from None
+    names = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+    if not names:
+        raise InputRejected(root, f"has no images: looked for {', '.join(SUFFIXES)}")
+    return [root / name for name in sorted(names, key=_natural)]
 
 
 def _natural(name: str) -> tuple[list[Any], str]:

@@ -115,7 +115,11 @@ class RunDirectory:
             seen = dict(json.loads(self.environment.read_bytes())["fingerprints"])
         same = [key for key, value in fingerprints.items() if seen.get(key, value) == value]
         keys = []
+        tables = [key.removesuffix("type") for key in old.keys() & new.keys() if key.endswith(".type")]
+        swapped = [table for table in tables if old[f"{table}type"] != new[f"{table}type"]]
         for key in sorted({*old, *new}):
+            if any(key.startswith(table) and key != f"{table}type" for table in swapped):
+                continue  # a setting of another component
             if old.get(key) == new.get(key) or any(key == free or key.startswith(free + ".") for free in FREE):
                 continue
             if key == "train.steps" and new.get(key, 0) > old.get(key, 0):

@@ -37,6 +37,7 @@ def test_the_public_names_are_these():
         "evaluate",
         "hookimpl",
         "image_size",
+        "list_images",
         "load",
         "load_recipe",
         "read_image",

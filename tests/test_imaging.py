@@ -572,17 +572,8 @@ def test_images_are_listed_in_natural_order(tmp_path):
     assert [path.name for path in list_images(tmp_path)] == ["a.webp", "B.jpg", "c.tiff", "img2.PNG", "img10.png"]
 
 
-def test_subfolders_are_listed_when_asked_for(tmp_path):
-    for name in ("b/2.png", "a/10.png", "a/9.png", ".git/x.png", "1.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "a" / "up").symlink_to(tmp_path)
-    found = [str(path.relative_to(tmp_path)) for path in list_images(tmp_path, recursive=True)]
-    assert found == ["1.png", "a/9.png", "a/10.png", "b/2.png"]
-
-
 def test_a_missing_folder_is_named(tmp_path):
-    assert reason(tmp_path / "none", list_images) == "cannot be listed: No such file or directory"
+    assert reason(tmp_path / "none", list_images) == "is not there"
 
 
 # Files as people have them

@@ -8,16 +8,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit import InputRejected, Window, image_size, read_image
+from srkit import InputRejected, Window, image_size, list_images, read_image
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 # Where a root keeps HR images, and where it keeps the LR images of a scale.
 _LAYOUTS = (
@@ -170,32 +168,12 @@ def _hr_files(folder: Path) -> dict[str, Path]:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Return the images of a folder by stem, in natural order: "2" before "10"."""
-    try:
-        names = [name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        if missing:
-            reason = "is not there" if os.path.isabs(folder) else f"is not there; looked for in {os.getcwd()}"
-        elif os.path.isfile(folder):
-            reason = "is a file; give the folder that holds it"
-        else:
-            reason = f"cannot be listed: {error.strerror}"
-        raise InputRejected(folder, reason) from None
-    if not names:
-        raise InputRejected(folder, f"has no images: looked for {', '.join(SUFFIXES)}")
     found: dict[str, Path] = {}
-    for name in sorted(names, key=_natural):
-        path = folder / name
+    for path in list_images(folder):
         if path.stem in found:
-            raise InputRejected(folder, f"has two images of one name: {found[path.stem].name} and {name}")
+            raise InputRejected(folder, f"has two images of one name: {found[path.stem].name} and {path.name}")
         found[path.stem] = path
     return found
-
-
-def _natural(name: str) -> tuple[list[Any], str]:
-    parts: list[Any] = re.split(r"(\d+)", name.casefold())
-    parts[1::2] = map(int, parts[1::2])
-    return parts, name
 
 
 def _digest(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from srkit import files
 from srkit.cli import printable
 from srkit.cli.output import clean, console
 from srkit.errors import InputRejected, RunFailed, UsageError
-from srkit.imaging import SUFFIXES, encode_png, list_images, read_image
+from srkit.imaging import encode_png, list_images, read_image
 from srkit.plugins import discover
 from srkit.reading import read_part
 
@@ -85,8 +85,6 @@ def _plan(source: Path, target: Path) -> dict[Path, Path]:
     if target.exists() and not target.is_dir():
         raise UsageError(f"DST is a folder to make LR images in, but {target} is a file")
     images = list_images(source) if source.is_dir() else [source]
-    if not images:
-        raise InputRejected(source, f"holds no images ({', '.join(SUFFIXES)})")
     inputs = {image.resolve() for image in images}
     work: dict[Path, Path] = {}
     for image in images:

@@ -93,9 +93,11 @@ def _plan(inputs: Sequence[str], out: Path) -> tuple[dict[Path, Path], list[Inpu
     for path in map(Path, inputs):
         images = [path]
         if path.is_dir():
-            images = list_images(path)
-            if not images:
-                bad.append(InputRejected(path, f"holds no images ({', '.join(SUFFIXES)})"))
+            try:
+                images = list_images(path)
+            except InputRejected as error:
+                bad.append(error)
+                continue
         elif not path.exists():
             bad.append(InputRejected(path, "there is no such file or folder"))
             continue

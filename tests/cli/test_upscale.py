@@ -162,7 +162,8 @@ def test_a_folder_without_images_is_named(upscale, tmp_path):
     code, err = upscale("empty", "-o", "out")
     assert code == 3
     assert err == (
-        "empty: holds no images (.png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp)\n0 of 1 images enlarged x2, in out\n"
+        "empty: has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp\n"
+        "0 of 1 images enlarged x2, in out\n"
     )
     assert not os.path.exists("out")
 

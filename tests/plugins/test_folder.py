@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import srkit_datasets
-from srkit_datasets import folder
 from srkit_datasets.folder import Folder
 
-from srkit import InputRejected, Window, imaging
+from srkit import InputRejected, Window
 from srkit.imaging import encode_png, list_images
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
@@ -229,7 +228,6 @@ def test_the_order_is_natural_and_the_core_agrees(tmp_path):
     source = Folder(path=str(tmp_path))
     assert names(source) == ["a", "B", "img2", "img10"]
     assert list(source.paths) == list_images(tmp_path)
-    assert folder.SUFFIXES == imaging.SUFFIXES
 
 
 def test_threads_read_alike(tmp_path):
