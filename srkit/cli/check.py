@@ -47,7 +47,7 @@ def _check(name: str, registry: Registry, overrides: list[str]) -> None:
     path = find_recipe(name)
     recipe, origins = build.load_recipe(path, registry, overrides=overrides)
     data = build.open_data(registry, recipe, origins)
-    build.rehearse(registry, recipe, origins)
+    build.rehearse(registry, recipe, origins, torch.device("cpu"))
     build.make_started_network(registry, recipe, origins)
     plan = build.make_plan(registry, recipe)
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.

@@ -108,7 +108,7 @@ def make_started_network(registry: Registry, recipe: Recipe, origins: Origins) -
     return network, load_weights(network, read_weights(path), path, what, fresh=recipe.start.fresh)
 
 
-def rehearse(registry: Registry, recipe: Recipe, origins: Origins) -> None:
+def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch.device) -> None:
     """Take one small sample through a network and losses of their own, made for this and thrown away.
 
     What a stranger's network or loss gets wrong is told now, in the recipe's terms. Raises RecipeError.
@@ -118,9 +118,10 @@ def rehearse(registry: Registry, recipe: Recipe, origins: Origins) -> None:
     problems: list[Problem] = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(recipe.seed)
-        lr, hr = torch.rand(1, 3, recipe.data.patch, recipe.data.patch), torch.rand(1, 3, size, size)
+        lr = torch.rand(1, 3, recipe.data.patch, recipe.data.patch, device=device)
+        hr = torch.rand(1, 3, size, size, device=device)
         try:
-            sr = make(registry, recipe.architecture, scale=recipe.scale).eval()(lr)
+            sr = make(registry, recipe.architecture, scale=recipe.scale).to(device).eval()(lr)
         except Exception as error:
             raise RecipeError(
                 origins.lines([Problem(("architecture",), f"architecture '{name}' fails: {located(error)}")])
@@ -131,7 +132,8 @@ def rehearse(registry: Registry, recipe: Recipe, origins: Origins) -> None:
             raise RecipeError(origins.lines([Problem(("architecture",), f"{text} {list(hr.shape)}")]))
         for i, part in enumerate(recipe.loss):
             try:
-                value = make(registry, part)(sr, hr)
+                loss = make(registry, part)
+                value = (loss.to(device) if isinstance(loss, nn.Module) else loss)(sr, hr)
             except Exception as error:
                 problems.append(Problem(("loss", i), f"loss '{part.type}' fails: {located(error)}"))
                 continue

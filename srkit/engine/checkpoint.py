@@ -78,6 +78,11 @@ def newest(directory: Path) -> tuple[Path | None, dict[str, bytes], list[str]]:
     return None, {}, []
 
 
+def exists(directory: Path) -> bool:
+    """Say whether there is any checkpoint, whole or not."""
+    return any(_all(directory))
+
+
 def prune(directory: Path, keep: int, best_step: int | None) -> None:
     """Remove all but the last `keep` checkpoints and the best one."""
     for path in list(_all(directory))[:-keep]:

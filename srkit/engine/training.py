@@ -76,10 +76,14 @@ def train(
     """
     device = build.pick_device(recipe.train.device)
     data = build.open_data(registry, recipe, origins)
-    build.rehearse(registry, recipe, origins)
-    network, started = build.make_started_network(registry, recipe, origins)
-    if started:
-        log.info(started)
+    build.rehearse(registry, recipe, origins, device)
+    home = RunDirectory(directory)
+    if not restart and checkpoint.exists(home.checkpoints):
+        network = build.make_network(registry, recipe)  # the weights that it started from may be gone by now
+    else:
+        network, started = build.make_started_network(registry, recipe, origins)
+        if started:
+            log.info(started)
     if data.too_small:
         names = _some(data.too_small)
         log.warning(
@@ -91,7 +95,6 @@ def train(
         aside = rundir.set_aside(directory, time.time())
         if aside is not None:
             log.info("the old run is now %s", aside)
-    home = RunDirectory(directory)
     deterministic = recipe.train.deterministic == "run"
     with home.locked(), StopFlag() as stop, _torch_set(deterministic=deterministic, threads=recipe.train.threads):
         record = environment(registry, device)

@@ -402,6 +402,14 @@ def test_a_run_starts_from_the_weights_that_it_names(tiny):
     assert all((first[name] - second[name]).abs().max() < 1e-6 for name in first)
 
 
+def test_a_run_is_continued_without_the_weights_that_it_started_from(tiny):
+    train(tiny, "first")
+    with_weights = 'start.weights="first/last.safetensors"'
+    train(tiny, "second", with_weights)
+    Path("first/last.safetensors").unlink()
+    assert train(tiny, "second", with_weights, "train.steps=8").step == 8
+
+
 def test_weights_that_do_not_fit_are_named(tiny):
     train(tiny, "first")
     with_weights = 'start.weights="first/last.safetensors"'
