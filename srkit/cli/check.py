@@ -41,13 +41,15 @@ def _check(name: str, registry: Registry, overrides: list[str]) -> None:
     import torch
 
     from srkit.engine import build
-    from srkit.engine.batches import Batches, make_pool
+    from srkit.engine.batches import Batches
     from srkit.engine.evaluate import refuse_too_small
+    from srkit.engine.pools import make_pool
+    from srkit.engine.rehearsal import rehearse
 
     path = find_recipe(name)
     recipe, origins = build.load_recipe(path, registry, overrides=overrides)
     data = build.open_data(registry, recipe, origins)
-    build.rehearse(registry, recipe, origins, torch.device("cpu"))
+    rehearse(registry, recipe, origins, torch.device("cpu"))
     build.make_started_network(registry, recipe, origins)
     plan = build.make_plan(registry, recipe)
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.

@@ -20,7 +20,9 @@ import srkit
 from srkit import files, rundir
 from srkit.contracts import Run
 from srkit.engine import build, checkpoint, evaluate, model, picture
-from srkit.engine.batches import Batches, DevicePool, Pool, make_pool
+from srkit.engine.batches import Batches
+from srkit.engine.pools import DevicePool, Pool, make_pool
+from srkit.engine.rehearsal import rehearse
 from srkit.engine.trainer import Duty, Trainer
 from srkit.errors import ComponentError, RunFailed, Stopped
 from srkit.layers import Origins
@@ -76,7 +78,7 @@ def train(
     """
     device = build.pick_device(recipe.train.device)
     data = build.open_data(registry, recipe, origins)
-    build.rehearse(registry, recipe, origins, device)
+    rehearse(registry, recipe, origins, device)
     home = RunDirectory(directory)
     if not restart and checkpoint.exists(home.checkpoints):
         network = build.make_network(registry, recipe)  # the weights that it started from may be gone by now

@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from srkit.engine import batches as module
-from srkit.engine.batches import Augmentation, Batches, BatchPlan, DevicePool, PackedPool, RandomDegradation, SourcePool
+from srkit.engine.batches import Augmentation, Batches, BatchPlan, RandomDegradation
 from srkit.engine.pairs import Pairs
+from srkit.engine.pools import DevicePool, PackedPool, SourcePool, large_enough
 from srkit.engine.tensors import rounded_to_8_bits
 from srkit.errors import InputRejected
 from srkit.imaging import read_image
@@ -149,7 +149,7 @@ def test_an_image_that_cannot_be_read_is_named(photographs):
 
 
 def test_images_smaller_than_a_patch_are_left_out_by_name(pairs):
-    assert module.large_enough(pairs, 21) == ([0, 1, 3], ["p2"])
+    assert large_enough(pairs, 21) == ([0, 1, 3], ["p2"])
 
 
 def test_rounding_to_8_bits_clamps_and_rounds_halves_up():
