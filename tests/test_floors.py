@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 # From the ground up: a module imports from lower floors, and from its own floor only where that is a package.
 FLOORS = [
-    ["errors", "toml"],
+    ["errors", "toml", "encoding"],
     ["component", "recipe", "files", "imaging", "packaged"],
     ["contracts", "hookspecs", "layers", "rundir", "observing", "stopping"],
     ["registry"],

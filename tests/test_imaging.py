@@ -12,10 +12,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from srkit import imaging
+from srkit.encoding import encode_png
 from srkit.errors import InputRejected
 from srkit.imaging import (
     Picture,
-    encode_png,
     image_size,
     list_images,
     open_picture,

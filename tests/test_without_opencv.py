@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import srkit
-from srkit.imaging import encode_png
+from srkit.encoding import encode_png
 
 HIDDEN = "import sys; sys.modules['cv2'] = None; from srkit.cli import main; sys.exit(main(sys.argv[1:]))"
 

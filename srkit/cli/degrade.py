@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from srkit import files
 from srkit.cli import printable
 from srkit.cli.output import clean, console
+from srkit.encoding import encode_png
 from srkit.errors import InputRejected, RunFailed, UsageError
-from srkit.imaging import encode_png, list_images, read_image
+from srkit.imaging import list_images, read_image
 from srkit.plugins import discover
 from srkit.reading import read_part
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from srkit.imaging import encode_png, open_picture
+from srkit.encoding import encode_png
+from srkit.imaging import open_picture
 from tests.cli.conftest import save_nearest
 from tests.conftest import photograph
 

@@ -9,7 +9,8 @@ import srkit_datasets
 from srkit_datasets.folder import Folder
 
 from srkit import InputRejected, Window
-from srkit.imaging import encode_png, list_images
+from srkit.encoding import encode_png
+from srkit.imaging import list_images
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
