@@ -102,6 +102,11 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
     if isinstance(device, str) and not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", device):
         message = f"unknown device '{device}'; there are: auto, cpu, cuda, cuda:0, mps"
         problems.append(Problem(("train", "device"), message))
+    start = tree.get("start")
+    if isinstance(start, Mapping) and start.get("fresh") and not start.get("weights"):
+        problems.append(
+            Problem(("start", "fresh"), "'fresh' says what may be new beside start.weights, which is not set")
+        )
     problems += [Problem((key,), f"'{key}' must have an entry") for key in ("loss", "metric") if tree.get(key) == []]
     sets = tree.get("validate")
     names = [entry.get("name") for entry in sets if isinstance(entry, Mapping)] if isinstance(sets, list) else []

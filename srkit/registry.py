@@ -128,6 +128,8 @@ def check(component: Component) -> None:
         raise ComponentError(f"{what}: unknown kind '{component.kind}'{did_you_mean(component.kind, KINDS)}")
     if not component.name or any(c.isspace() or c == ":" for c in component.name):
         raise ComponentError(f"{what}: a name has no spaces and no colons")
+    if not isinstance(component.target, str):
+        raise ComponentError(f'{what}: its target must be a string, "package.module:Name" or f"{{__name__}}:Name"')
     module, _, attribute = component.target.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
         raise ComponentError(f"{what}: its target is '{component.target}'; write \"package.module:Name\"")

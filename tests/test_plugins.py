@@ -31,6 +31,10 @@ BROKEN = {
         plugin('"loss", "x", "a/b.py"'),
         "ComponentError: loss 'x': its target is 'a/b.py'; write \"package.module:Name\"",
     ),
+    "class": (
+        plugin('"loss", "x", dict'),
+        'ComponentError: loss \'x\': its target must be a string, "package.module:Name" or f"{__name__}:Name"',
+    ),
     "twice": (
         plugin('"loss", "x", "a:b"\n"loss", "x", "a:c"'),
         "ComponentError: srkit-twice 1.0 gives loss 'x' twice",

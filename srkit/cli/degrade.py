@@ -85,6 +85,8 @@ def _plan(source: Path, target: Path) -> dict[Path, Path]:
         raise InputRejected(source, "there is no such file or folder")
     if target.exists() and not target.is_dir():
         raise UsageError(f"DST is a folder to make LR images in, but {target} is a file")
+    if target.resolve() == source.resolve():
+        raise UsageError(f"DST is SRC: LR images would stand among the HR images of {source}")
     images = list_images(source) if source.is_dir() else [source]
     inputs = {image.resolve() for image in images}
     work: dict[Path, Path] = {}

@@ -92,19 +92,17 @@ def make_baseline(registry: Registry, scale: int) -> nn.Module:
 def make_started_network(registry: Registry, recipe: Recipe, origins: Origins) -> tuple[nn.Module, str]:
     """Return the network as training starts it, and a line on the weights that it starts from, or nothing.
 
-    Raises RecipeError, with the line, where there is nothing to train or no file of weights; InputRejected for a file
-    that does not fit.
+    Raises RecipeError, with the line, where there is no file of weights; InputRejected for a file that does not fit.
     """
     network = make_network(registry, recipe)
-    name = recipe.architecture.type
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise RecipeError(origins.lines([Problem(("architecture",), f"architecture '{name}' has nothing to train")]))
     if not recipe.start.weights:
         return network, ""
     path = Path(recipe.start.weights)
+    if (path / "best.safetensors").is_file():
+        path = path / "best.safetensors"  # a run directory
     if not path.is_file():
         raise RecipeError(origins.lines([Problem(("start", "weights"), f"there is no file {path}")]))
-    what = f"'{name}' at scale {recipe.scale}"
+    what = f"'{recipe.architecture.type}' at scale {recipe.scale}"
     return network, load_weights(network, read_weights(path), path, what, fresh=recipe.start.fresh)
 
 

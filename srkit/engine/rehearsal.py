@@ -21,23 +21,26 @@ def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch
 
     What a stranger's network or loss gets wrong is told now, in the recipe's terms. Raises RecipeError.
     """
-    size = recipe.data.patch * recipe.scale
-    name = recipe.architecture.type
     problems: list[Problem] = []
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
-        lr = torch.rand(1, 3, recipe.data.patch, recipe.data.patch, device=device)
-        hr = torch.rand(1, 3, size, size, device=device)
+        small, large = recipe.data.patch, recipe.data.patch * recipe.scale
+        lr, hr = torch.rand(1, 3, small, small, device=device), torch.rand(1, 3, large, large, device=device)
+        name = f"architecture '{recipe.architecture.type}'"
         try:
-            sr = make(registry, recipe.architecture, scale=recipe.scale).to(device).eval()(lr)
+            network = make(registry, recipe.architecture, scale=recipe.scale).to(device).eval()
+            sr = network(lr)
         except Exception as error:
-            raise RecipeError(
-                origins.lines([Problem(("architecture",), f"architecture '{name}' fails: {located(error)}")])
-            ) from error
+            raise RecipeError(origins.lines([Problem(("architecture",), f"{name} fails: {located(error)}")])) from error
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise RecipeError(origins.lines([Problem(("architecture",), f"{name} has nothing to train")]))
         if not isinstance(sr, torch.Tensor) or sr.shape != hr.shape:
-            gives = list(sr.shape) if isinstance(sr, torch.Tensor) else type(sr).__name__
-            text = f"architecture '{name}' makes {gives} of {list(lr.shape)}; at scale {recipe.scale} it must make"
-            raise RecipeError(origins.lines([Problem(("architecture",), f"{text} {list(hr.shape)}")]))
+            must = f"at scale {recipe.scale} it must return {list(hr.shape)}"
+            text = f"{name} returns {_shape(sr)} for {list(lr.shape)}; {must}"
+            raise RecipeError(origins.lines([Problem(("architecture",), text)]))
+        if not sr.requires_grad:
+            text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
+            raise RecipeError(origins.lines([Problem(("architecture",), text)]))
         for i, part in enumerate(recipe.loss):
             try:
                 loss = make(registry, part)
@@ -46,10 +49,19 @@ def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch
                 problems.append(Problem(("loss", i), f"loss '{part.type}' fails: {located(error)}"))
                 continue
             if not isinstance(value, torch.Tensor) or value.numel() != 1:
-                gives = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-                problems.append(Problem(("loss", i), f"loss '{part.type}' gives {gives}; it must give a single number"))
+                text = f"loss '{part.type}' returns {_shape(value)}; it must return a tensor of one value"
+                problems.append(Problem(("loss", i), text))
+            elif not value.requires_grad:
+                text = f"loss '{part.type}' teaches nothing: no gradient comes from it (is something detached?)"
+                problems.append(Problem(("loss", i), text))
     if problems:
         raise RecipeError(origins.lines(problems))
+
+
+def _shape(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return str(list(value.shape))
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def located(error: Exception) -> str:

@@ -104,7 +104,7 @@ def test_a_bad_image_is_named_and_the_rest_goes_on(call, photographs):
         (["bicubic", "photos", "lr", "--scale", "0"], "--scale must be at least 1, not 0"),
         (
             ["bicubic", "photos", "photos", "--scale", "2"],
-            "photos/p0.png would be written over itself; give another DST",
+            "DST is SRC: LR images would stand among the HR images of photos",
         ),
         (["bicubic", "photos", "file", "--scale", "2"], "DST is a folder to make LR images in, but file is a file"),
         (["bicubic", "twins", "lr", "--scale", "2"], "twins/a.jpg and twins/a.png would both become lr/a.png"),

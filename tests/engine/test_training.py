@@ -471,16 +471,21 @@ class Net(nn.Module):
         if self.kind == "typo":
             return self.shufle(x)
         x = self.conv(x)
+        if self.kind == "detached":
+            return self.shuffle(x).detach()
         return x if self.kind == "size" else (self.shuffle(x), x) if self.kind == "tuple" else self.shuffle(x)
 
 def picture(): return lambda sr, hr: (sr - hr).abs()
+def number(): return lambda sr, hr: (sr - hr).abs().mean().item()
+def still(): return lambda sr, hr: (sr - hr).detach().abs().mean()
 def narrow(): return lambda sr: sr.mean()
 
 @srkit.hookimpl
 def srkit_components():
     yield srkit.Component("architecture", "mine", f"{__name__}:Net")
     yield srkit.Component("loss", "picture", f"{__name__}:picture")
-    yield srkit.Component("loss", "narrow", f"{__name__}:narrow")
+    for name in ("narrow", "number", "still"):
+        yield srkit.Component("loss", name, f"{__name__}:{name}")
 """
 
 
@@ -489,17 +494,29 @@ def srkit_components():
     [
         (
             ["architecture={type='mine', kind='size'}"],
-            "architecture 'mine' makes [1, 12, 8, 8] of [1, 3, 8, 8]; at scale 2 it must make [1, 3, 16, 16]",
+            "architecture 'mine' returns [1, 12, 8, 8] for [1, 3, 8, 8]; at scale 2 it must return [1, 3, 16, 16]",
         ),
         (
             ["architecture={type='mine', kind='tuple'}"],
-            "architecture 'mine' makes tuple of [1, 3, 8, 8]; at scale 2 it must make [1, 3, 16, 16]",
+            "architecture 'mine' returns a tuple for [1, 3, 8, 8]; at scale 2 it must return [1, 3, 16, 16]",
         ),
         (
             ["architecture={type='mine', kind='typo'}"],
             "architecture 'mine' fails: AttributeError: 'Net' object has no attribute 'shufle' (mine.py:14)",
         ),
-        (["loss=['picture']"], "loss 'picture' gives [1, 3, 16, 16]; it must give a single number"),
+        (
+            ["architecture={type='mine', kind='detached'}"],
+            "architecture 'mine' cannot learn: no gradient reaches its weights (is something detached?)",
+        ),
+        (
+            ["loss=['number']"],
+            "loss 'number' returns a float; it must return a tensor of one value",
+        ),
+        (
+            ["loss=['still']"],
+            "loss 'still' teaches nothing: no gradient comes from it (is something detached?)",
+        ),
+        (["loss=['picture']"], "loss 'picture' returns [1, 3, 16, 16]; it must return a tensor of one value"),
         (
             ["loss=['narrow']"],
             "loss 'narrow' fails: TypeError: narrow.<locals>.<lambda>() takes 1 positional argument but 2 were given",
@@ -512,6 +529,21 @@ def test_what_a_strangers_network_or_loss_gets_wrong_is_told_in_the_recipes_term
         train(tiny, "run", *settings, registry=discover(["mine.py"]))
     assert str(error.value) == f"--set {settings[0]}: {message}"
     assert not Path("run").exists()
+
+
+def test_a_run_directory_is_a_start(tiny, caplog):
+    caplog.set_level("INFO")
+    train(tiny, "first")
+    train(tiny, "second", "start.weights=first")
+    assert "taken 22 tensors (1,321 values) of first/best.safetensors" in caplog.messages
+
+
+def test_fresh_without_weights_is_a_problem(tiny):
+    with pytest.raises(RecipeError) as error:
+        train(tiny, "run", 'start.fresh=["x"]')
+    assert str(error.value) == (
+        "--set start.fresh=[\"x\"]: 'fresh' says what may be new beside start.weights, which is not set"
+    )
 
 
 def test_a_file_of_weights_that_is_not_there_is_a_problem_of_the_recipe(tiny):
