@@ -340,7 +340,7 @@ class Session:
             raise RunFailed(
                 f"{self.home.path}: the last step could not be saved: {reason}; free some space and run again"
             )
-        if not self.home.best.is_file():
+        if not self.data.validation or not self.home.best.is_file():
             self._write_model(self.home.best)  # nothing to validate on: the last is the best there is
 
 

@@ -235,6 +235,12 @@ def test_a_finished_run_is_not_trained_again_and_more_steps_continue_it(tiny):
     assert (more.was_finished, more.step) == (False, 9)
 
 
+def test_without_validation_the_best_is_the_last_also_of_a_run_that_is_extended(tiny):
+    for steps in (3, 6):
+        train(tiny, "run", "validate=[]", f"train.steps={steps}")
+        assert model.read_metadata(Path("run/best.safetensors"))["step"] == steps
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tiny, caplog):
     train(tiny, "straight", *EXACT)
     train(tiny, "run", *EXACT)
