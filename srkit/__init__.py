@@ -22,14 +22,17 @@ if TYPE_CHECKING:
         UsageError,
     )
     from srkit.hookspecs import hookimpl
-    from srkit.imaging import image_size, list_images, read_image
+    from srkit.imaging import decode_image, image_size, list_images, read_image, save_image
+    from srkit.manifest import ImageRecord, Manifest
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Component": "component",
     "ComponentError": "errors",
+    "ImageRecord": "manifest",
     "InputRejected": "errors",
+    "Manifest": "manifest",
     "RecipeError": "errors",
     "Run": "contracts",
     "RunFailed": "errors",
@@ -39,6 +42,7 @@ _HOME = {
     "Window": "contracts",
     "components": "api",
     "create": "api",
+    "decode_image": "imaging",
     "evaluate": "api",
     "hookimpl": "hookspecs",
     "image_size": "imaging",
@@ -47,13 +51,16 @@ _HOME = {
     "load_recipe": "api",
     "read_image": "imaging",
     "run": "api",
+    "save_image": "imaging",
     "upscale": "api",
 }
 
 __all__ = [
     "Component",
     "ComponentError",
+    "ImageRecord",
     "InputRejected",
+    "Manifest",
     "RecipeError",
     "Run",
     "RunFailed",
@@ -63,6 +70,7 @@ __all__ = [
     "Window",
     "components",
     "create",
+    "decode_image",
     "evaluate",
     "hookimpl",
     "image_size",
@@ -71,6 +79,7 @@ __all__ = [
     "load_recipe",
     "read_image",
     "run",
+    "save_image",
     "upscale",
 ]
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from srkit.manifest import Manifest
+
     Image = NDArray[np.uint8] | NDArray[np.uint16]
 
 
@@ -46,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
             reduction='"mean" (the default) or "sum": over the batch; an attribute `reduction` of the loss goes first',
         ),
         _kind("dataset", "a source of images"),
+        _kind("writer", "a format that `srkit prepare` packs images into", given=("path",)),
         _kind(
             "degradation",
             "HR to LR",
@@ -96,7 +99,12 @@ class Loss(Protocol):
 
 
 class Dataset(Protocol):
-    """Made from `**settings`. HR images at rest, with LR beside them where there is any. Read from several threads."""
+    """Made from `**settings`. HR images at rest, with LR beside them where there is any. Read from several threads.
+
+    Three more are optional: `describe() -> str`, a line on what was found; `windowed`, True where a window is read
+    without its image, so that nothing is gained by keeping the images in memory; `manifest() -> Manifest | None`, what
+    `srkit prepare` has kept with the images.
+    """
 
     def __len__(self) -> int: ...
 
@@ -120,6 +128,24 @@ class Dataset(Protocol):
 
     def fingerprint(self) -> str:
         """Return a short text that changes when the images do: scores and runs on other images are not comparable."""
+
+
+class Writer(Protocol):
+    """Called with `path=Path(...), **settings`: where to write, which is not there yet; a file or a folder.
+
+    The dataset of the same name, called with `path=`, reads what it wrote. Used from one thread. When all is written it
+    is flushed to the disk and renamed, so that a writer need not care for being killed.
+    """
+
+    def add(self, name: str, images: Mapping[str, Image]) -> None:
+        """Write an image: "hr" and any of "lr_x2", "lr_x4"..., [height, width, 3], uint8 or uint16; the same sides
+        each time. Raises OSError."""
+
+    def finish(self, manifest: Manifest) -> None:
+        """Keep the manifest with the images, so that the dataset's `manifest()` returns it. Raises OSError."""
+
+    def close(self) -> None:
+        """Let go of whatever is open; called once, whether it was finished or not."""
 
 
 class DeterministicDegradation(Protocol):

@@ -7,6 +7,7 @@ colour, of which Pillow keeps the upper eight bits. Whatever is wrong with a fil
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import stat
@@ -110,6 +111,16 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     return _decode(path, alpha=False).pixels
 
 
+def decode_image(data: bytes, path: str | os.PathLike[str]) -> Pixels:
+    """Return the image that a file's bytes hold, as `read_image`; `path` is what errors name. Raises InputRejected."""
+    return _decode(path, alpha=False, data=data).pixels
+
+
+def save_image(path: str | os.PathLike[str], image: Pixels) -> None:
+    """Write an image, [h, w, 3], RGB, uint8 or uint16, in the format of the path's suffix. As `save_picture`."""
+    save_picture(path, Picture(image))
+
+
 def open_picture(path: str | os.PathLike[str]) -> Picture:
     """Return a picture with all that `save_picture` keeps. Raises InputRejected."""
     return _decode(path, alpha=True)
@@ -185,17 +196,19 @@ class _Header:
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[_Header]:
-    """Open an image and check all that its header tells; inside, too, any error is the file's."""
+def _opened(path: str | os.PathLike[str], data: bytes | None = None) -> Iterator[_Header]:
+    """Open an image, a file or its bytes, and check all that its header tells; inside, too, any error is the file's."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise InputRejected(path, "is not a file")
-        if status.st_size == 0:
+        if data is None:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputRejected(path, "is not a file")
+        length = status.st_size if data is None else len(data)
+        if length == 0:
             raise InputRejected(path, "is empty")
-        if status.st_size > MAX_BYTES:
-            raise InputRejected(path, f"has {status.st_size / 2**20:,.0f} MiB; at most {MAX_BYTES // 2**20} are read")
-        with open(path, "rb") as file:
+        if length > MAX_BYTES:
+            raise InputRejected(path, f"has {length / 2**20:,.0f} MiB; at most {MAX_BYTES // 2**20} are read")
+        with open(path, "rb") if data is None else io.BytesIO(data) as file:
             yield _read_header(path, file)
     except InputRejected:
         raise
@@ -246,8 +259,8 @@ def _orientation(image: ImageFile) -> int:
     return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
-def _decode(path: str | os.PathLike[str], *, alpha: bool) -> Picture:
-    with _opened(path) as header:
+def _decode(path: str | os.PathLike[str], *, alpha: bool, data: bytes | None = None) -> Picture:
+    with _opened(path, data) as header:
         image = header.image
         if header.has_alpha and not alpha:
             raise InputRejected(path, "has transparency, and what lies under it is not defined: save it without alpha")

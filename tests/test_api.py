@@ -24,7 +24,9 @@ def test_the_public_names_are_these():
     assert srkit.__all__ == [
         "Component",
         "ComponentError",
+        "ImageRecord",
         "InputRejected",
+        "Manifest",
         "RecipeError",
         "Run",
         "RunFailed",
@@ -34,6 +36,7 @@ def test_the_public_names_are_these():
         "Window",
         "components",
         "create",
+        "decode_image",
         "evaluate",
         "hookimpl",
         "image_size",
@@ -42,6 +45,7 @@ def test_the_public_names_are_these():
         "load_recipe",
         "read_image",
         "run",
+        "save_image",
         "upscale",
     ]
     for name in srkit.__all__:

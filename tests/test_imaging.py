@@ -16,10 +16,12 @@ from srkit.encoding import encode_png
 from srkit.errors import InputRejected
 from srkit.imaging import (
     Picture,
+    decode_image,
     image_size,
     list_images,
     open_picture,
     read_image,
+    save_image,
     save_picture,
     suffix_for,
 )
@@ -585,3 +587,23 @@ def test_real_png_and_jpeg_files_are_read_as_pillow_decodes_them():
         image = read_image(path)
         assert np.array_equal(image, np.asarray(Image.open(path).convert("RGB")))
         assert image_size(path) == image.shape[:2]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_image_is_saved_and_its_bytes_are_decoded(tmp_path, dtype):
+    image = noise(20, 30, 3, dtype=dtype)
+    save_image(tmp_path / "a.png", image)
+    data = (tmp_path / "a.png").read_bytes()
+    for found in (read_image(tmp_path / "a.png"), decode_image(data, "b.png")):
+        assert found.dtype == dtype
+        assert np.array_equal(found, image)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"", "is empty"), (b"GIF89a", "is not PNG, JPEG, WebP, TIFF or BMP: it begins with b'GIF89a'")],
+)
+def test_bytes_that_are_no_image_are_named_as_they_were_called(data, reason):
+    with pytest.raises(InputRejected) as error:
+        decode_image(data, "set.lmdb: baboon")
+    assert str(error.value) == f"set.lmdb: baboon: {reason}"
