@@ -37,9 +37,23 @@ def rot90() -> Change:
     """Return the quarter turn anticlockwise, as numpy's rot90. It raises ValueError unless the patches are square."""
 
     def turn(images: Tensor) -> Tensor:
-        height, width = images.shape[2:]
-        if height != width:
-            raise ValueError(f"rot90 needs square patches, not {height}x{width}")
+        _refuse_oblong("rot90", images)
         return images.rot90(1, (2, 3))
 
     return _half_of_the_time(turn)
+
+
+def transpose() -> Change:
+    """Return the swap of height and width. It raises ValueError unless the patches are square."""
+
+    def turn(images: Tensor) -> Tensor:
+        _refuse_oblong("transpose", images)
+        return images.transpose(2, 3)
+
+    return _half_of_the_time(turn)
+
+
+def _refuse_oblong(name: str, images: Tensor) -> None:
+    height, width = images.shape[2:]
+    if height != width:
+        raise ValueError(f"{name} needs square patches, not {height}x{width}")

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit import InputRejected, Window, image_size, list_images, read_image
+from srkit import InputRejected, Manifest, Window, image_size, list_images, read_image
+from srkit_datasets.known import SCALES, Layout, find_layout, hint
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
-# Where a root keeps HR images, and where it keeps the LR images of a scale.
-_LAYOUTS = (
-    ("DIV2K_train_HR", "DIV2K_train_LR_bicubic/X{scale}"),
-    ("DIV2K_valid_HR", "DIV2K_valid_LR_bicubic/X{scale}"),
-    ("HR", "LR_bicubic/X{scale}"),  # DF2K, EDSR's benchmark
-    ("GTmod12", "LRbicx{scale}"),  # BasicSR
-)
-# SelfExSR keeps HR, cropped to a multiple of the scale, and LR of a scale in one folder.
-_SELFEXSR = "image_SRF_{scale}"
+MANIFEST = "MANIFEST.json"  # in the root of a folder that `srkit prepare` wrote
+MAX_MANIFEST = 2**30  # bytes; no manifest has more
+
 _SELFEXSR_HR = re.compile(r"(.+)_SRF_\d+_HR")
+# What else is in SelfExSR's folders: HR, and the results of other methods.
+_SELFEXSR_NO_LR = re.compile(r".+_SRF_\d+_(?!LR$).*")
 # How an LR file is called after its HR image; a folder keeps to one of these.
 _LR_STEMS = ("{name}", "{name}x{scale}", "{name}_SRF_{scale}_LR")
 
-_SCALES = range(2, 17)  # what `describe` looks for
 _THREADS = 8
 _WHOLE = 2**20  # bytes up to which a fingerprint reads a file whole; of longer ones, half of this from either end
 
@@ -81,46 +81,68 @@ class Files:
 class Folder(Files):
     """Images in a folder: PNG, JPEG, WebP, TIFF or BMP, in the natural order of their names.
 
-    Give `path`, and the layout is found: DIV2K, DF2K, EDSR's benchmark sets, BasicSR and SelfExSR, each with its LR
-    images, or a plain folder of HR images. Or give `hr`, and `lr` where there are LR images.
+    Give `path`, and the layout is found: DIV2K, Flickr2K, DF2K, EDSR's benchmark sets, BasicSR and SelfExSR, each with
+    its LR images, or a plain folder of HR images. Or give `hr`, and `lr` where there are LR images.
 
     Args:
         path: a folder of images, or the root of a known layout
         hr: the folder of HR images
         lr: the folder of LR images, which are called as HR or with x4 behind; may contain {scale}
+        split: which images of a root like DIV2K's, that holds both
+        names: patterns of the names to take, as in a shell: ["080[1-5]"]; all where it is empty
     """
 
-    def __init__(self, *, path: str | None = None, hr: str | None = None, lr: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        hr: str | None = None,
+        lr: str | None = None,
+        split: Literal["train", "valid"] = "train",
+        names: tuple[str, ...] = (),
+    ) -> None:
         if (path is None) == (hr is None):
             raise ValueError("give either path (a folder whose layout is found) or hr (the folder of HR images)")
         if lr is not None and hr is None:
             raise ValueError("lr goes with hr: give hr (the folder of HR images) instead of path")
-        self._explicit = lr is not None
-        self._lr = None if lr is None else str(Path(lr).expanduser())
-        if path is not None:
-            self.folder, self._lr = _find_layout(Path(path).expanduser())
+        if split not in ("train", "valid"):
+            raise ValueError(f'split must be "train" or "valid", not "{split}"')
+        if split != "train" and hr is not None:
+            raise ValueError("split goes with path: hr is the folder of one split already")
+        self._root = None if path is None else Path(path).expanduser()
+        if self._root is not None:
+            layout = find_layout(self._root, split)
         else:
             assert hr is not None
-            self.folder = Path(hr).expanduser()
-        super().__init__(_hr_files(self.folder))
+            layout = Layout(Path(hr).expanduser(), () if lr is None else (str(Path(lr).expanduser()),))
+        self._explicit = lr is not None
+        self._lr = layout.lr
+        self._patterns = names
+        self.folder = layout.hr
+        self._all = _by_stem(self.folder) if layout.plain else _hr_files(self.folder)
+        super().__init__({name: self._all[name] for name in _chosen(self.folder, tuple(self._all), names)})
 
     def lr(self, scale: int) -> Files | None:
         """Return the LR images of a scale in HR's order, or None where the layout has none of that scale.
 
-        Raises InputRejected where they do not belong to the HR images, one for each and 1 / scale of its size, and
-        where the folder that the setting `lr` names is not there.
+        Raises InputRejected where they do not belong to the HR images, one for each and 1 / scale of its size, where
+        several folders have LR images of that scale, and where the folder that the setting `lr` names is not there.
         """
-        folder = self._lr_folder(scale)
-        if folder is None or not (self._explicit or folder.is_dir()):
+        folders = [_of_scale(lr, scale) for lr in self._lr]
+        if not self._explicit and not any(map(os.path.isdir, folders)):
             return None
-        found = _by_stem(folder)
-        stems = [[form.format(name=name, scale=scale) for name in self.names] for form in _LR_STEMS]
-        matching = max(stems, key=lambda form: sum(stem in found for stem in form))
-        unpaired = [path.name for path, stem in zip(self.paths, matching, strict=True) if stem not in found]
+        if len(folders) > 1:
+            several = " and ".join(Path(lr).parent.name for lr in self._lr)
+            which = " or ".join(f'lr = "{lr}"' for lr in self._lr)
+            reason = f'has LR images in {several}: give hr = "{self.folder}" with {which}, not path'
+            raise InputRejected(self.folder.parent, reason)
+        (folder,) = folders
+        pairing = _pair(self._all, _by_stem(folder), scale)
+        unpaired = [path.name for name, path in self._files() if name not in pairing.lr]
         if unpaired:
-            shown = ", ".join(unpaired[:3]) + (", ..." if len(unpaired) > 3 else "")
-            raise InputRejected(folder, f"has no LR image for {len(unpaired)} of {len(self)} HR images: {shown}")
-        lr = Files({name: found[stem] for name, stem in zip(self.names, matching, strict=True)})
+            reason = f"has no LR image for {len(unpaired)} of {len(self)} HR images: {_first(unpaired)}"
+            raise InputRejected(folder, reason)
+        lr = Files({name: pairing.lr[name] for name in self.names})
         indices = range(len(self))
         for index, hr_size, lr_size in zip(indices, _each(self.size, indices), _each(lr.size, indices), strict=True):
             expected = hr_size[0] // scale, hr_size[1] // scale  # of HR cropped to a multiple of the scale
@@ -131,37 +153,107 @@ class Folder(Files):
         return lr
 
     def describe(self) -> str:
-        """Return what was found: "5 HR images in Set5/HR, LR x2, x3, x4 beside them"."""
-        images, them = ("image", "it") if len(self) == 1 else ("images", "them")
-        text = f"{len(self)} HR {images} in {_short(self.folder)}"
-        if self._lr is not None and "{scale}" not in self._lr:
-            return f"{text}, LR in {_short(Path(self._lr))}"
-        scales = [f"x{scale}" for scale in _SCALES if (folder := self._lr_folder(scale)) and folder.is_dir()]
-        lr = f"LR {', '.join(scales)}" if scales else "no LR"
-        return f"{text}, {lr} beside {them}"
+        """Return what was found: "5 HR images in Set5/HR, LR x2, x3, x4 beside them".
 
-    def _lr_folder(self, scale: int) -> Path | None:
-        return None if self._lr is None else Path(self._lr.replace("{scale}", str(scale)))
+        It says, too, which images have no partner. Nothing is raised.
+        """
+        count = f"{len(self)}" if len(self) == len(self._all) else f"{len(self)} of {len(self._all)}"
+        images, them = ("image", "it") if len(self._all) == 1 else ("images", "them")
+        text = f"{count} HR {images} in {_short(self.folder)}"
+        if len(self._lr) > 1:
+            several = " and ".join(Path(lr).parent.name for lr in self._lr)
+            return f"{text}, {several} beside {them}: give hr and lr to say which is meant"
+        if self._lr and "{scale}" not in self._lr[0]:
+            folder = Path(self._lr[0])
+            return "; ".join([f"{text}, LR in {_short(folder)}", *self._partners("LR", folder, SCALES)])
+        scales = {scale: folder for lr in self._lr for scale in SCALES if os.path.isdir(folder := _of_scale(lr, scale))}
+        if not scales:
+            return f"{text}, no LR beside {them}"
+        place = next(iter(scales.values())).parent.name
+        unusual = f" in {place}" if place.startswith("LR_") and place != "LR_bicubic" else ""
+        text = f"{text}, LR {', '.join(f'x{scale}' for scale in scales)}{unusual} beside {them}"
+        faults = [
+            fault for scale, folder in scales.items() for fault in self._partners(f"LR x{scale}", folder, [scale])
+        ]
+        return "; ".join([text, *faults])
+
+    def manifest(self) -> Manifest | None:
+        """Return what `srkit prepare` has kept with the images, of those in `names` alone; None where there is none.
+
+        Raises InputRejected where it is damaged.
+        """
+        if self._root is None:
+            return None
+        path = self._root / MANIFEST
+        try:
+            with open(path, "rb") as file:
+                whole = Manifest.from_bytes(file.read(MAX_MANIFEST + 1))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InputRejected(path, f"cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise InputRejected(path, f"is damaged: {error}") from None
+        if not self._patterns:
+            return whole
+        kept = [i for i, name in enumerate(whole.names) if _matches(name, self._patterns)]
+        sides = {side: tuple(records[i] for i in kept) for side, records in whole.sides.items()}
+        return Manifest(tuple(whole.names[i] for i in kept), sides, whole.made)
+
+    def _partners(self, what: str, folder: Path, scales: Iterable[int]) -> list[str]:
+        """Return what is wrong with the pairs of HR and a folder of LR images of one of the scales."""
+        try:
+            files = _by_stem(folder)
+        except InputRejected as error:
+            return [f"{what} {error.reason}"]
+        pairing = max((_pair(self._all, files, scale) for scale in scales), key=lambda pairing: len(pairing.lr))
+        found = []
+        if unpaired := [path.name for name, path in self._files() if name not in pairing.lr]:
+            found.append(f"no {what} for {len(unpaired)} of {len(self)} HR images: {_first(unpaired)}")
+        if extra := [path.name for path in pairing.extra]:
+            found.append(f"no HR for {len(extra)} of {len(files)} {what} images: {_first(extra)}")
+        return found
+
+    def _files(self) -> Iterable[tuple[str, Path]]:
+        return zip(self.names, self.paths, strict=True)
 
 
-def _find_layout(root: Path) -> tuple[Path, str | None]:
-    """Return the folder of HR images and the pattern of the LR folders, None for a root that is HR images alone."""
-    found = [(root / hr, str(root / lr)) for hr, lr in _LAYOUTS if (root / hr).is_dir()]
-    if len(found) > 1:
-        choices = " or ".join(f'hr = "{hr}" with lr = "{lr}"' for hr, lr in found)
-        raise InputRejected(root, f"holds {' and '.join(hr.name for hr, _ in found)}: give {choices}, not path")
-    if found:
-        return found[0]
-    if re.fullmatch(r"image_SRF_\d+", root.name):
-        return root, str(root.with_name(_SELFEXSR))
-    for scale in _SCALES:  # the HR of the smallest scale has lost least by its cropping
-        if (folder := root / _SELFEXSR.format(scale=scale)).is_dir():
-            return folder, str(root / _SELFEXSR)
-    return root, None
+@attrs.frozen
+class _Pairing:
+    """The LR file of each HR image that has one, by its name, and the LR files that belong to none."""
+
+    lr: Mapping[str, Path]
+    extra: Sequence[Path]
+
+
+def _pair(names: Iterable[str], files: Mapping[str, Path], scale: int) -> _Pairing:
+    """Pair HR images, by name, with the LR files of a folder, by stem."""
+    forms = [{name: form.format(name=name, scale=scale) for name in names} for form in _LR_STEMS]
+    best = max(forms, key=lambda form: sum(stem in files for stem in form.values()))
+    used = set(best.values())
+    extra = [path for stem, path in files.items() if stem not in used and not _SELFEXSR_NO_LR.fullmatch(stem)]
+    return _Pairing({name: files[stem] for name, stem in best.items() if stem in files}, extra)
+
+
+def _chosen(folder: Path, names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Return the names that any of the patterns matches. Raises InputRejected for a pattern that matches none."""
+    faults = []
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            near = get_close_matches(pattern, names, n=1)
+            other = f'did you mean "{near[0]}"?' if near else f"there are {_first(names)}"
+            faults.append(f'"{pattern}" matches none of {len(names)} names; {other}')
+    if faults:
+        raise InputRejected(folder, f"names: {'; '.join(faults)}")
+    return [name for name in names if _matches(name, patterns)]
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _hr_files(folder: Path) -> dict[str, Path]:
-    """Return the HR images of a folder by name, in natural order."""
+    """Return the HR images of a folder by name, in natural order; of SelfExSR's folders, the HR images alone."""
     files = _by_stem(folder)
     return {found[1]: path for stem, path in files.items() if (found := _SELFEXSR_HR.fullmatch(stem))} or files
 
@@ -169,11 +261,36 @@ def _hr_files(folder: Path) -> dict[str, Path]:
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Return the images of a folder by stem, in natural order: "2" before "10"."""
     found: dict[str, Path] = {}
-    for path in list_images(folder):
+    for path in _images(folder):
         if path.stem in found:
             raise InputRejected(folder, f"has two images of one name: {found[path.stem].name} and {path.name}")
         found[path.stem] = path
     return found
+
+
+def _images(folder: Path) -> list[Path]:
+    """Return `list_images` of a folder; where there are none, its error goes on with what to do."""
+    try:
+        return list_images(folder)
+    except InputRejected as error:
+        more = hint(folder)
+        if not more and (inner := _folders(folder)):
+            more = f"its folders are {_first(inner)}"
+        raise InputRejected(folder, f"{error.reason}; {more}" if more else error.reason) from None
+
+
+def _folders(folder: Path) -> list[str]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return []
+
+
+def _of_scale(lr: str, scale: int) -> Path:
+    return Path(lr.replace("{scale}", str(scale)))
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _digest(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""The flips and the quarter turn against numpy's, sample by sample."""
+"""The flips, the quarter turn and the transposition against numpy's, sample by sample."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from srkit.plugins import installed
 
-NAMES = ["hflip", "vflip", "rot90"]
+NAMES = ["hflip", "vflip", "rot90", "transpose"]
 BY_NUMPY: dict[str, Callable[[Any], Any]] = {
     "hflip": lambda image: image[:, :, ::-1],
     "vflip": lambda image: image[:, ::-1, :],
     "rot90": lambda image: np.rot90(image, axes=(1, 2)),
+    "transpose": lambda image: np.swapaxes(image, 1, 2),
 }
 DRAWS = torch.tensor([[0.0], [0.5], [0.49], [0.99]])
 TAKEN = [True, False, True, False]
@@ -76,18 +77,20 @@ def test_the_flips_take_patches_that_are_not_square(name: str) -> None:
     assert np.array_equal(flipped[1][0].numpy(), BY_NUMPY[name](hr[0].numpy()))
 
 
-def test_a_quarter_turn_needs_square_patches() -> None:
+@pytest.mark.parametrize("name", ["rot90", "transpose"])
+def test_what_swaps_the_sides_needs_square_patches(name: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
-        change("rot90", torch.rand(1, 3, 4, 1), torch.rand(1, 3, 8, 2), torch.zeros(1, 1))
-    assert str(error.value) == "rot90 needs square patches, not 4x1"
+        change(name, torch.rand(1, 3, 4, 1), torch.rand(1, 3, 8, 2), torch.zeros(1, 1))
+    assert str(error.value) == f"{name} needs square patches, not 4x1"
 
 
-def test_the_three_together_give_the_eight_symmetries() -> None:
+@pytest.mark.parametrize("third", ["rot90", "transpose"])
+def test_the_flips_and_either_of_the_others_give_the_eight_symmetries(third: str) -> None:
     image = torch.arange(4.0).view(1, 1, 2, 2)
     found = set()
     for word in range(8):
         both = (image, image)
-        for bit, name in enumerate(NAMES):
+        for bit, name in enumerate(["hflip", "vflip", third]):
             both = change(name, *both, torch.tensor([[0.9 if word >> bit & 1 else 0.1]]))
         found.add(tuple(both[0].flatten().tolist()))
     assert len(found) == 8

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 import srkit_datasets
 from srkit_datasets.folder import Folder
+from srkit_datasets.known import hint
 
-from srkit import InputRejected, Window
+from srkit import ImageRecord, InputRejected, Manifest, Window
+from srkit.component import read_settings, type_name
 from srkit.encoding import encode_png
+from srkit.errors import RecipeError
 from srkit.imaging import list_images
+from srkit.plugins import installed
+from srkit.reading import read_part
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
@@ -62,18 +67,46 @@ def test_a_tilde_is_the_home(tmp_path, monkeypatch):
     assert names(source) == names(source.lr(2)) == ["a"]
 
 
-def test_the_components_name_their_targets():
-    components = {component.name: component for component in srkit_datasets.srkit_components()}
-    assert list(components) == ["folder", "leaves"]
-    assert components["folder"].load() is Folder
+def test_the_component_names_its_target():
+    (component,) = (
+        component
+        for component in srkit_datasets.srkit_components()
+        if (component.kind, component.name) == ("dataset", "folder")
+    )
+    assert component.load() is Folder
+
+
+def test_a_recipe_reads_every_setting():
+    settings = {name: type_name(setting.type) for name, setting in read_settings(Folder).items()}
+    assert settings == {
+        "path": "string",
+        "hr": "string",
+        "lr": "string",
+        "split": '"train" or "valid"',
+        "names": "list of strings",
+    }
+    assert all(setting.doc for setting in read_settings(Folder).values())
+    overrides = ['path="x"', 'split="valid"', 'names=["0801", "080[2-5]"]']
+    part = read_part(installed(), "dataset", "folder", overrides)
+    assert part.settings == {"path": "x", "split": "valid", "names": ("0801", "080[2-5]")}
+
+
+def test_a_recipe_refuses_settings_of_another_type():
+    with pytest.raises(RecipeError) as error:
+        read_part(installed(), "dataset", "folder", ['split="test"', 'names="0801"'])
+    assert list(error.value.problems) == [
+        '--set names="0801": \'names\' must be a list of strings, not "0801"',
+        '--set split="test": \'split\' must be "train" or "valid", not "test"',
+    ]
 
 
 # Layouts
 
 LAYOUTS = {
-    "DIV2K train": ("DIV2K_train_HR/{}.png", "DIV2K_train_LR_bicubic/X{scale}/{}x{scale}.png"),
-    "DIV2K valid": ("DIV2K_valid_HR/{}.png", "DIV2K_valid_LR_bicubic/X{scale}/{}x{scale}.png"),
+    "DIV2K": ("DIV2K_train_HR/{}.png", "DIV2K_train_LR_bicubic/X{scale}/{}x{scale}.png"),
+    "Flickr2K": ("Flickr2K_HR/{}.png", "Flickr2K_LR_bicubic/X{scale}/{}x{scale}.png"),
     "DF2K": ("HR/{}.png", "LR_bicubic/X{scale}/{}.png"),
+    "DF2K as EDSR calls LR": ("HR/{}.png", "LR_bicubic/X{scale}/{}x{scale}.png"),
     "EDSR benchmark": ("HR/{}.png", "LR_bicubic/X{scale}/{}x{scale}.png"),
     "BasicSR": ("GTmod12/{}.png", "LRbicx{scale}/{}.png"),
     "SelfExSR": ("image_SRF_4/{}_SRF_4_HR.png", "image_SRF_{scale}/{}_SRF_{scale}_LR.png"),
@@ -112,10 +145,183 @@ def test_a_plain_folder_is_hr_alone(tmp_path):
 def test_two_sets_under_one_root_are_a_question(tmp_path):
     put(tmp_path / "DIV2K_train_HR" / "0001.png")
     put(tmp_path / "DIV2K_valid_HR" / "0801.png")
+    put(tmp_path / "Flickr2K_HR" / "000001.png")
     assert rejected(Folder, path=str(tmp_path)) == (
-        f"{tmp_path}: holds DIV2K_train_HR and DIV2K_valid_HR: give "
+        f"{tmp_path}: holds DIV2K_train_HR and Flickr2K_HR: give "
         f'hr = "{tmp_path}/DIV2K_train_HR" with lr = "{tmp_path}/DIV2K_train_LR_bicubic/X{{scale}}" or '
-        f'hr = "{tmp_path}/DIV2K_valid_HR" with lr = "{tmp_path}/DIV2K_valid_LR_bicubic/X{{scale}}", not path'
+        f'hr = "{tmp_path}/Flickr2K_HR" with lr = "{tmp_path}/Flickr2K_LR_bicubic/X{{scale}}", not path'
+    )
+
+
+# The files of each row as people have them: what is given as path, relative to a folder, then HR and LR.
+AS_PEOPLE_HAVE_THEM = {
+    "DIV2K": ("DIV2K", "DIV2K_train_HR/0001.png", "DIV2K_train_LR_bicubic/X4/0001x4.png"),
+    "Flickr2K": ("Flickr2K", "Flickr2K_HR/000001.png", "Flickr2K_LR_bicubic/X4/000001x4.png"),
+    "DF2K": ("DF2K", "HR/0001.png", "LR_bicubic/X4/0001x4.png"),
+    "EDSR benchmark": ("benchmark/Set5", "HR/baby.png", "LR_bicubic/X4/babyx4.png"),
+    "BasicSR": ("Set5", "GTmod12/baby.png", "LRbicx4/baby.png"),
+    "SelfExSR": ("Urban100", "image_SRF_4/img_001_SRF_4_HR.png", "image_SRF_4/img_001_SRF_4_LR.png"),
+    "SelfExSR, one scale": ("Urban100/image_SRF_4", "img_001_SRF_4_HR.png", "img_001_SRF_4_LR.png"),
+}
+
+
+@pytest.mark.parametrize("layout", AS_PEOPLE_HAVE_THEM)
+def test_files_as_people_have_them_are_found(tmp_path, layout):
+    root, hr, lr = AS_PEOPLE_HAVE_THEM[layout]
+    whole, small = put(tmp_path / root / hr), put(tmp_path / root / lr, 6, 8, seed=1)
+    source = Folder(path=str(tmp_path / root))
+    assert np.array_equal(source.read(0), whole)
+    assert np.array_equal(source.lr(4).read(0), small)
+    assert source.describe() == f"1 HR image in {'/'.join((tmp_path / root / hr).parent.parts[-2:])}, LR x4 beside it"
+
+
+# Splits
+
+
+@pytest.fixture
+def div2k(tmp_path):
+    for split, name in (("train", "0001"), ("valid", "0801")):
+        put(tmp_path / f"DIV2K_{split}_HR" / f"{name}.png")
+        put(tmp_path / f"DIV2K_{split}_LR_bicubic" / "X4" / f"{name}x4.png", 6, 8)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("split", "name"), [("train", "0001"), ("valid", "0801")])
+def test_the_split_says_which_images_of_div2k(div2k, split, name):
+    source = Folder(path=str(div2k), split=split)
+    assert names(source) == names(source.lr(4)) == [name]
+
+
+def test_training_is_the_split_that_is_not_named(div2k):
+    assert names(Folder(path=str(div2k))) == ["0001"]
+
+
+@pytest.mark.parametrize(("split", "other"), [("train", "valid"), ("valid", "train")])
+def test_a_split_that_is_not_there_says_what_is(div2k, split, other):
+    shutil.rmtree(div2k / f"DIV2K_{split}_HR")
+    assert rejected(Folder, path=str(div2k), split=split) == (
+        f'{div2k}: has DIV2K_{other}_HR, but no DIV2K_{split}_HR for split = "{split}": give split = "{other}", '
+        f"or unpack https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_{split}_HR.zip there"
+    )
+
+
+@pytest.mark.parametrize("hr", ["HR/a.png", "GTmod12/a.png", "image_SRF_4/a_SRF_4_HR.png", "a.png"])
+def test_a_layout_without_splits_has_no_validation_images(tmp_path, hr):
+    put(tmp_path / hr)
+    assert rejected(Folder, path=str(tmp_path), split="valid") == (
+        f'{tmp_path}: has no splits, and split = "valid" is for a root with DIV2K_valid_HR: leave split out'
+    )
+
+
+def test_a_root_that_is_not_there_is_said_before_its_split(tmp_path):
+    assert rejected(Folder, path=str(tmp_path / "none"), split="valid") == f"{tmp_path / 'none'}: is not there"
+
+
+def test_split_goes_with_path():
+    with pytest.raises(ValueError, match="split") as error:
+        Folder(hr="a", split="valid")
+    assert str(error.value) == "split goes with path: hr is the folder of one split already"
+
+
+def test_a_split_is_train_or_valid():
+    with pytest.raises(ValueError, match="split") as error:
+        Folder(path="a", split="test")
+    assert str(error.value) == 'split must be "train" or "valid", not "test"'
+
+
+# Names
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    for number in range(8, 13):
+        put(tmp_path / "HR" / f"{number:04}.png", seed=number)
+        put(tmp_path / "LR_bicubic" / "X2" / f"{number:04}x2.png", 12, 16, seed=number)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (("001[12]",), ["0011", "0012"]),
+        (("0012", "000?"), ["0008", "0009", "0012"]),
+        (("00*", "0009"), ["0008", "0009", "0010", "0011", "0012"]),
+    ],
+)
+def test_names_are_taken_by_patterns_in_the_order_of_the_images(numbered, patterns, found):
+    source = Folder(path=str(numbered), names=patterns)
+    assert names(source) == names(source.lr(2)) == found
+    assert np.array_equal(source.read(0), Folder(path=str(numbered)).read(int(found[0]) - 8))
+
+
+def test_names_are_those_of_selfexsr_without_their_ending(tmp_path):
+    for number in (1, 2):
+        put(tmp_path / "image_SRF_4" / f"img_00{number}_SRF_4_HR.png")
+        put(tmp_path / "image_SRF_4" / f"img_00{number}_SRF_4_LR.png", 6, 8)
+    source = Folder(path=str(tmp_path), names=("img_002",))
+    assert names(source) == names(source.lr(4)) == ["img_002"]
+
+
+def test_patterns_heed_capital_letters(numbered):
+    put(numbered / "HR" / "Bird.png")
+    assert rejected(Folder, path=str(numbered), names=("bird",)) == (
+        f'{numbered / "HR"}: names: "bird" matches none of 6 names; did you mean "Bird"?'
+    )
+
+
+def test_patterns_that_match_nothing_are_named_with_what_is_near(numbered):
+    assert rejected(Folder, path=str(numbered), names=("0009.png", "0010", "x*")) == (
+        f'{numbered / "HR"}: names: "0009.png" matches none of 5 names; did you mean "0009"?; '
+        '"x*" matches none of 5 names; there are 0008, 0009, 0010, ...'
+    )
+
+
+def test_other_names_change_the_fingerprint(numbered):
+    found = {Folder(path=str(numbered), names=(name,)).fingerprint() for name in ("0008", "0009", "*")}
+    assert len(found) == 3
+
+
+def test_only_images_that_were_chosen_need_lr(numbered):
+    (numbered / "LR_bicubic" / "X2" / "0008x2.png").unlink()
+    assert len(Folder(path=str(numbered), names=("001*",)).lr(2)) == 3
+
+
+# LR of another degradation
+
+
+def blurred(root, *folders, scale=4):
+    put(root / "HR" / "a.png")
+    for seed, folder in enumerate(folders):
+        put(root / folder / f"X{scale}" / f"ax{scale}.png", 24 // scale, 32 // scale, seed=seed)
+    return Folder(path=str(root))
+
+
+def test_the_only_lr_folder_is_taken_whatever_its_degradation(tmp_path):
+    (tmp_path / "LR_notes").mkdir()
+    source = blurred(tmp_path / "set", "LR_blur")
+    (tmp_path / "set" / "LR_notes").mkdir()
+    (tmp_path / "set" / "LR_list").touch()
+    assert source.lr(4).paths == (tmp_path / "set" / "LR_blur" / "X4" / "ax4.png",)
+    assert source.describe() == "1 HR image in set/HR, LR x4 in LR_blur beside it"
+
+
+def test_bicubic_goes_before_other_degradations(tmp_path):
+    source = blurred(tmp_path, "LR_blur", "LR_bicubic")
+    assert source.lr(4).paths == (tmp_path / "LR_bicubic" / "X4" / "ax4.png",)
+    blurred(tmp_path, "LR_blur", scale=2)
+    assert source.lr(2) is None
+
+
+def test_of_several_degradations_none_is_taken_unasked(tmp_path):
+    source = blurred(tmp_path / "set", "LR_blur", "LR_noise")
+    root = tmp_path / "set"
+    assert rejected(source.lr, 4) == (
+        f'{root}: has LR images in LR_blur and LR_noise: give hr = "{root}/HR" with '
+        f'lr = "{root}/LR_blur/X{{scale}}" or lr = "{root}/LR_noise/X{{scale}}", not path'
+    )
+    assert source.lr(2) is None
+    assert source.describe() == (
+        "1 HR image in set/HR, LR_blur and LR_noise beside it: give hr and lr to say which is meant"
     )
 
 
@@ -215,6 +421,91 @@ def test_a_broken_image_is_named_when_it_is_read(tmp_path):
     assert rejected(source.read, 1) == rejected(source.size, 1) == f"{tmp_path / 'b.png'}: is empty"
 
 
+def test_a_folder_of_folders_names_them(tmp_path):
+    for name in ("Set5", "B100", "Set14", "Urban100"):
+        put(tmp_path / name / "HR" / "a.png")
+    (tmp_path / ".cache").mkdir()
+    assert rejected(Folder, path=str(tmp_path)) == (
+        f"{tmp_path}: has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp; "
+        "its folders are B100, Set14, Set5, ..."
+    )
+
+
+# Known sets that are not there
+
+ZIPS = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
+TARS = "https://cv.snu.ac.kr/research/EDSR/"
+
+
+def test_a_known_set_that_is_not_there_says_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert rejected(Folder, path="data/DIV2K") == (
+        f"data/DIV2K: is not there; looked for in {tmp_path}; "
+        f"DIV2K is at {ZIPS}: unpack DIV2K_train_HR.zip or DIV2K_valid_HR.zip in data/DIV2K"
+    )
+
+
+def test_lr_of_a_known_set_that_is_not_there_says_where_to_get_it(tmp_path):
+    put(tmp_path / "DIV2K_train_HR" / "0001.png")
+    root = tmp_path / "DIV2K_train_LR_bicubic"
+    source = Folder(hr=str(tmp_path / "DIV2K_train_HR"), lr=str(root / "X{scale}"))
+    assert rejected(source.lr, 4) == (
+        f"{root / 'X4'}: is not there; DIV2K_train_LR_bicubic is at {ZIPS}: unpack DIV2K_train_LR_bicubic_X2.zip, "
+        f"DIV2K_train_LR_bicubic_X3.zip or DIV2K_train_LR_bicubic_X4.zip in {tmp_path}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("data/div2k", f"DIV2K is at {ZIPS}: unpack DIV2K_train_HR.zip or DIV2K_valid_HR.zip in data/div2k"),
+        ("DIV2K/DIV2K_train_HR", f"DIV2K_train_HR is at {ZIPS}: unpack DIV2K_train_HR.zip in DIV2K"),
+        ("DIV2K_valid_HR", f"DIV2K_valid_HR is at {ZIPS}: unpack DIV2K_valid_HR.zip here"),
+        ("data/Flickr2K", f"Flickr2K is in {TARS}Flickr2K.tar: unpack it in data"),
+        ("data/flickr2k", f'Flickr2K is in {TARS}Flickr2K.tar: unpack it in data, and give path = "data/Flickr2K"'),
+        (
+            "data/DF2K",
+            f"DF2K is DIV2K_train_HR.zip of {ZIPS} with {TARS}Flickr2K.tar: "
+            "put the HR images of both into a folder HR in data/DF2K",
+        ),
+        ("data/benchmark", f"benchmark is in {TARS}benchmark.tar: unpack it in data"),
+        ("data/benchmark/Set14/HR", f"Set14 is in {TARS}benchmark.tar: unpack it in data"),
+        ("/data/Set5", f'Set5 is in {TARS}benchmark.tar: unpack it in /data, and give path = "/data/benchmark/Set5"'),
+        ("Urban100", f'Urban100 is in {TARS}benchmark.tar: unpack it here, and give path = "benchmark/Urban100"'),
+        ("x/BSDS100", f'B100 is in {TARS}benchmark.tar: unpack it in x, and give path = "x/benchmark/B100"'),
+        ("x/benchmark/BSD100", f'B100 is in {TARS}benchmark.tar: unpack it in x, and give path = "x/benchmark/B100"'),
+        ("data/photographs", ""),
+        ("data/Set5000", ""),
+        ("/", ""),
+        (".", ""),
+    ],
+)
+def test_where_a_set_is_to_be_had(path, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert hint(Path(path)) == text
+
+
+@pytest.mark.parametrize("there", ["Set5", "benchmark/Set5", "DIV2K"])
+def test_a_set_that_is_there_is_not_to_be_had_again(tmp_path, there):
+    (tmp_path / there).mkdir(parents=True)
+    assert hint(tmp_path / there / "GT") == ""
+
+
+@pytest.mark.parametrize("path", ["DIV2K", "Flickr2K", "Set5", "Set14", "b100", "Urban100", "benchmark/Set5"])
+def test_a_set_that_was_unpacked_as_told_is_found(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = hint(Path(path))
+    archives = {
+        "unpack DIV2K_train_HR.zip or DIV2K_valid_HR.zip in ": "DIV2K_train_HR/0001.png",
+        "Flickr2K.tar: unpack it ": "Flickr2K/Flickr2K_HR/000001.png",
+        "benchmark.tar: unpack it ": "benchmark/{}/HR/a.png",
+    }
+    (archive, file), *_ = ((word, file) for word, file in archives.items() if word in told)
+    place, _, given = told.partition(archive)[2].partition(', and give path = "')
+    put(Path("" if place == "here" else place) / file.format(told.split()[0]))
+    assert len(Folder(path=given.removesuffix('"') or path)) == 1
+
+
 # Reading
 
 
@@ -259,7 +550,106 @@ def test_hr_alone_is_told(tmp_path):
 def test_a_given_lr_folder_is_told(tmp_path):
     put(tmp_path / "set" / "gt" / "a.png")
     source = Folder(hr=str(tmp_path / "set" / "gt"), lr=str(tmp_path / "set" / "lq"))
+    assert source.describe() == "1 HR image in set/gt, LR in set/lq; LR is not there"
+    put(tmp_path / "set" / "lq" / "ax4.png", 6, 8)
     assert source.describe() == "1 HR image in set/gt, LR in set/lq"
+
+
+def test_chosen_names_are_counted(numbered):
+    source = Folder(path=str(numbered), names=("001*",))
+    assert source.describe() == f"3 of 5 HR images in {numbered.name}/HR, LR x2 beside them"
+
+
+def test_images_without_a_partner_are_told(numbered):
+    for number in (8, 9):
+        (numbered / "LR_bicubic" / "X2" / f"{number:04}x2.png").unlink()
+    for number in range(20, 25):
+        put(numbered / "LR_bicubic" / "X3" / f"{number:04}x3.png", 8, 10)
+    for number in range(8, 13):
+        put(numbered / "LR_bicubic" / "X3" / f"{number:04}x3.png", 8, 10)
+    assert Folder(path=str(numbered)).describe() == (
+        f"5 HR images in {numbered.name}/HR, LR x2, x3 beside them; "
+        "no LR x2 for 2 of 5 HR images: 0008.png, 0009.png; "
+        "no HR for 5 of 10 LR x3 images: 0020x3.png, 0021x3.png, 0022x3.png, ..."
+    )
+
+
+def test_images_that_were_not_chosen_are_partners_still(numbered):
+    assert ";" not in Folder(path=str(numbered), names=("0008",)).describe()
+
+
+def test_partners_in_a_given_folder_are_told(numbered):
+    (numbered / "LR_bicubic" / "X2" / "0008x2.png").rename(numbered / "LR_bicubic" / "X2" / "0099x2.png")
+    source = Folder(hr=str(numbered / "HR"), lr=str(numbered / "LR_bicubic" / "X2"))
+    assert source.describe() == (
+        f"5 HR images in {numbered.name}/HR, LR in LR_bicubic/X2; no LR for 1 of 5 HR images: 0008.png; "
+        "no HR for 1 of 5 LR images: 0099x2.png"
+    )
+
+
+def test_other_results_in_a_folder_of_selfexsr_are_no_lr(tmp_path):
+    root = tmp_path / "Urban100"
+    for kind in ("HR", "LR", "bicubic", "SRCNN"):
+        put(root / "image_SRF_4" / f"img_001_SRF_4_{kind}.png", *((6, 8) if kind == "LR" else (24, 32)))
+    put(root / "image_SRF_4" / "img_002_SRF_4_LR.png", 6, 8)
+    assert Folder(path=str(root)).describe() == (
+        "1 HR image in Urban100/image_SRF_4, LR x4 beside it; no HR for 1 of 5 LR x4 images: img_002_SRF_4_LR.png"
+    )
+
+
+def test_a_folder_of_lr_that_cannot_be_used_is_told(tmp_path):
+    put(tmp_path / "set" / "HR" / "a.png")
+    (tmp_path / "set" / "LR_bicubic" / "X2").mkdir(parents=True)
+    put(tmp_path / "set" / "LR_bicubic" / "X3" / "a.png")
+    put(tmp_path / "set" / "LR_bicubic" / "X3" / "a.jpg")
+    assert Folder(path=str(tmp_path / "set")).describe() == (
+        "1 HR image in set/HR, LR x2, x3 beside it; "
+        "LR x2 has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp; "
+        "LR x3 has two images of one name: a.jpg and a.png"
+    )
+
+
+# Manifest
+
+
+def manifest_of(root, *found):
+    records = tuple(ImageRecord.of(put(root / "HR" / f"{name}.png", seed=seed)) for seed, name in enumerate(found))
+    manifest = Manifest(found, {"hr": records}, {"crop": 0})
+    (root / "MANIFEST.json").write_bytes(manifest.to_bytes())
+    return manifest
+
+
+def test_a_manifest_is_found(tmp_path):
+    manifest = manifest_of(tmp_path, "a", "b")
+    assert Folder(path=str(tmp_path)).manifest() == manifest
+
+
+def test_a_manifest_is_of_the_names_that_were_chosen(tmp_path):
+    whole = manifest_of(tmp_path, "b", "a10", "a2")
+    hr = whole.sides["hr"]
+    manifest = Folder(path=str(tmp_path), names=("a*",)).manifest()
+    assert manifest == Manifest(("a10", "a2"), {"hr": hr[1:]}, {"crop": 0})
+
+
+def test_images_that_were_not_prepared_have_no_manifest(tmp_path):
+    put(tmp_path / "HR" / "a.png")
+    assert Folder(path=str(tmp_path)).manifest() is None
+    assert Folder(hr=str(tmp_path / "HR")).manifest() is None
+
+
+def test_a_damaged_manifest_is_named(tmp_path):
+    manifest_of(tmp_path, "a")
+    file = tmp_path / "MANIFEST.json"
+    file.write_bytes(file.read_bytes().replace(b'"a"', b'"b"'))
+    assert rejected(Folder(path=str(tmp_path)).manifest) == f"{file}: is damaged: a manifest that was changed"
+
+
+def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
+    put(tmp_path / "HR" / "a.png")
+    (tmp_path / "MANIFEST.json").mkdir()
+    assert (
+        rejected(Folder(path=str(tmp_path)).manifest) == f"{tmp_path / 'MANIFEST.json'}: cannot be read: Is a directory"
+    )
 
 
 # Fingerprint
