@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from srkit.hookspecs import hookimpl
-    from srkit.imaging import decode_image, image_size, list_images, read_image, save_image
+    from srkit.imaging import decode_image, encode_image, image_size, list_images, read_image, save_image
     from srkit.manifest import ImageRecord, Manifest
 
 __version__ = "0.1.0"
@@ -43,6 +43,7 @@ _HOME = {
     "components": "api",
     "create": "api",
     "decode_image": "imaging",
+    "encode_image": "imaging",
     "evaluate": "api",
     "hookimpl": "hookspecs",
     "image_size": "imaging",
@@ -71,6 +72,7 @@ __all__ = [
     "components",
     "create",
     "decode_image",
+    "encode_image",
     "evaluate",
     "hookimpl",
     "image_size",

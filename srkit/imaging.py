@@ -116,6 +116,11 @@ def decode_image(data: bytes, path: str | os.PathLike[str]) -> Pixels:
     return _decode(path, alpha=False, data=data).pixels
 
 
+def encode_image(image: Pixels) -> bytes:
+    """Return the bytes of a PNG of an image, [h, w, 3], RGB, uint8 or uint16. Raises ValueError for another shape."""
+    return encode_png(image)
+
+
 def save_image(path: str | os.PathLike[str], image: Pixels) -> None:
     """Write an image, [h, w, 3], RGB, uint8 or uint16, in the format of the path's suffix. As `save_picture`."""
     save_picture(path, Picture(image))

@@ -86,7 +86,7 @@ class Manifest:
             }
             manifest = Manifest(names, sides, dict(tree["made"]))
             whole = manifest._digest() == tree["sha256"] and manifest._is_sound()
-        except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"no manifest: {type(error).__name__}") from None
         if not whole:
             raise ValueError("a manifest that was changed")

@@ -37,6 +37,7 @@ def test_the_public_names_are_these():
         "components",
         "create",
         "decode_image",
+        "encode_image",
         "evaluate",
         "hookimpl",
         "image_size",

@@ -17,6 +17,7 @@ from srkit.errors import InputRejected
 from srkit.imaging import (
     Picture,
     decode_image,
+    encode_image,
     image_size,
     list_images,
     open_picture,
@@ -594,7 +595,7 @@ def test_an_image_is_saved_and_its_bytes_are_decoded(tmp_path, dtype):
     image = noise(20, 30, 3, dtype=dtype)
     save_image(tmp_path / "a.png", image)
     data = (tmp_path / "a.png").read_bytes()
-    for found in (read_image(tmp_path / "a.png"), decode_image(data, "b.png")):
+    for found in (read_image(tmp_path / "a.png"), decode_image(data, "b.png"), decode_image(encode_image(image), "c")):
         assert found.dtype == dtype
         assert np.array_equal(found, image)
 

@@ -62,6 +62,10 @@ def test_any_changed_byte_that_matters_is_noticed():
     [
         ([], "no manifest: TypeError"),
         ({}, "no manifest: KeyError"),
+        (
+            {"format": 1, "names": ["a"], "sides": {"hr": {"size": [[1e999, 1]], "dtype": ["uint8"], "sha256": [""]}}},
+            "no manifest: OverflowError",
+        ),
         ({"format": 2}, "a manifest of format 2, which a newer srkit may read"),
     ],
 )
