@@ -204,8 +204,9 @@ class Run(NamedTuple):
 class Observer(Protocol):
     """Made from `**settings`; has any of these methods. It only watches: one that raises is dropped with a warning.
 
-    `values` are plain floats: `loss` (the mean since the last event) and each loss by its name, `learning_rate`,
-    `it_per_s` (updates a second), `data_share` (0..1 of the time spent waiting for data), `eta_s` (seconds left).
+    `values` are plain floats: `loss` (the mean since the last event) and each loss by its name, `epoch` (samples drawn
+    since the first step, in training sets), `learning_rate`, `it_per_s` (updates a second), `data_share` (0..1 of the
+    time spent waiting for data), `eta_s` (seconds left).
     """
 
     def run_started(self, run: Run) -> None: ...

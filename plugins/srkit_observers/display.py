@@ -18,6 +18,7 @@ from srkit_observers import lines
 STARVED = 0.2  # of the time spent waiting for data: worth a colour
 OF_THE_DATA = ("images", "fingerprint")  # keys of a protocol that say what was measured, not how
 STATE_WIDTH = 72  # columns, of "step 120000/200000  loss 0.0213  5.1 it/s  data 2 %  eta 100:12:40" and a little air
+EPOCH_WIDTH = 14  # columns more, of "epoch 1234.5"; it is left out where the terminal has not so many
 
 
 class Display:
@@ -28,8 +29,11 @@ class Display:
     """
 
     def __init__(self, run: srkit.Run, console: Console) -> None:
+        epoch = console.width >= STATE_WIDTH + EPOCH_WIDTH + 4
+        width = STATE_WIDTH + (EPOCH_WIDTH if epoch else 0)
+        self._epoch = epoch
         self._progress = Progress(
-            BarColumn(max(4, min(32, console.width - STATE_WIDTH)), "bright_black", "cyan", "cyan"),
+            BarColumn(max(4, min(32, console.width - width)), "bright_black", "cyan", "cyan"),
             _State(table_column=Column(no_wrap=True)),
             console=console,
             auto_refresh=False,
@@ -47,7 +51,8 @@ class Display:
         return None if console.is_dumb_terminal else cls(run, console)
 
     def logged(self, step: int, values: Mapping[str, float]) -> None:
-        self._progress.update(self._task, completed=step, values=dict(values), refresh=True)
+        shown = {name: value for name, value in values.items() if name != "epoch" or self._epoch}
+        self._progress.update(self._task, completed=step, values=shown, refresh=True)
 
     def validated(self, step: int, tables: Sequence[Mapping[str, Any]]) -> None:
         for part in scores(step, tables):

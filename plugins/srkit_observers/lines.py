@@ -1,6 +1,6 @@
 """The events of a run as plain text.
 
-step 1200/5000  loss 0.0213  5.1 it/s  data 2 %  eta 00:12:40
+step 1200/5000  epoch 3.2  loss 0.0213  5.1 it/s  data 2 %  eta 00:12:40
 step 1200  Set5 x2  psnr_y 35.84 (bicubic 33.66, +2.18)  ssim_y 0.9501 (bicubic 0.9299, +0.0202)
 """
 
@@ -31,7 +31,12 @@ def logged(step: int, steps: int, values: Mapping[str, float]) -> str:
 
 
 def parts(values: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    """Yield the words of a logging event: ("loss", "0.0213"), ("5.1", "it/s"), ("data", "2 %"), ("eta", "00:12:40")."""
+    """Yield the words of a logging event.
+
+    ("epoch", "3.2"), ("loss", "0.0213"), ("5.1", "it/s"), ("data", "2 %"), ("eta", "00:12:40")
+    """
+    if "epoch" in values:
+        yield "epoch", f"{values['epoch']:.1f}"
     if "loss" in values:
         yield "loss", number(values["loss"])
     if "it_per_s" in values:

@@ -23,8 +23,8 @@ from srkit_observers.files import LineFile, Log, MetricsJsonl
 
 from srkit import Run
 
-VALUES = {"loss": 0.02134, "it_per_s": 5.12, "data_share": 0.021, "eta_s": 760.0}
-LOGGED = "step 1200/5000  loss 0.0213  5.1 it/s  data 2 %  eta 00:12:40"
+VALUES = {"epoch": 3.24, "loss": 0.02134, "it_per_s": 5.12, "data_share": 0.021, "eta_s": 760.0}
+LOGGED = "step 1200/5000  epoch 3.2  loss 0.0213  5.1 it/s  data 2 %  eta 00:12:40"
 VALIDATED = "step 1200  Set5 x2  psnr_y 35.84 (bicubic 33.66, +2.18)  ssim_y 0.9501 (bicubic 0.9299, +0.0202)"
 
 
@@ -198,10 +198,20 @@ def test_a_terminal_shows_a_bar_below_the_tables(terminal: Terminal) -> None:
         "step 1200  psnr_y  bicubic         ssim_y  bicubic",
         "Set5 x2     35.84    33.66  +2.18  0.9501   0.9299  +0.0202",
         "Set14 x2    35.84    33.66  +2.18  0.9501   0.9299  +0.0202",
-        "━━━━━━━━━━━━━━╺━━━━━━━━━━━━━ step 2500/5000  loss 0.0213  5.1 it/s  data 2 %  eta 00:12:40",
+        "━━━━━━━╺━━━━━━ step 2500/5000  epoch 3.2  loss 0.0213  5.1 it/s  data 2 %  eta 00:12:40",
         "step 2500  stopped",
         "",
     ]
+
+
+def test_a_narrow_terminal_leaves_the_epoch_out(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    console = Console()
+    with terminal:
+        console.run_started(run_of(Path("runs/a2n_x2")))
+        console.logged(2500, VALUES)
+        console.run_ended(2500, "stopped")
+    assert screen(terminal.read())[-3] == "━━━━╺━━━ step 2500/5000  loss 0.0213  5.1 it/s  data 2 %  eta 00:12:40"
 
 
 def test_scores_of_two_protocols_stand_in_two_tables_below_what_differs(terminal: Terminal, tmp_path: Path) -> None:
@@ -237,7 +247,7 @@ def test_a_warning_during_the_display_stands_above_the_bar(terminal: Terminal, t
         print("a warning", file=sys.stderr)
         console.run_ended(0, "stopped")
     shown = screen(terminal.read())
-    assert shown[-4:-2] == ["a warning", "━" * 28 + " step 0/5000"]
+    assert shown[-4:-2] == ["a warning", "━" * 14 + " step 0/5000"]
 
 
 def test_a_console_that_is_dropped_gives_the_terminal_back(terminal: Terminal, tmp_path: Path) -> None:
