@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ from srkit.contracts import Dataset
 from srkit.engine import sampling
 from srkit.engine.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.evaluate import EvaluationSet, Metric
-from srkit.engine.model import load_weights, read_weights
+from srkit.engine.model import read_metadata, read_weights
 from srkit.engine.pairs import Pairs
 from srkit.engine.pools import large_enough
 from srkit.engine.tensors import to_batch, to_rest
 from srkit.engine.trainer import Options, WeightedLoss
-from srkit.errors import RecipeError, UsageError
+from srkit.engine.transfer import load_weights
+from srkit.errors import UsageError
 from srkit.layers import Origins, Problem
 from srkit.reading import read_part, read_recipe
 from srkit.recipe import LossPart, Part, Recipe
 from srkit.registry import Registry
+
+log = logging.getLogger("srkit")
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -89,21 +93,40 @@ def make_baseline(registry: Registry, scale: int) -> nn.Module:
     return network
 
 
-def make_started_network(registry: Registry, recipe: Recipe, origins: Origins) -> tuple[nn.Module, str]:
+def make_started_network(
+    registry: Registry, recipe: Recipe, origins: Origins, weights: Path | None = None
+) -> tuple[nn.Module, str]:
     """Return the network as training starts it, and a line on the weights that it starts from, or nothing.
 
-    Raises RecipeError, with the line, where there is no file of weights; InputRejected for a file that does not fit.
+    They are those of the file `weights`, or else of the recipe's `start.weights`. Raises RecipeError, with the line,
+    where there is no such file; InputRejected for a file that does not fit.
     """
     network = make_network(registry, recipe)
-    if not recipe.start.weights:
+    if weights is None and not recipe.start.weights:
         return network, ""
-    path = Path(recipe.start.weights)
+    path = weights or Path(recipe.start.weights)
     if (path / "best.safetensors").is_file():
         path = path / "best.safetensors"  # a run directory
     if not path.is_file():
-        raise RecipeError(origins.lines([Problem(("start", "weights"), f"there is no file {path}")]))
+        raise origins.error([Problem(("start", "weights"), f"there is no file {path}")])
     what = f"'{recipe.architecture.type}' at scale {recipe.scale}"
-    return network, load_weights(network, read_weights(path), path, what, fresh=recipe.start.fresh)
+    line = load_weights(network, read_weights(path), path, what, fresh=recipe.start.fresh).line(path)
+    for setting, was, now in _other_settings(recipe, path):
+        log.warning("%s was trained with %s = %s, this network has %s", path, setting, was, now)
+    return network, line
+
+
+def _other_settings(recipe: Recipe, path: Path) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (name, theirs, ours) of each setting that weights of the same architecture were trained with differently.
+
+    Shapes do not show all of them: with another range of values, weights fit and are wrong.
+    """
+    described = (read_metadata(path) or {}) if path.suffix == ".safetensors" else {}
+    settings = described.get("settings")
+    if described.get("architecture") == recipe.architecture.type and isinstance(settings, Mapping):
+        for name, ours in recipe.architecture.settings.items():
+            if name in settings and settings[name] != ours:
+                yield name, settings[name], ours
 
 
 def make_losses(registry: Registry, parts: Sequence[LossPart]) -> list[WeightedLoss]:
@@ -266,7 +289,7 @@ def open_data(registry: Registry, recipe: Recipe, origins: Origins) -> OpenedDat
             problems.append(Problem(("validate", i, "dataset"), "there are no images to validate on"))
         validation.append(EvaluationSet(part.name, pairs))
     if problems:
-        raise RecipeError(origins.lines(problems))
+        raise origins.error(problems)
     return OpenedData(training, usable, too_small, validation)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 
 from srkit import files
 from srkit.component import describe
-from srkit.errors import ComponentError, InputRejected, UsageError, did_you_mean
+from srkit.engine.transfer import load_weights
+from srkit.errors import ComponentError, InputRejected, UsageError
 from srkit.registry import Registry
 
 WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net")
@@ -73,47 +73,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
             found = found[wrapper]
             break
-    if not isinstance(found, dict) or not found or not all(isinstance(t, Tensor) for t in found.values()):
+    tensors = isinstance(found, dict) and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in found.items())
+    if not tensors or not found:
         raise InputRejected(path, "holds something other than a state dict of tensors")
     for prefix in PREFIXES:
-        if all(str(name).startswith(prefix) for name in found):
-            found = {str(name).removeprefix(prefix): tensor for name, tensor in found.items()}
+        if all(name.startswith(prefix) for name in found):
+            found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return dict(found)
-
-
-def load_weights(
-    network: nn.Module, weights: Mapping[str, Tensor], path: Path, what: str, *, fresh: Sequence[str] = ()
-) -> str:
-    """Load weights by name, and return a line on what was taken and what is fresh.
-
-    All of the file's tensors must be taken, and all of the network's be there but for those that match one of the
-    patterns of `fresh`, "upconv2.*". Raises InputRejected, naming what is missing, left over or of another shape.
-    """
-    own = network.state_dict()
-    missing = [name for name in own if name not in weights and not any(fnmatchcase(name, p) for p in fresh)]
-    problems = [f"lacks {_some(missing)}"] if missing else []
-    left_over = [name for name in weights if name not in own]
-    if left_over:
-        problems.append(f"has {_some(left_over)} left over{did_you_mean(left_over[0], own) if len(own) < 9 else ''}")
-    for name, tensor in own.items():
-        if name in weights and weights[name].shape != tensor.shape:
-            shapes = f"{list(weights[name].shape)}, not {list(tensor.shape)}"
-            problems.append(f"has {name} of shape {shapes}")
-    if problems:
-        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise InputRejected(path, f"is not {what}: it {'; it '.join(problems[:4])}{more}")
-    taken = {name: tensor for name, tensor in own.items() if name in weights}
-    network.load_state_dict({**own, **weights})
-    values = sum(tensor.numel() for tensor in taken.values())
-    line = f"taken {len(taken)} tensors ({values:,} values) of {path}"
-    if len(taken) < len(own):
-        line += f", fresh {len(own) - len(taken)} ({sum(t.numel() for t in own.values()) - values:,})"
-    return line
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more tensors"
 
 
 def read_model(
@@ -160,5 +126,6 @@ def read_model(
         raise ComponentError(f"{path}: {error}{hint}") from None
     except ValueError as error:
         raise UsageError(f"architecture '{architecture}': {error}") from None
-    load_weights(network, read_weights(path), path, f"'{architecture}' at scale {scale}")
+    # A model is whole: nothing of it may be new.
+    load_weights(network, read_weights(path), path, f"'{architecture}' at scale {scale}", fresh=None)
     return Model(network.eval(), architecture, dict(settings or {}), scale, described or {})
