@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import filelock
 
-from srkit import files
+from srkit import files, toml
 from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.recipe import Recipe
 
@@ -91,7 +91,7 @@ class RunDirectory:
         """
         continued = self.recipe.exists()
         if continued:
-            self._refuse_another(recipe, fingerprints)
+            self.refuse_another(recipe, fingerprints)
         files.clean(self.path)
         try:
             files.write_file(self.recipe, recipe.to_toml().encode())
@@ -104,12 +104,21 @@ class RunDirectory:
             raise RunFailed(f"{error.filename or self.path}: {error.strerror}") from None
         return continued
 
-    def _refuse_another(self, recipe: Recipe, fingerprints: Mapping[str, str]) -> None:
+    def is_of(self, recipe: Recipe) -> bool:
+        """Say whether the run that is here is of this recipe, with its images where they were."""
         try:
-            old = _flat(tomllib.loads(self.recipe.read_text(encoding="utf-8")))
+            self.refuse_another(recipe, {})
+        except (InputRejected, UsageError):
+            return False
+        return True
+
+    def refuse_another(self, recipe: Recipe, fingerprints: Mapping[str, str]) -> None:
+        """Raise UsageError, naming the keys, where the run that is here is of another recipe or of other images."""
+        try:
+            old = toml.flat(tomllib.loads(self.recipe.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise InputRejected(self.recipe, f"is damaged: {error}; use --restart to set the run aside") from None
-        new = _flat(recipe.to_tree())
+        new = toml.flat(recipe.to_tree())
         seen: Mapping[str, str] = {}
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             seen = dict(json.loads(self.environment.read_bytes())["fingerprints"])
@@ -182,11 +191,3 @@ def cut_lines(path: Path, after_step: int) -> None:
 def _moved(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Say whether a dataset's settings differ: then its keys are named already."""
     return any(k.startswith(key + ".") and old.get(k) != new.get(k) for k in {*old, *new})
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(tree, Mapping):
-        return {k: v for key, member in tree.items() for k, v in _flat(member, f"{prefix}{key}.").items()}
-    if isinstance(tree, list) and tree and isinstance(tree[0], Mapping):
-        return {k: v for i, member in enumerate(tree) for k, v in _flat(member, f"{prefix}{i}.").items()}
-    return {prefix[:-1]: list(tree) if isinstance(tree, list | tuple) else tree}

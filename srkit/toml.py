@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import time
@@ -52,6 +53,12 @@ class Document:
                 return known[path]
             path = path[:-1]
         return None
+
+    @property
+    def head(self) -> list[str]:
+        """The comment that the file begins with, without its signs."""
+        lines = itertools.takewhile(lambda line: line.startswith("#"), self.text.splitlines())
+        return [line.removeprefix("#").removeprefix(" ").rstrip() for line in lines]
 
     def has(self, path: KeyPath) -> bool:
         """Say whether the file itself has this key."""
@@ -176,3 +183,15 @@ def _paths(node: Any, prefix: KeyPath = ()) -> Iterator[KeyPath]:
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in items:
         yield from _paths(value, (*prefix, key))
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a tree's leaves by their dotted keys; tables in an array are counted from 0, any other array is a leaf.
+
+    An empty array or text gives no key: it is the same as none.
+    """
+    if isinstance(tree, Mapping):
+        return {k: v for key, member in tree.items() for k, v in flat(member, f"{prefix}{key}.").items()}
+    if isinstance(tree, list) and all(isinstance(member, Mapping) for member in tree):
+        return {k: v for i, member in enumerate(tree) for k, v in flat(member, f"{prefix}{i}.").items()}
+    return {} if tree == "" else {prefix[:-1]: tree}

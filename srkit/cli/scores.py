@@ -1,0 +1,173 @@
+"""The scores of several runs in tables, each of one protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from srkit.cli.curves import Curve
+from srkit.errors import ComponentError
+from srkit.history import History, Numbers, Scores
+from srkit.registry import Registry
+
+SAME_BICUBIC = 1e-4  # relative; the last digit that is shown. Another device may round another pixel of millions.
+
+Better = bool | None  # higher (True), lower (False), or not known here
+
+
+@attrs.frozen
+class Entry:
+    """A run's scores on a set, under the protocol of the last of them."""
+
+    run: str
+    points: Mapping[int, Scores]
+    steps: Mapping[str, int]  # "last" and, where it is known, "best"
+    metrics: Mapping[str, Mapping[str, Any]]  # the recipe's table of each
+    better: Mapping[str, Better]
+
+    @property
+    def last(self) -> Scores:
+        return self.points[self.steps["last"]]
+
+    def mean(self, when: str) -> Numbers:
+        """Return the "best" or the "last" scores, or nothing where there are none."""
+        return self.points[self.steps[when]].mean if when in self.steps else {}
+
+
+@attrs.frozen
+class Table:
+    """Scores that can be compared: one set, one scale, one protocol for each metric; a row a run."""
+
+    entries: list[Entry]
+
+    @property
+    def name(self) -> str:
+        return f"{self.entries[0].last.data} x{self.entries[0].last.scale}"
+
+    @property
+    def metrics(self) -> list[str]:
+        return list(dict.fromkeys(metric for entry in self.entries for metric in entry.last.mean))
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        color = {metric: word for e in self.entries for metric, word in e.last.protocol.get("color", {}).items()}
+        return {**self.entries[0].last.protocol, "color": color}
+
+    @property
+    def bicubic(self) -> Numbers:
+        rows = [entry.last.bicubic for entry in reversed(self.entries) if entry.last.bicubic]
+        return {metric: value for row in rows for metric, value in row.items()}
+
+    @property
+    def reference(self) -> str | None:
+        """What differences are to: the first run, or bicubic where there is no run beside it."""
+        if len(self.entries) > 1:
+            return self.entries[0].run
+        return "bicubic" if self.bicubic else None
+
+    def better(self, metric: str) -> Better:
+        return next((entry.better[metric] for entry in self.entries if metric in entry.better), None)
+
+    def differences(self, entry: Entry, when: str) -> dict[str, float]:
+        """Return how far a run's scores are from the reference's."""
+        alone = len(self.entries) == 1
+        if entry is self.entries[0] and not alone:
+            return {}
+        base = self.bicubic if alone else self.entries[0].mean(when)
+        pairs = {metric: (value, base.get(metric)) for metric, value in entry.mean(when).items()}
+        return {metric: a - b for metric, (a, b) in pairs.items() if a is not None and b is not None}
+
+    def curve(self) -> Curve:
+        """Return the first metric's."""
+        metric = self.metrics[0]
+        best = {True: "highest", False: "lowest", None: ""}[self.better(metric)]
+        points = {
+            entry.run: {step: scores.mean[metric] for step, scores in entry.points.items() if metric in scores.mean}
+            for entry in self.entries
+        }
+        return Curve(self.name, metric, {run: found for run, found in points.items() if found}, best)
+
+    def document(self) -> dict[str, Any]:
+        """Return the table as JSON's types."""
+        return {
+            "data": self.entries[0].last.data,
+            "scale": self.entries[0].last.scale,
+            "protocol": self.protocol,
+            "reference": self.reference,
+            "rows": [
+                {"run": entry.run, "best": self._row(entry, "best"), "last": self._row(entry, "last")}
+                for entry in self.entries
+            ],
+            "bicubic": dict(self.bicubic) or None,
+        }
+
+    def _row(self, entry: Entry, when: str) -> dict[str, Any] | None:
+        if when not in entry.steps:
+            return None
+        differences = self.differences(entry, when)
+        return {"step": entry.steps[when], "mean": dict(entry.mean(when)), "difference": differences}
+
+
+def side_by_side(runs: Mapping[str, History], registry: Registry) -> list[Table]:
+    """Return the scores of all runs, in one table where they can be compared."""
+    tables: list[Table] = []
+    for name, run in runs.items():
+        last_of = {(table.data, table.scale): table for tables_ in run.validated.values() for table in tables_}
+        for last in last_of.values():
+            parts, points = run.metrics(last.mean), run.scores(last)
+            steps = {"best": best_step(run, registry), "last": max(points)}
+            known = {when: step for when, step in steps.items() if step in points}
+            better = {metric: _better(registry, parts.get(metric, {}).get("type", metric)) for metric in last.mean}
+            entry = Entry(name, points, known, parts, better)
+            found = next((table for table in tables if not any(apart(entry, e) for e in table.entries)), None)
+            if found is None:
+                tables.append(Table([entry]))
+            else:
+                found.entries.append(entry)
+    order = list(dict.fromkeys(table.name for table in tables))
+    return sorted(tables, key=lambda table: order.index(table.name))
+
+
+def apart(one: Entry, other: Entry) -> list[str]:
+    """Return why the scores of two runs cannot be compared; nothing where they can.
+
+    A score's protocol is its table's without the other metrics'. What it does not say, a metric's settings, is looked
+    up in the recipes; and bicubic, which is the same everywhere, must have had the same scores: it is the witness
+    that nothing else has changed, a plugin's version for one.
+    """
+    a, b = one.last, other.last
+    found = [word for word in ("data", "scale") if getattr(a, word) != getattr(b, word)]
+    keys = dict.fromkeys([*a.protocol, *b.protocol])
+    found += [key for key in keys if key != "color" and a.protocol.get(key) != b.protocol.get(key)]
+    common = [metric for metric in a.mean if metric in b.mean]
+    for metric in common:
+        if a.protocol.get("color", {}).get(metric) != b.protocol.get("color", {}).get(metric):
+            found.append(f"color of {metric}")
+        if one.metrics.get(metric) != other.metrics.get(metric):
+            found.append(f"settings of {metric}")
+        x, y = ((scores.bicubic or {}).get(metric) for scores in (a, b))
+        if not found and x is not None and y is not None and not math.isclose(x, y, rel_tol=SAME_BICUBIC):
+            found.append(f"{metric} of bicubic")
+    return found if common else [*found, "metrics"]
+
+
+def _better(registry: Registry, metric: object) -> Better:
+    try:
+        return bool(registry.find("metric", str(metric)).component.facts.get("better") != "lower")
+    except ComponentError:
+        return None
+
+
+def best_step(run: History, registry: Registry) -> int | None:
+    """Return the step that training keeps as the best, or None where it is not known which way is better."""
+    better = _better(registry, deciding_metric(run))
+    return None if better is None else run.best_step(higher_is_better=better)
+
+
+def deciding_metric(run: History) -> str:
+    """Return the component that decides which step is best."""
+    names = next((list(tables[0].mean) for tables in run.validated.values()), [])[:1]
+    return next((str(part.get("type", name)) for name, part in run.metrics(names).items()), "".join(names))
