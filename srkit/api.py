@@ -59,16 +59,17 @@ def run(
 ) -> Result:
     """Train a recipe, or continue its run; return where it is, its last step and its tables.
 
-    The run directory is `out`, or runs/<the recipe file's name>. Raises what `srkit run` prints.
+    The run directory is `out`, or runs/<the recipe file's name>. Where the recipe starts from another one, that is
+    trained first, in a directory beside. Raises what `srkit run` prints.
     """
-    from srkit.engine import build, training
+    from srkit.engine import stages
     from srkit.packaged import find_recipe
 
     registry = registry or installed()
     path = find_recipe(os.fspath(recipe))
-    checked, origins = build.load_recipe(path, registry, overrides=set)
     directory = Path(out) if out is not None else Path("runs") / path.stem
-    return training.train(checked, origins, registry, directory, restart=restart, observers=observers)
+    found = stages.load_stages(path, registry, directory, overrides=set, restart=restart)
+    return stages.train_stages(found, registry, restart=restart, observers=observers)
 
 
 def load(path: PathLike) -> nn.Module:

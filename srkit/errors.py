@@ -35,13 +35,14 @@ class ComponentError(SrkitError):
 
 
 class RecipeError(SrkitError):
-    """Raised for a recipe with problems; `problems` holds one line each, sorted by place."""
+    """Raised for a recipe with problems; `problems` holds one line each, sorted by place, `notes` what helps beyond."""
 
     exit_code = 2
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, problems: Sequence[str], notes: Sequence[str] = ()) -> None:
+        super().__init__("\n".join([*problems, *notes]))
         self.problems = tuple(problems)
+        self.notes = tuple(notes)
 
 
 class InputRejected(SrkitError):

@@ -25,15 +25,21 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
+HEAD = 30  # lines of a recipe's first comment that are shown where its images are missing
 MOST = 1_000  # problems that are told; a file made to have more takes seconds and helps nobody
 
 
 @attrs.frozen
 class Problem:
-    """What is wrong at a key."""
+    """What is wrong at a key; `missing`: images that are not there."""
 
     path: KeyPath
     message: str
+    missing: bool = False
+
+    def below(self, *keys: str | int) -> Problem:
+        """Return the problem as seen from further up: its path begins with these keys."""
+        return attrs.evolve(self, path=(*keys, *self.path))
 
 
 @attrs.frozen
@@ -96,6 +102,24 @@ class Origins:
         order, line, place = self._written(path)
         inside = [f"--set {text}" for where, text in self.overrides if path and where[: len(path)] == path]
         return order, line, " with ".join(filter(None, [place, " and ".join(inside)]))
+
+    def file(self, path: KeyPath) -> Document | None:
+        """Return the file that wrote a key, or None where --set wrote or changed it, or no file did."""
+        if any(where[: len(path)] == path[: len(where)] for where, _ in self.overrides):
+            return None
+        return next((document for document in self.documents if document.has(path)), None)
+
+    def error(self, problems: Sequence[Problem]) -> RecipeError:
+        """Return the error of these problems.
+
+        Where images are missing, what the recipe's first comment says (where to get them, how to prepare them) is told.
+        """
+        files = [document for problem in problems if problem.missing and (document := self.file(problem.path))]
+        notes = []
+        for label, head in {document.label: document.head for document in files}.items():
+            if head:
+                notes += ["", f"{label} begins with:", *(f"    {line}" for line in head[:HEAD])]
+        return RecipeError(self.lines(problems), [one_line(note) for note in notes])
 
     def _written(self, path: KeyPath) -> tuple[int, int, str]:
         for length in range(len(path), 0, -1):

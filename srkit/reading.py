@@ -18,7 +18,7 @@ import cattrs
 
 from srkit.component import REQUIRED, Component, describe, read_settings, type_name
 from srkit.contracts import KINDS
-from srkit.errors import ComponentError, RecipeError, SrkitError, did_you_mean
+from srkit.errors import ComponentError, InputRejected, SrkitError, did_you_mean
 from srkit.layers import Origins, Problem, fields, lay_overrides, read_layers
 from srkit.recipe import Part, Recipe, Train
 from srkit.registry import Registry
@@ -43,7 +43,7 @@ def read_recipe(
     except Problems as error:
         problems += error.problems
     if problems:
-        raise RecipeError(origins.lines(problems))
+        raise origins.error(problems)
     return recipe, origins
 
 
@@ -58,7 +58,7 @@ def read_part(registry: Registry, kind: str, name: str, overrides: Sequence[str]
         part: Part = _converter(registry, {}, None).structure(table, cls)
         return part
     except Problems as error:
-        raise RecipeError(Origins(overrides=places).lines(error.problems)) from None
+        raise Origins(overrides=places).error(error.problems) from None
 
 
 def _given(tree: Mapping[str, Any]) -> dict[str, int]:
@@ -103,10 +103,12 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
         message = f"unknown device '{device}'; there are: auto, cpu, cuda, cuda:0, mps"
         problems.append(Problem(("train", "device"), message))
     start = tree.get("start")
-    if isinstance(start, Mapping) and start.get("fresh") and not start.get("weights"):
-        problems.append(
-            Problem(("start", "fresh"), "'fresh' says what may be new beside start.weights, which is not set")
-        )
+    if isinstance(start, Mapping):
+        if start.get("weights") and start.get("recipe"):
+            problems.append(Problem(("start", "recipe"), "start.weights is set, too: give one of them"))
+        if start.get("fresh") and not (start.get("weights") or start.get("recipe")):
+            text = "'fresh' says what may be new beside start.weights or start.recipe, and neither is set"
+            problems.append(Problem(("start", "fresh"), text))
     problems += [Problem((key,), f"'{key}' must have an entry") for key in ("loss", "metric") if tree.get(key) == []]
     sets = tree.get("validate")
     names = [entry.get("name") for entry in sets if isinstance(entry, Mapping)] if isinstance(sets, list) else []
@@ -150,7 +152,7 @@ def _structure(strict: cattrs.Converter, value: Any, cls: Any, key: str | int, p
     try:
         return strict.structure(value, cls)
     except Problems as error:
-        problems += [Problem((key, *problem.path), problem.message) for problem in error.problems]
+        problems += [problem.below(key) for problem in error.problems]
     except ValueError as error:
         name = f"'{key}'" if isinstance(key, str) else f"entry {key}"
         problems.append(Problem((key,), f"{name} {error}"))
@@ -267,7 +269,9 @@ def _part(
         target = component.load()
         known = read_settings(target, KINDS[cls.kind].given)
     except ComponentError as error:
-        problems = [Problem(("type",), str(error))]
+        is_path = cls.kind == "dataset" and os.path.exists(value["type"])
+        hint = f'; a path is written {{ type = "...", path = "{value["type"]}" }}' if is_path else ""
+        problems = [Problem(("type",), f"{error}{hint}")]
         for key in own.keys() & value.keys():
             _structure(strict, value[key], own[key].type, key, problems)
         raise Problems(problems) from None
@@ -298,7 +302,8 @@ def _part(
         try:
             probe(component, target, settings, given)
         except (ArithmeticError, OSError, RuntimeError, SrkitError, TypeError, ValueError) as error:
-            problems.append(Problem((), _reason(error)))
+            missing = isinstance(error, InputRejected) and not os.path.exists(error.path)
+            problems.append(Problem((), _reason(error), missing and cls.kind == "dataset"))
     if problems:
         raise Problems(problems)
     ordered = {name: settings[name] for name in known if name in settings}

@@ -95,9 +95,10 @@ class Validate:
 
 @attrs.frozen
 class Start:
-    """`[start]`: the weights to start from, and the only parameters that may be new."""
+    """`[start]`: a file of weights to start from, or a recipe whose best they are, and what alone may be new."""
 
     weights: str = ""
+    recipe: str = ""
     fresh: tuple[str, ...] = ()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srkit.cli import error_text, output
@@ -13,7 +15,7 @@ from srkit.plugins import discover
 from srkit.registry import Registry
 
 if TYPE_CHECKING:
-    pass
+    from srkit.engine.stages import Stage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="override a key of the recipe"
     )
+    parser.add_argument("--out", metavar="DIR", help="the run directory that `srkit run` would be given")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -30,51 +33,74 @@ def main(arguments: argparse.Namespace) -> int:
     code = 0
     for name in arguments.recipes:
         try:
-            _check(name, registry, arguments.overrides)
+            _check(name, registry, arguments.overrides, arguments.out)
         except SrkitError as error:
             print(error_text(error), file=sys.stderr)
             code = max(code, error.exit_code)
     return code
 
 
-def _check(name: str, registry: Registry, overrides: list[str]) -> None:
+def _check(name: str, registry: Registry, overrides: list[str], out: str | None) -> None:
+    from srkit.engine.stages import load_stages, rehearse_start
+
+    path = find_recipe(name)
+    directory = Path("runs") / path.stem if out is None else Path(out)
+    stages = load_stages(path, registry, directory, overrides=overrides)
+    rows = {stage.path: _rows(stage, registry) for stage in stages if stage.state != "finished"}
+    for before, stage in itertools.pairwise(stages):
+        taken = rehearse_start(stage, before, registry).line(before.home.best)
+        rows[stage.path].append(["start", taken.replace("taken", "takes", 1)])
+    screen = output.console()
+    says = {
+        "new": "not begun; `srkit run` trains it first, in",
+        "unfinished": "begun; `srkit run` continues it first, in",
+        "finished": "finished; its best weights are used, in",
+    }
+    for stage in stages:
+        title = f"[green]ok[/green]  [bold]{output.clean(stage.recipe.title)}[/bold]"
+        screen.print(f"{title}  [dim]{output.clean(stage.path)}[/dim]", soft_wrap=True)
+        found = rows.get(stage.path, [])
+        if stage is not stages[-1]:
+            found.insert(0, ["state", f"{says[stage.state]} {stage.home.path}"])
+        elif stage.state == "unfinished":
+            found.insert(0, ["state", f"begun; `srkit run` continues it, in {stage.home.path}"])
+        table = [[f"    [dim]{label}[/dim]", output.clean(text)] for label, text in found]
+        screen.print(output.grid(table, ["", ""]))
+
+
+def _rows(stage: Stage, registry: Registry) -> list[list[str]]:
+    """Look at all of a stage that can be looked at without training; return what there is to tell."""
     import torch
 
     from srkit.engine import build
     from srkit.engine.batches import Batches
-    from srkit.engine.evaluate import refuse_too_small
     from srkit.engine.pools import make_pool
-    from srkit.engine.rehearsal import rehearse
+    from srkit.engine.training import inspect
 
-    path = find_recipe(name)
-    recipe, origins = build.load_recipe(path, registry, overrides=overrides)
-    data = build.open_data(registry, recipe, origins)
-    rehearse(registry, recipe, origins, torch.device("cpu"))
-    build.make_started_network(registry, recipe, origins)
-    plan = build.make_plan(registry, recipe)
+    recipe, origins = stage.recipe, stage.origins
+    cpu = torch.device("cpu")
+    data = inspect(recipe, origins, registry, cpu)
+    started = build.make_started_network(registry, recipe, origins)[1]
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.
     first = data.usable[: recipe.data.batch]
-    pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=torch.device("cpu"))
-    batches = Batches(pool, plan, torch.device("cpu"))
+    pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)
+    batches = Batches(pool, build.make_plan(registry, recipe), cpu)
     try:
         lr, hr = batches[0]
     finally:
         batches.close()
-    metrics = build.make_metrics(registry, recipe.metric)
-    for evaluation in data.validation:
-        refuse_too_small(evaluation, metrics)
 
-    out = output.console()
-    out.print(
-        f"[green]ok[/green]  [bold]{output.clean(recipe.title)}[/bold]  [dim]{output.clean(path)}[/dim]", soft_wrap=True
-    )
     settings = ", ".join(f"{key} {output.toml_value(value)}" for key, value in recipe.architecture.settings.items())
     samples = f"LR {lr.shape[3]}x{lr.shape[2]}, HR {hr.shape[3]}x{hr.shape[2]}"
+    epochs = recipe.train.steps * recipe.data.batch / len(data.usable)
     rows = [
         ["network", f"{recipe.architecture.type} x{recipe.scale}{'; ' if settings else ''}{settings}"],
         ["data", f"{data.training.describe()}; LR by {data.training.made_by}"],
         ["batch", f"{lr.shape[0]} samples, {samples}"],
-        ["training", f"{recipe.train.steps:,} steps, {recipe.optimizer.type}, {recipe.schedule.type}"],
+        [
+            "training",
+            f"{recipe.train.steps:,} steps, {epochs:,.1f} epochs, {recipe.optimizer.type}, {recipe.schedule.type}",
+        ],
     ]
     if data.too_small:
         images = "image" if len(data.too_small) == 1 else "images"
@@ -83,4 +109,6 @@ def _check(name: str, registry: Registry, overrides: list[str]) -> None:
     for evaluation in data.validation:
         text = f"{evaluation.name}: {evaluation.pairs.describe()}; LR by {evaluation.pairs.made_by}"
         rows.append(["validate", text])
-    out.print(output.grid([[f"    [dim]{label}[/dim]", output.clean(text)] for label, text in rows], ["", ""]))
+    if started:
+        rows.append(["start", started.replace("taken", "takes", 1)])
+    return rows

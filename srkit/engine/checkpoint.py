@@ -83,6 +83,11 @@ def exists(directory: Path) -> bool:
     return any(_all(directory))
 
 
+def last_step(directory: Path) -> int | None:
+    """Return the step of the newest checkpoint, whole or not; None where there is none."""
+    return max((int(path.name[5:]) for path in _all(directory)), default=None)
+
+
 def prune(directory: Path, keep: int, best_step: int | None) -> None:
     """Remove all but the last `keep` checkpoints and the best one."""
     for path in list(_all(directory))[:-keep]:

@@ -10,7 +10,6 @@ from torch import nn
 
 from srkit.component import describe
 from srkit.engine.build import make
-from srkit.errors import RecipeError
 from srkit.layers import Origins, Problem
 from srkit.recipe import Recipe
 from srkit.registry import Registry
@@ -31,16 +30,16 @@ def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch
             network = make(registry, recipe.architecture, scale=recipe.scale).to(device).eval()
             sr = network(lr)
         except Exception as error:
-            raise RecipeError(origins.lines([Problem(("architecture",), f"{name} fails: {located(error)}")])) from error
+            raise origins.error([Problem(("architecture",), f"{name} fails: {located(error)}")]) from error
         if not any(parameter.requires_grad for parameter in network.parameters()):
-            raise RecipeError(origins.lines([Problem(("architecture",), f"{name} has nothing to train")]))
+            raise origins.error([Problem(("architecture",), f"{name} has nothing to train")])
         if not isinstance(sr, torch.Tensor) or sr.shape != hr.shape:
             must = f"at scale {recipe.scale} it must return {list(hr.shape)}"
             text = f"{name} returns {_shape(sr)} for {list(lr.shape)}; {must}"
-            raise RecipeError(origins.lines([Problem(("architecture",), text)]))
+            raise origins.error([Problem(("architecture",), text)])
         if not sr.requires_grad:
             text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
-            raise RecipeError(origins.lines([Problem(("architecture",), text)]))
+            raise origins.error([Problem(("architecture",), text)])
         for i, part in enumerate(recipe.loss):
             try:
                 loss = make(registry, part)
@@ -55,7 +54,7 @@ def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch
                 text = f"loss '{part.type}' teaches nothing: no gradient comes from it (is something detached?)"
                 problems.append(Problem(("loss", i), text))
     if problems:
-        raise RecipeError(origins.lines(problems))
+        raise origins.error(problems)
 
 
 def _shape(value: object) -> str:

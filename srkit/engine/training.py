@@ -21,7 +21,7 @@ from srkit import files, rundir
 from srkit.contracts import Run
 from srkit.engine import build, checkpoint, evaluate, model, picture
 from srkit.engine.batches import Batches
-from srkit.engine.pools import DevicePool, Pool, make_pool
+from srkit.engine.pools import DevicePool, Pool, SourcePool, make_pool
 from srkit.engine.rehearsal import rehearse
 from srkit.engine.trainer import Duty, Trainer
 from srkit.errors import ComponentError, RunFailed, Stopped
@@ -70,20 +70,22 @@ def train(
     *,
     restart: bool = False,
     observers: Sequence[str] = (),
+    weights: Path | None = None,
 ) -> Result:
     """Train a recipe in a run directory, or continue the run that is there, to the last step.
 
+    `weights` are those that a new run starts from; without, they are what the recipe's `start.weights` names.
     Raises Stopped after a signal, with a checkpoint saved; Diverged; RunFailed for a disk that is full at the end;
     UsageError where the directory is in use or holds another run; InputRejected for images.
     """
     device = build.pick_device(recipe.train.device)
-    data = build.open_data(registry, recipe, origins)
-    rehearse(registry, recipe, origins, device)
+    data = inspect(recipe, origins, registry, device)
     home = RunDirectory(directory)
+    started = ""
     if not restart and checkpoint.exists(home.checkpoints):
         network = build.make_network(registry, recipe)  # the weights that it started from may be gone by now
     else:
-        network, started = build.make_started_network(registry, recipe, origins)
+        network, started = build.make_started_network(registry, recipe, origins, weights)
         if started:
             log.info(started)
     if data.too_small:
@@ -91,8 +93,6 @@ def train(
         log.warning(
             "%d of %d images left out, smaller than a patch: %s", len(data.too_small), len(data.training), names
         )
-    for evaluation in data.validation:
-        evaluate.refuse_too_small(evaluation, build.make_metrics(registry, recipe.metric))
     if restart:
         aside = rundir.set_aside(directory, time.time())
         if aside is not None:
@@ -104,15 +104,33 @@ def train(
         # Every image is read before a new run leaves anything; one that is continued may turn out to be finished.
         pool = None if home.recipe.exists() else pack(recipe, data, device)
         home.open(recipe, record, data.fingerprints())
-        session = Session(recipe, registry, home, network, data, device, observers)
+        session = Session(recipe, registry, home, network, data, device, observers, started)
         return session.run(stop, pool)
+
+
+def inspect(
+    recipe: Recipe, origins: Origins, registry: Registry, device: torch.device | None = None
+) -> build.OpenedData:
+    """Open a recipe's images and take a sample through its network and losses, so that what is wrong is told now.
+
+    Raises RecipeError for the recipe, InputRejected for images.
+    """
+    data = build.open_data(registry, recipe, origins)
+    rehearse(registry, recipe, origins, device or build.pick_device(recipe.train.device))
+    metrics = build.make_metrics(registry, recipe.metric)
+    for evaluation in data.validation:
+        evaluate.refuse_too_small(evaluation, metrics)
+    return data
 
 
 def pack(recipe: Recipe, data: build.OpenedData, device: torch.device) -> Pool | DevicePool:
     """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected."""
     started = time.monotonic()
     pool = make_pool(data.training, data.usable, cache=recipe.data.cache, threads=recipe.data.threads, device=device)
-    log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
+    if isinstance(pool, SourcePool):
+        log.info("%d images, of which windows are read", len(data.usable))
+    else:
+        log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
     return pool
 
 
@@ -128,8 +146,10 @@ class Session:
         data: build.OpenedData,
         device: torch.device,
         observers: Sequence[str],
+        started: str,
     ) -> None:
         self.recipe, self.registry, self.home, self.data, self.device = recipe, registry, home, data, device
+        self.started = started  # a line on the weights that the run began with
         self.metrics = build.make_metrics(registry, recipe.metric)
         self.best: dict[str, Any] = {}
         self.tables: list[dict[str, Any]] = []
@@ -201,7 +221,7 @@ class Session:
         if path is None:
             return
         progress = checkpoint.restore(contents, self.trainer)
-        self.best, self.tables = progress["best"], progress["tables"]
+        self.best, self.tables, self.started = progress["best"], progress["tables"], progress["started"]
         self.saved = self.trainer.done
         if self.trainer.done < self.recipe.train.steps:
             log.info("continuing from step %d of %d", self.trainer.done, self.recipe.train.steps)
@@ -214,7 +234,7 @@ class Session:
             "scale": recipe.scale,
             "images": len(self.data.usable),
             "device": str(self.device),
-        }
+        } | ({"started": self.started} if self.started else {})
         return Run(recipe.title, self.home.path, self.trainer.done, recipe.train.steps, facts)
 
     def _clock(self, batches: Batches) -> None:
@@ -228,6 +248,7 @@ class Session:
         updates = trainer.done - self._done
         values = {
             **losses,
+            "epoch": trainer.done * self.recipe.data.batch / len(self.data.usable),
             "learning_rate": float(trainer.optimizer.param_groups[0]["lr"]),
             "it_per_s": updates / seconds,
             "images_per_s": updates * self.recipe.data.batch / seconds,
@@ -306,6 +327,7 @@ class Session:
             "recipe_hash": recipe.hash,
             "seed": recipe.seed,
             "step": self.trainer.done,
+            "started": self.started,
             "scores": [
                 {"data": t["data"], "protocol": t["protocol"], "mean": t["rows"][0]["mean"]} for t in self.tables
             ],
@@ -315,7 +337,8 @@ class Session:
     def _save(self) -> None:
         started = time.monotonic()
         try:
-            path = checkpoint.save(self.home.checkpoints, self.trainer, {"best": self.best, "tables": self.tables})
+            progress = {"best": self.best, "tables": self.tables, "started": self.started}
+            path = checkpoint.save(self.home.checkpoints, self.trainer, progress)
             checkpoint.prune(self.home.checkpoints, self.recipe.train.keep, self.best.get("step"))
         except OSError as error:
             self._disk_failed(self.home.checkpoints, error)

@@ -20,7 +20,7 @@ def test_a_good_recipe_is_shown_with_its_data(call, tiny):
         "    network    a2n x2; features 4, blocks 1, upsampling_features 4, img_range 1.0, non_attention_kernel 3",
         "    data       4 HR images in photos, no LR beside them; LR by bicubic(mode=uint8)",
         "    batch      4 samples, LR 8x8, HR 16x16",
-        "    training   6 steps, adam, constant",
+        "    training   6 steps, 6.0 epochs, adam, constant",
         "    validate   photos: 4 HR images in photos, no LR beside them; LR by bicubic(mode=uint8)",
     ]
 
@@ -31,7 +31,7 @@ def test_every_problem_is_reported_at_once_with_its_line(call, tiny):
         2,
         "",
         "tiny.toml:7: 'blocks' must be an integer, not \"1\"\n"
-        "tiny.toml:12: unknown augmentation 'rot'; did you mean 'rot90'? (installed: hflip, rot90, vflip)\n"
+        "tiny.toml:12: unknown augmentation 'rot'; did you mean 'rot90'? (installed: hflip, rot90, transpose, vflip)\n"
         "tiny.toml:24: missing key 'steps'\n"
         "tiny.toml:25: unknown key 'step'; did you mean 'steps'?\n",
     )
@@ -62,7 +62,8 @@ def test_several_recipes_are_all_checked(call, tiny, tmp_path):
     assert out.startswith("ok  Tiny  tiny.toml\n")
     assert err == (
         "bad.toml:1: not valid TOML: Invalid value\n"
-        "there is no recipe nowhere.toml, neither a file nor a packaged one; there are: quickstart\n"
+        "there is no recipe nowhere.toml, neither a file nor a packaged one; "
+        "there are: a2n_x2, a2n_x2_paper, a2n_x4_from_x2, a2n_x4_paper, quickstart\n"
     )
 
 

@@ -1,0 +1,158 @@
+"""A run and the runs whose weights it starts from, one after the other."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import attrs
+import torch
+
+from srkit.engine import build, checkpoint, training, transfer
+from srkit.errors import RecipeError, UsageError
+from srkit.layers import Origins, Override, Problem
+from srkit.packaged import find_recipe
+from srkit.recipe import Recipe
+from srkit.registry import Registry
+from srkit.rundir import RunDirectory
+
+log = logging.getLogger("srkit")
+
+OWN = ("title", "scale", "start")  # what --set changes of the run itself, and not of those that it starts from
+
+
+@attrs.frozen
+class Stage:
+    """One run of several: its recipe, where it is, and how far it has come."""
+
+    path: Path
+    recipe: Recipe
+    origins: Origins
+    home: RunDirectory
+    state: Literal["new", "unfinished", "finished"]
+
+    @property
+    def name(self) -> str:
+        """What the recipe's file is called."""
+        return self.path.stem
+
+
+def load_stages(
+    path: Path, registry: Registry, directory: Path, *, overrides: Sequence[str] = (), restart: bool = False
+) -> list[Stage]:
+    """Return the stages of a recipe, the recipe's own run last; those before it are only there where it has not begun.
+
+    An earlier stage's run lies beside `directory`, named after its recipe. Overrides reach every stage, except `title`,
+    `scale` and `start`. Raises RecipeError with the problems of all stages, UsageError where a directory holds
+    another run.
+    """
+    recipe, origins = build.load_recipe(path, registry, overrides=overrides)
+    state: Literal["new", "unfinished"] = "unfinished" if _has_begun(directory) and not restart else "new"
+    stages = [Stage(path, recipe, origins, RunDirectory(directory), state)]
+    shared = [text for text in overrides if Override.parse(text).path[0] not in OWN]
+    errors: list[RecipeError] = []
+    while stages[0].recipe.start.recipe and not (len(stages) == 1 and state == "unfinished"):
+        after = stages[0]
+        base = _find(after, [stage.path for stage in stages])
+        home = RunDirectory(directory.parent / base.stem)
+        if any(_same(home.path, stage.home.path) for stage in stages):
+            raise UsageError(f"{home.path} would be the run of {base} and of {after.path}; give another --out DIR")
+        try:
+            stages.insert(0, _load(base, registry, home, shared))
+        except RecipeError as error:
+            errors.append(error)
+            break
+        except UsageError as error:
+            raise UsageError(f"{after.path.name} starts from {base.name}: {error}") from None
+    if errors:
+        raise errors[0]
+    return stages
+
+
+def _has_begun(directory: Path) -> bool:
+    return checkpoint.exists(RunDirectory(directory).checkpoints)
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.resolve() == second.resolve()
+
+
+def _find(stage: Stage, seen: Sequence[Path]) -> Path:
+    """Return the recipe that a stage starts from: beside the file that names it, or here, or a packaged one."""
+    key, name = ("start", "recipe"), stage.recipe.start.recipe
+    written = stage.origins.file(key)
+    beside = Path(written.label).parent / name if written is not None else Path(name)
+    try:
+        path = beside if beside.is_file() else find_recipe(name)
+    except UsageError as error:
+        raise stage.origins.error([Problem(key, str(error))]) from None
+    if any(_same(path, other) for other in seen):
+        raise stage.origins.error([Problem(key, f"'{name}' leads back to itself")])
+    return path
+
+
+def _load(path: Path, registry: Registry, home: RunDirectory, overrides: Sequence[str]) -> Stage:
+    # A run that is finished needs its images no more, unless they are said to lie elsewhere now.
+    recipe, origins = build.load_recipe(path, registry, overrides=overrides, datasets=False)
+    done = checkpoint.last_step(home.checkpoints) or 0
+    finished = done >= recipe.train.steps and home.best.is_file() and home.last.is_file()
+    if finished and home.is_of(recipe):
+        return Stage(path, recipe, origins, home, "finished")
+    recipe, origins = build.load_recipe(path, registry, overrides=overrides)
+    if not home.recipe.exists():
+        return Stage(path, recipe, origins, home, "new")
+    home.refuse_another(recipe, build.open_data(registry, recipe, origins).fingerprints())
+    return Stage(path, recipe, origins, home, "finished" if finished else "unfinished")
+
+
+def rehearse_start(stage: Stage, before: Stage, registry: Registry) -> transfer.Transfer:
+    """Return what a stage takes of the one before it, which need not be trained yet.
+
+    Raises InputRejected where that does not fit.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        own, found = (
+            {name: tuple(tensor.shape) for name, tensor in build.make_network(registry, s.recipe).state_dict().items()}
+            for s in (stage, before)
+        )
+    what = f"'{stage.recipe.architecture.type}' at scale {stage.recipe.scale}"
+    return transfer.plan(own, found, before.home.best, what, fresh=stage.recipe.start.fresh)
+
+
+def train_stages(
+    stages: Sequence[Stage], registry: Registry, *, restart: bool = False, observers: Sequence[str] = ()
+) -> training.Result:
+    """Train each stage that is not finished, from the best weights of the one before it; return the last one's result.
+
+    Everything that can be wrong with a later stage is looked at before the first one trains. `restart` is of the last
+    stage alone. Raises what `training.train` does.
+    """
+    if len(stages) > 1:
+        for stage in stages:
+            if stage.state != "finished":
+                training.inspect(stage.recipe, stage.origins, registry)
+        for before, stage in itertools.pairwise(stages):
+            rehearse_start(stage, before, registry)
+    weights: Path | None = None
+    result = None
+    for number, stage in enumerate(stages, 1):
+        last = number == len(stages)
+        if len(stages) > 1:
+            does = {"new": "is trained in", "unfinished": "is continued in", "finished": "is finished: used from"}
+            log.info("stage %d of %d: %s %s %s", number, len(stages), stage.name, does[stage.state], stage.home.path)
+        if stage.state != "finished":
+            result = training.train(
+                stage.recipe,
+                stage.origins,
+                registry,
+                stage.home.path,
+                restart=restart and last,
+                observers=observers,
+                weights=weights,
+            )
+        weights = stage.home.best
+    assert result is not None  # the last stage is never "finished" here
+    return result
