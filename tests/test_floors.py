@@ -14,10 +14,10 @@ from tests.conftest import ROOT
 FLOORS = [
     ["errors", "toml", "encoding"],
     ["component", "recipe", "files", "imaging", "manifest", "packaged"],
-    ["contracts", "hookspecs", "layers", "rundir", "observing", "stopping"],
+    ["contracts", "hookspecs", "history", "layers", "rundir", "observing", "stopping"],
     ["registry"],
     ["plugins", "reading"],
-    ["engine"],
+    ["engine", "verifying"],
     ["api"],
     ["testing"],
     ["cli"],

@@ -20,8 +20,10 @@ VERBS = {
     "check": "find every mistake of a recipe, and look at its data",
     "run": "train a recipe, or continue its run",
     "eval": "score networks on folders of images, beside bicubic",
+    "compare": "runs side by side: settings, scores, curves",
     "upscale": "enlarge images",
     "degrade": "make LR images from HR images",
+    "prepare": "pack images for training: LMDB, HDF5 or a folder of tiles",
     "new": "copy a recipe here, to change it",
 }
 

@@ -96,7 +96,12 @@ def _sizes(entry: Entry) -> list[dict[str, Any]]:
 
 
 def _toml(kind: str, name: str, settings: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table to paste into a recipe; what has no default, or one that TOML cannot write, is a comment."""
+    """Return a table to paste into a recipe; what has no default, or one that TOML cannot write, is a comment.
+
+    It is empty for a kind that recipes do not name.
+    """
+    if kind not in HEADERS:
+        return ""
     lines = [HEADERS[kind], f"type = {output.toml_value(name)}"]
     for setting in settings:
         value = _written(setting["default"])
@@ -150,7 +155,7 @@ def _print(found: Mapping[str, Any], *, first: bool) -> None:
         for reason in dict.fromkeys(size["reason"] for size in found["sizes"] if "reason" in size):
             out.print(f"[dim]parameters and multi-adds: {output.clean(reason)}[/dim]")
     out.print()
-    for line in found["toml"].splitlines():
+    for line in found["toml"].splitlines() or [f"srkit prepare SRC DST --to {found['name']}"]:
         out.print(output.clean(line), soft_wrap=True)
 
 

@@ -66,7 +66,8 @@ class Batches:
         if isinstance(pool, DevicePool):
             return
         self._filler = ThreadPoolExecutor(1, thread_name_prefix="srkit-batches")
-        self._readers = ThreadPoolExecutor(threads) if isinstance(pool, SourcePool) and threads > 1 else None
+        self._threads = threads if isinstance(pool, SourcePool) else 1
+        self._readers = ThreadPoolExecutor(threads) if self._threads > 1 else None
         self._buffers = [self._new_buffer(pool) for _ in range(RING)]
         self._copied: list[Any] = [None] * RING  # CUDA events: when a buffer's copy to the device is over
 
@@ -147,15 +148,19 @@ class Batches:
         small, large = None if lr is None else lr.numpy(), hr.numpy()
         images, tops, lefts = (drawn.tolist() for drawn in self._windows(step))
 
-        def copy(slot: int) -> None:
-            pool.copy_window(
-                images[slot],
-                tops[slot],
-                lefts[slot],
-                self._plan.patch,
-                None if small is None else small[slot],
-                large[slot],
-            )
+        def copy(slots: range) -> None:
+            for slot in slots:
+                pool.copy_window(
+                    images[slot],
+                    tops[slot],
+                    lefts[slot],
+                    self._plan.patch,
+                    None if small is None else small[slot],
+                    large[slot],
+                )
 
-        for _ in (map if self._readers is None else self._readers.map)(copy, range(len(images))):
+        # A share of the batch a thread: handing over one window at a time would cost more than reading it.
+        share = -(-len(images) // self._threads)
+        shares = [range(first, min(first + share, len(images))) for first in range(0, len(images), share)]
+        for _ in (map if self._readers is None else self._readers.map)(copy, shares):
             pass

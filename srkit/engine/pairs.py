@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from srkit.contracts import Dataset, Window
 from srkit.errors import InputRejected
+from srkit.manifest import HR, Manifest
 
 Image = NDArray[Any]
 
@@ -38,6 +39,22 @@ class Pairs:
     def name(self, index: int) -> str:
         return self.source.name(index)
 
+    @property
+    def windowed(self) -> bool:
+        """Whether the windows of a pair are read without their images, so that keeping those gains nothing."""
+        if self.degradation is not None and self.lr_source is None:
+            return False  # LR is made of whole images
+        sources = [self.source] if self.lr_source is None else [self.source, self.lr_source]
+        return all(getattr(source, "windowed", False) for source in sources)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What holds every image: uint16 where any is; without a manifest, the first image's, which is read for it."""
+        manifest: Manifest | None = getattr(self.source, "manifest", lambda: None)()
+        if manifest is None:
+            return np.asarray(self.source.read(0)).dtype
+        return np.dtype("uint16" if any(record.dtype == "uint16" for record in manifest.sides[HR]) else "uint8")
+
     def size(self, index: int) -> tuple[int, int]:
         """Return (height, width) of the LR image."""
         height, width = self.source.size(index)
@@ -46,7 +63,12 @@ class Pairs:
     def read(self, index: int) -> tuple[Image | None, Image]:
         """Return the whole LR image, or None where it is left to batches, and the whole HR image."""
         height, width = self.size(index)
-        hr = self.source.read(index)[: height * self.scale, : width * self.scale]
+        hr = self.source.read(index)
+        return self.read_lr(index, hr), hr[: height * self.scale, : width * self.scale]
+
+    def read_lr(self, index: int, hr: Image) -> Image | None:
+        """Return the whole LR image of a whole HR image, or None where it is left to batches."""
+        height, width = self.size(index)
         if self.lr_source is not None:
             lr = self.lr_source.read(index)
             if lr.shape != (height, width, 3):
@@ -54,10 +76,10 @@ class Pairs:
                 raise InputRejected(
                     self.name(index), f"LR is {found}, but HR at scale {self.scale} needs {width}x{height}"
                 )
-            return lr, hr
+            return lr
         if self.degradation is not None:
-            return self.degradation(np.ascontiguousarray(hr)), hr
-        return None, hr
+            return self.degradation(np.ascontiguousarray(hr[: height * self.scale, : width * self.scale]))
+        return None
 
     def read_window(self, index: int, top: int, left: int, patch: int) -> tuple[Image | None, Image]:
         """Return a window of `patch` LR pixels and the HR window that belongs to it."""

@@ -61,8 +61,7 @@ class SourcePool:
 
     def __init__(self, pairs: Pairs, indices: Sequence[int]) -> None:
         self._pairs, self._indices = pairs, list(indices)
-        # Without reading all images, a single one of 16 bits cannot be ruled out; the first tells.
-        self.dtype = pairs.source.read(self._indices[0]).dtype
+        self.dtype = pairs.dtype
         self.sizes = np.array([pairs.size(i) for i in indices], np.int64)
 
     def copy_window(
@@ -132,17 +131,24 @@ def large_enough(pairs: Pairs, patch: int) -> tuple[list[int], list[str]]:
 def make_pool(
     pairs: Pairs, indices: Sequence[int], *, cache: str, threads: int, device: torch.device
 ) -> Pool | DevicePool:
-    """Return the pool for `data.cache`; "auto" is the device where that has room for all images, or memory, or none."""
+    """Return the pool for `data.cache`.
+
+    "auto" is the device where that has room for all images, or their source where it reads windows or they are too
+    many, or else memory.
+    """
     scale = pairs.scale
-    pixels = sum(int(np.prod(pairs.size(i))) * (scale * scale + 1) for i in indices)
-    if cache == "none" or (cache == "auto" and pixels * 3 > _free_memory() // 2):
+    size = 3 * sum(int(np.prod(pairs.size(i))) * (scale * scale + 1) for i in indices)
+    on_device = device.type != "cpu" and (cache == "device" or (cache == "auto" and size < _room(device)))
+    too_large = size > _free_memory() // 2
+    if cache == "none" or (cache == "auto" and (too_large or (pairs.windowed and not on_device))):
         return SourcePool(pairs, indices)
     packed = PackedPool(pairs, indices, threads)
-    if packed.dtype == np.uint8 and device.type != "cpu" and cache in ("auto", "device"):
-        room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _free_memory() // 8
-        if cache == "device" or pixels * 3 < room:
-            return DevicePool(packed, device)
-    return packed
+    return DevicePool(packed, device) if on_device and packed.dtype == np.uint8 else packed
+
+
+def _room(device: torch.device) -> int:
+    """Return how many bytes of a device's memory images may take."""
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _free_memory() // 8
 
 
 def _free_memory() -> int:

@@ -77,7 +77,8 @@ def test_every_command_has_its_help(verb, capsys):
 
 def test_an_escape_sequence_in_a_name_does_not_reach_the_terminal(call):
     assert call("check", "x\x1b[31m.toml")[2] == (
-        "there is no recipe x�[31m.toml, neither a file nor a packaged one; there are: quickstart\n"
+        "there is no recipe x�[31m.toml, neither a file nor a packaged one; "
+        "there are: a2n_x2, a2n_x2_paper, a2n_x4_from_x2, a2n_x4_paper, quickstart\n"
     )
 
 

@@ -88,7 +88,12 @@ def test_an_unknown_name_names_the_nearest(call):
 
 
 # What nobody can guess stands in the tables as a comment to fill in.
-FILLED_IN = {"folder": {"path": '"photos"'}, "multistep": {"milestones": "[2, 4]"}}
+FILLED_IN = {
+    "folder": {"path": '"photos"'},
+    "h5": {"path": '"photos.h5"'},
+    "lmdb": {"path": '"photos.lmdb"'},
+    "multistep": {"milestones": "[2, 4]"},
+}
 
 
 def components():
@@ -100,6 +105,8 @@ def test_the_table_of_every_component_is_accepted_where_it_is_pasted(call, tiny,
     text = next(found["toml"] for found in shown(call, name) if found["kind"] == kind)
     for setting, value in FILLED_IN.get(name, {}).items():
         text = text.replace(f"# {setting} = ...", f"{setting} = {value}")
+    if name in ("h5", "lmdb"):
+        assert call("prepare", "photos", f"photos.{name}")[0] == 0
     table = tomllib.loads(text)
     recipe = tomllib.loads(TINY)
     recipe["data"].update(table.pop("data", {}))

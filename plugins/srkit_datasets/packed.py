@@ -1,0 +1,252 @@
+"""What packed images share, whatever the format: sides, limits, LR paired with HR, and the words for it."""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from srkit import ImageRecord, InputRejected, Manifest, Window
+
+Image = NDArray[np.uint8] | NDArray[np.uint16]
+Size = tuple[int, int]
+
+HR = "hr"
+LR = "lr"  # of a scale that nobody has written down
+
+# As srkit reads image files.
+MAX_SIDE = 65_535
+MAX_PIXELS = 100_000_000
+
+_LR_NAMES = ("{name}", "{name}x{scale}")  # how an LR image is called after its HR image; a side keeps to one of these
+_SCALES = range(2, 17)  # what `describe` looks for
+
+
+def key(side: str, index: int) -> str:
+    """Return where prepared pixels are kept: "hr/00000012". Names are in the manifest: they may hold anything."""
+    return f"{side}/{index:08d}"
+
+
+class Images(abc.ABC):
+    """One side of a packed dataset: HR images, or the LR images of a scale.
+
+    Args:
+        path: the file or folder that holds them
+        side: "hr", "lr_x4", ...
+        names: the name of each image
+    """
+
+    windowed = True
+
+    def __init__(self, path: Path, side: str, names: Sequence[str]) -> None:
+        self.path, self.side, self.names = path, side, names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def label(self, index: int) -> str:
+        """Return what errors call an image: "data/set.h5: hr/baby"."""
+        return f"{self.path}: {self.side}/{self.names[index]}"
+
+    def lr(self, scale: int) -> Images | None:
+        return None
+
+    @abc.abstractmethod
+    def size(self, index: int) -> Size: ...
+
+    @abc.abstractmethod
+    def read(self, index: int, window: Window | None = None) -> Image: ...
+
+    @abc.abstractmethod
+    def fingerprint(self) -> str: ...
+
+
+class PreparedImages(Images):
+    """A side that a manifest describes; a format adds how pixels are read."""
+
+    def __init__(self, path: Path, side: str, manifest: Manifest) -> None:
+        super().__init__(path, side, manifest.names)
+        self.records: tuple[ImageRecord, ...] = manifest.sides[side]
+        self._fingerprint = manifest.fingerprint
+        for index, record in enumerate(self.records):
+            check_size(self.label(index), record.size)
+
+    def size(self, index: int) -> Size:
+        return self.records[index].size
+
+    def fingerprint(self) -> str:
+        """Return the manifest's, which is that of all sides."""
+        return self._fingerprint
+
+
+class _Chosen(Images):
+    """LR images in the order and by the names of their HR images."""
+
+    def __init__(self, images: Images, names: Sequence[str], indices: Sequence[int]) -> None:
+        super().__init__(images.path, images.side, names)
+        self._images, self._indices = images, indices
+        self.windowed = images.windowed
+
+    def size(self, index: int) -> Size:
+        return self._images.size(self._indices[index])
+
+    def read(self, index: int, window: Window | None = None) -> Image:
+        return self._images.read(self._indices[index], window)
+
+    def fingerprint(self) -> str:
+        return self._images.fingerprint()
+
+
+@attrs.frozen
+class Contents:
+    """What a packed file holds: images by side, "lr" where their scale is not known, and the manifest if it has one."""
+
+    sides: Mapping[str, Images]
+    manifest: Manifest | None = None
+
+
+class Packed:
+    """HR images out of a packed file, with LR beside them in the same file or in another.
+
+    Args:
+        path: the file or folder
+        lr: that of LR images, or None; may contain {scale}
+        open_contents: what opens either of them
+    """
+
+    def __init__(self, path: str, lr: str | None, open_contents: Callable[[Path], Contents]) -> None:
+        self.path = Path(path).expanduser()
+        self._lr = None if lr is None else str(Path(lr).expanduser())
+        self._open = open_contents
+        self._contents = open_contents(self.path)
+        if HR not in self._contents.sides:
+            raise InputRejected(self.path, "holds LR images alone; give it as lr, and HR as path")
+        self._hr = self._contents.sides[HR]
+        self.windowed = self._hr.windowed
+
+    def __len__(self) -> int:
+        return len(self._hr)
+
+    def name(self, index: int) -> str:
+        return self._hr.name(index)
+
+    def size(self, index: int) -> Size:
+        return self._hr.size(index)
+
+    def read(self, index: int, window: Window | None = None) -> Image:
+        return self._hr.read(index, window)
+
+    def lr(self, scale: int) -> Images | None:
+        """Return the LR images of a scale in HR's order, or None where there are none of that scale.
+
+        Raises InputRejected where they do not belong to the HR images, one for each and 1 / scale of its size, and
+        where what the setting `lr` names is not there.
+        """
+        if self._lr is not None:
+            sides = self._open(Path(self._lr.replace("{scale}", str(scale)))).sides
+            return paired(self._hr, sides[LR] if LR in sides else sides[HR], scale)
+        sides = self._contents.sides
+        if LR in sides:
+            return paired(self._hr, sides[LR], scale, scale_is_known=False)
+        return paired(self._hr, sides[side], scale) if (side := f"lr_x{scale}") in sides else None
+
+    def fingerprint(self) -> str:
+        """Return sixteen hexadecimal digits: those of the manifest, or of the HR images where there is none."""
+        return self._hr.fingerprint()
+
+    def manifest(self) -> Manifest | None:
+        """Return what `srkit prepare` has kept with the images, or None where another program wrote them."""
+        return self._contents.manifest
+
+    def describe(self) -> str:
+        """Return what was found: "800 HR images in data/DIV2K.h5, LR x2, x4 beside them"."""
+        images, them = ("image", "it") if len(self) == 1 else ("images", "them")
+        text = f"{len(self)} HR {images} in {_short(self.path)}"
+        if self._lr is not None:
+            return f"{text}, LR in {_short(Path(self._lr))}"
+        scales = ", ".join(f"x{scale}" for scale in self._scales())
+        return f"{text}, {f'LR {scales}' if scales else 'no LR'} beside {them}"
+
+    def _scales(self) -> list[int]:
+        if self._contents.manifest is not None:
+            return self._contents.manifest.scales
+        lr = self._contents.sides.get(LR)
+        if lr is None:
+            return []
+        large, small = self.size(0), lr.size(0)  # the first image tells, or the sizes of all would have to be read
+        return [scale for scale in _SCALES if small == (large[0] // scale, large[1] // scale)]
+
+
+def paired(hr: Images, lr: Images, scale: int, *, scale_is_known: bool = True) -> Images | None:
+    """Return the LR images in HR's order, by HR's names; None where the scale is not known and no size fits it.
+
+    Raises InputRejected where some HR image has no LR image, or one of another size.
+    """
+    places = {name: place for place, name in enumerate(lr.names)}
+    named = [[form.format(name=name, scale=scale) for name in hr.names] for form in _LR_NAMES]
+    names = max(named, key=lambda form: sum(name in places for name in form))
+    unpaired = [own for own, name in zip(hr.names, names, strict=True) if name not in places]
+    if unpaired:
+        shown = ", ".join(unpaired[:3]) + (", ..." if len(unpaired) > 3 else "")
+        raise InputRejected(lr.path, f"has no LR image for {len(unpaired)} of {len(hr)} HR images: {shown}")
+    indices = [places[name] for name in names]
+    # HR is cropped to a multiple of the scale first.
+    needed = [(height // scale, width // scale) for height, width in map(hr.size, range(len(hr)))]
+    wrong = [i for i, place in enumerate(indices) if lr.size(place) != needed[i]]
+    if wrong:
+        if len(wrong) == len(hr) and not scale_is_known:
+            return None
+        found, own = lr.size(indices[wrong[0]]), hr.size(wrong[0])
+        reason = f"is {_size(found)}, but HR is {_size(own)}, which needs {_size(needed[wrong[0]])} at scale {scale}"
+        raise InputRejected(lr.label(indices[wrong[0]]), reason)
+    return lr if names == list(lr.names) else _Chosen(lr, hr.names, indices)
+
+
+def missing(path: Path) -> InputRejected:
+    """Return the error for a file that is not there, in the words that srkit has for folders."""
+    return InputRejected(path, "is not there" if path.is_absolute() else f"is not there; looked for in {os.getcwd()}")
+
+
+def read_manifest(data: bytes, path: Path) -> Manifest:
+    """Return the manifest of its bytes. Raises InputRejected, naming `path`."""
+    try:
+        return Manifest.from_bytes(data)
+    except ValueError as error:
+        raise InputRejected(path, f"holds {error}") from None
+
+
+def check_size(label: str, size: Size) -> None:
+    """Raise InputRejected for an image that is larger than srkit reads image files."""
+    height, width = size
+    if max(size) > MAX_SIDE:
+        raise InputRejected(label, f"is {_size(size)}; a side may have at most {MAX_SIDE:,} pixels")
+    if height * width > MAX_PIXELS:
+        megapixels = f"{height * width / 1e6:,.1f} megapixels"
+        raise InputRejected(label, f"is {_size(size)}, {megapixels}; at most {MAX_PIXELS // 10**6} are read")
+
+
+def bytes_to_hash(images: int) -> int:
+    """Return how many bytes of each image a fingerprint reads: 256 MiB of all, from 4 KiB to 1 MiB of each."""
+    return min(2**20, max(2**12, 2**28 // images))
+
+
+def words(error: BaseException) -> str:
+    """Return a library's error as one line."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error  # which would be in quotes
+    return " ".join(str(text).split()) or type(error).__name__
+
+
+def _short(path: Path) -> str:
+    return "/".join(path.parts[-2:])
+
+
+def _size(size: Size) -> str:
+    return f"{size[1]}x{size[0]}"

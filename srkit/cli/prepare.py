@@ -1,0 +1,190 @@
+"""Pack images for training: an LMDB, an HDF5 file or a folder, whole frames or tiles, with LR beside HR or not.
+
+DST is there when all of it is there: a command that was stopped leaves nothing that looks whole. A bad image is named,
+and nothing is written, unless --skip-bad leaves it out. `srkit prepare --verify DST` reads all of it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from srkit.cli import error_text, output
+from srkit.component import read_settings
+from srkit.contracts import KINDS, Dataset, Writer
+from srkit.errors import InputRejected, UsageError
+from srkit.manifest import Manifest
+from srkit.plugins import discover
+from srkit.reading import read_part
+from srkit.registry import Registry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("source", nargs="?", metavar="SRC", help="a folder of images, the root of a known layout, ...")
+    parser.add_argument("target", nargs="?", metavar="DST", help="what to make; it must not be there yet")
+    parser.add_argument("--to", metavar="FORMAT", help="lmdb, h5 or folder (what DST ends with, or else folder)")
+    parser.add_argument("--from", dest="origin", metavar="TYPE", help="the dataset that reads SRC (as --to)")
+    parser.add_argument("--crop", type=int, default=0, metavar="N", help="cut tiles of N pixels (whole images)")
+    parser.add_argument("--step", type=int, default=0, metavar="N", help="from tile to tile (as --crop: no overlap)")
+    parser.add_argument(
+        "--scale", type=int, dest="scales", action="append", default=[], metavar="N", help="keep LR too; several times"
+    )
+    parser.add_argument(
+        "--degradation", metavar="TYPE", help="makes LR (the LR files beside HR, or else MATLAB's bicubic)"
+    )
+    parser.add_argument(
+        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="a setting of the degradation"
+    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="that decode (all cores)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be used")
+    parser.add_argument("--verify", metavar="DST", help="compare every pixel of DST with what was written")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Prepare or verify."""
+    _refuse_contradictions(arguments)
+    if arguments.verify is not None:
+        return _verify(arguments)
+
+    from srkit.engine import preparing
+
+    registry = discover(arguments.plugins)
+    source, target = Path(arguments.source), Path(arguments.target)
+    scales = sorted(set(arguments.scales))
+    unit = preparing.unit_of(scales)
+    for name, length in (("--crop", arguments.crop), ("--step", arguments.step)):
+        if length % unit:
+            raise UsageError(
+                f"{name} {length} is no multiple of {unit}, so the LR of a tile would not begin at a pixel; "
+                f"give {length // unit * unit or unit} or {length // unit * unit + unit}"
+            )
+    degradation = None
+    if arguments.degradation is not None:
+        degradation = read_part(registry, "degradation", arguments.degradation, arguments.overrides)
+        for scale in scales:
+            offered = registry.find("degradation", degradation.type).component.facts.get("scales", (scale,))
+            if scale not in offered:
+                have = ", ".join(map(str, offered))
+                raise UsageError(f"degradation '{degradation.type}' has scales {have}, not {scale}")
+    format_ = arguments.to or _format(registry, "writer", target)
+    writer = registry.find("writer", format_).component.load()
+    settings = {}
+    if arguments.degradation is not None and "lr" in read_settings(writer, KINDS["writer"].given):
+        settings["lr"] = f"LR_{arguments.degradation.rpartition(':')[2]}"
+
+    def make_writer(path: Path) -> Writer:
+        made: Writer = writer(path=path, **settings)
+        return made
+
+    images = _open(registry, source, arguments.origin or _format(registry, "dataset", source))
+    prepared = preparing.prepare(
+        registry,
+        images,
+        target,
+        make_writer,
+        tiles=preparing.Tiles(arguments.crop, arguments.step or arguments.crop, unit),
+        scales=scales,
+        degradation=degradation,
+        threads=arguments.threads,
+        skip_bad=arguments.skip_bad,
+        bad=_tell,
+        track=_track,
+    )
+    _report(target, format_, prepared)
+    return 0
+
+
+def _refuse_contradictions(given: argparse.Namespace) -> None:
+    if given.verify is not None:
+        if given.source is not None:
+            raise UsageError("--verify DST stands alone: without SRC")
+        return
+    if given.target is None:
+        raise UsageError("give SRC and DST, or --verify DST; see srkit prepare --help")
+    if min(given.crop, given.step) < 0 or given.threads < 1 or min(given.scales, default=2) < 2:
+        raise UsageError("--crop and --step must be positive, --scale at least 2, --threads at least 1")
+    if given.step and not given.crop:
+        raise UsageError("--step goes with --crop: the size of the tiles")
+    if given.step > given.crop:
+        raise UsageError(f"--step {given.step} is larger than --crop {given.crop}: it would leave gaps between tiles")
+    if (given.degradation or given.overrides) and not given.scales:
+        raise UsageError("--degradation and --set go with --scale: how much smaller LR is")
+    if given.overrides and not given.degradation:
+        raise UsageError("--set goes with --degradation: whose setting it is")
+
+
+def _format(registry: Registry, kind: str, path: Path) -> str:
+    """Return what a name ends with where that is a format, or else "folder"."""
+    known = {entry.component.name for entry in registry.of_kind(kind)}
+    suffix = path.suffix[1:].lower()
+    return suffix if suffix in known else "folder"
+
+
+def _open(registry: Registry, path: Path, name: str) -> Dataset:
+    part = read_part(registry, "dataset", name, [f"path={_toml_text(str(path))}"])
+    source: Dataset = registry.create("dataset", name, **part.settings)
+    return source
+
+
+def _toml_text(text: str) -> str:
+    """Return a text as a TOML string: a path named 3 is no number."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _tell(error: InputRejected) -> None:
+    print(error_text(error), file=sys.stderr)
+
+
+def _track(indices: Iterator[int], count: int) -> Iterator[int]:
+    from rich.progress import track
+
+    screen = output.console(stderr=True)
+    return iter(track(indices, "", count, console=screen, transient=True, disable=not sys.stderr.isatty()))
+
+
+def _report(path: Path, format_: str, prepared: Any) -> None:
+    manifest: Manifest = prepared.manifest
+    out = output.console()
+    pieces = [f"{prepared.images:,} image{'' if prepared.images == 1 else 's'}"]
+    if manifest.made["crop"]:
+        pieces.append(f"{len(manifest.names):,} tiles of {manifest.made['crop']} every {manifest.made['step']} pixels")
+    pieces += [f"LR {scale} by {how}" for scale, how in manifest.made["lr"].items()]
+    pieces.append(f"{_bytes(path) / 2**20:,.1f} MiB")
+    out.print(
+        f"[green]ok[/green]  [bold]{output.clean(path)}[/bold]  {output.clean('; '.join(pieces))}", soft_wrap=True
+    )
+    table = f'dataset = {{ type = "{format_}", path = {_toml_text(str(path))} }}'
+    out.print(f"    in a recipe  {output.clean(table)}", soft_wrap=True)
+
+
+def _bytes(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(Path(folder, name).stat().st_size for folder, _, names in os.walk(path) for name in names)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from srkit.verifying import verify
+
+    path = Path(arguments.verify)
+    registry = discover(arguments.plugins)
+    format_ = arguments.origin or arguments.to or _format(registry, "dataset", path)
+    found = verify(path, registry.find("dataset", format_).full_name, plugins=arguments.plugins)
+    for line in found.damaged:
+        print(error_text(InputRejected(path, line)), file=sys.stderr)
+    lr = "".join(f", LR x{scale}" for scale in found.scales)
+    if found.damaged:
+        damage = f"{len(found.damaged):,} of {found.images * (1 + len(found.scales)):,} images are not what was written"
+        print(error_text(InputRejected(path, damage)), file=sys.stderr)
+        return InputRejected.exit_code
+    images = f"{found.images:,} image{'' if found.images == 1 else 's'}{lr}"
+    output.console().print(
+        f"[green]ok[/green]  [bold]{output.clean(path)}[/bold]  {images}: every pixel is as it was written",
+        soft_wrap=True,
+    )
+    return 0
