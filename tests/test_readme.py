@@ -24,7 +24,12 @@ from srkit.recipe import Data, Recipe, Start, Train, Validate
 from tests.conftest import ROOT, photograph
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", TEXT, re.M | re.S)
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+
+
+def blocks(text: str) -> list[tuple[str, str, str]]:
+    """The language, the file's name or "", and the text of each example."""
+    return re.findall(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", text, re.M | re.S)
 
 
 def commands(block: str) -> list[list[str]]:
@@ -33,7 +38,7 @@ def commands(block: str) -> list[list[str]]:
 
 
 def test_the_first_block_holds_the_two_commands_that_a_stranger_needs():
-    language, _, text = BLOCKS[0]
+    language, _, text = blocks(TEXT)[0]
     assert language == "sh"
     assert text.splitlines() == [
         "python3 -m venv .venv && . .venv/bin/activate && pip install -e . && srkit run recipes/quickstart.toml",
@@ -41,32 +46,56 @@ def test_the_first_block_holds_the_two_commands_that_a_stranger_needs():
     ]
 
 
-def test_every_other_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+SHORT = ["--set", "train.steps=4", "--set", "schedule.type=constant", "--set", "data.threads=1"]
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch, capsys):
+    """An empty folder with photographs; runs the examples of a text there and returns how many commands ran."""
     monkeypatch.chdir(tmp_path)
-    for folder in ("photos", "Set5"):
+    for folder, size in (("photos", (200, 208)), ("Set5", (80, 96))):
         Path(folder).mkdir()
         for i in range(3):
-            Image.fromarray(photograph(i, 80, 96)).save(f"{folder}/{i}.png")
+            Image.fromarray(photograph(i, *size)).save(f"{folder}/{i}.png")
     Image.fromarray(photograph(9, 40, 60)).save("photo.jpg")
-    short = ["--set", "train.steps=4", "--set", "schedule.type=constant", "--set", "data.threads=1"]
-    assert main(["run", "quickstart", *short]) == 0  # what the first block has trained
-    namespace: dict[str, object] = {}
-    ran = 0
-    for language, name, text in BLOCKS[1:]:
-        if name:  # ```python my_net.py: a file of the reader's
-            Path(name).write_text(text)
-        elif language == "python":
-            with redirect_stdout(io.StringIO()):
-                exec(compile(text, "README.md", "exec"), namespace)
-        elif language == "toml":
-            tomllib.loads(text)
-        elif language == "sh":
-            for words in commands(text):
-                assert words[0] == "srkit", words
-                command = [*words[1:], *(short if "run" in words else [])]
-                assert main(command) == 0, (words, capsys.readouterr().err)
-                ran += 1
-    assert ran >= 10
+
+    def run(found) -> int:
+        namespace: dict[str, object] = {}
+        ran = 0
+        for language, name, text in found:
+            if name:  # ```python my_net.py: a file of the reader's
+                Path(name).write_text(text)
+            elif language == "python":
+                with redirect_stdout(io.StringIO()):
+                    exec(compile(text, "README.md", "exec"), namespace)
+            elif language == "toml":
+                tomllib.loads(text)
+            elif language == "sh":
+                for words in commands(text):
+                    assert words[0] == "srkit", words
+                    command = [*words[1:], *(SHORT if "run" in words else [])]
+                    assert main(command) == 0, (words, capsys.readouterr().err)
+                    ran += 1
+        return ran
+
+    return run
+
+
+def test_every_other_example_of_the_readme_runs(reader):
+    assert main(["run", "quickstart", *SHORT]) == 0  # what the first block has trained
+    assert reader(blocks(TEXT)[1:]) >= 15
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_every_example_of_the_docs_runs(path, reader):
+    reader(blocks(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (path.parent / target).exists(), target
 
 
 def test_the_readme_names_every_command_and_every_kind():

@@ -207,7 +207,7 @@ def paired(hr: Images, lr: Images, scale: int, *, scale_is_known: bool = True) -
         found, own = lr.size(indices[wrong[0]]), hr.size(wrong[0])
         reason = f"is {_size(found)}, but HR is {_size(own)}, which needs {_size(needed[wrong[0]])} at scale {scale}"
         raise InputRejected(lr.label(indices[wrong[0]]), reason)
-    return lr if names == list(lr.names) else _Chosen(lr, hr.names, indices)
+    return lr if list(lr.names) == list(hr.names) else _Chosen(lr, hr.names, indices)
 
 
 def missing(path: Path) -> InputRejected:
@@ -220,7 +220,7 @@ def read_manifest(data: bytes, path: Path) -> Manifest:
     try:
         return Manifest.from_bytes(data)
     except ValueError as error:
-        raise InputRejected(path, f"holds {error}") from None
+        raise InputRejected(path, f"its manifest cannot be used: {words(error)}") from None
 
 
 def check_size(label: str, size: Size) -> None:
