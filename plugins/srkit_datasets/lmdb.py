@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ _MAX_TEXT = 2**30
 _DTYPES = {
     name: (np.dtype(name).newbyteorder("<"), np.dtype(name), np.dtype(name).itemsize) for name in ("uint8", "uint16")
 }
+_WAITS, _WAIT = 20, 0.01  # how often, and how many seconds each, an environment is waited for that is being closed
 _SPARE = 16  # transactions kept for the next read: as many threads read without making one
 
 # What this process has open, by process and file: py-lmdb refuses to open a file twice, and an environment does not
@@ -218,10 +220,7 @@ class _Database:
 
     def _open(self, length: int) -> Any:
         try:
-            # Without locks: nobody writes to a dataset that is finished, and its folder may be read-only.
-            environment = lmdb.open(
-                str(self.path), readonly=True, create=False, lock=False, readahead=False, max_spare_txns=_SPARE
-            )
+            environment = self._open_anew()
             needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
         except lmdb.Error as error:
             raise InputRejected(self._file, f"cannot be opened: {words(error)}") from None
@@ -229,6 +228,20 @@ class _Database:
             environment.close()
             raise InputRejected(self._file, f"is truncated: it has {length:,} bytes of {needed:,}")
         return environment
+
+    def _open_anew(self) -> Any:
+        for waits_left in reversed(range(_WAITS)):
+            try:
+                # Without locks, since nobody writes to a dataset that is finished, and its folder may be read-only.
+                # With the system's read-ahead: rows of a window lie near each other, and on a disk a page at a time
+                # takes six times as long.
+                return lmdb.open(str(self.path), readonly=True, create=False, lock=False, max_spare_txns=_SPARE)
+            except lmdb.Error as error:
+                # Another thread may just have let go of the last dataset, and its environment is still being closed.
+                if "already open" not in str(error) or not waits_left:
+                    raise
+                time.sleep(_WAIT)
+        raise AssertionError
 
 
 def _text(path: Path) -> bytes | None:

@@ -68,11 +68,10 @@ class Trainer:
         losses: Sequence[WeightedLoss],
         optimizer: Optimizer,
         schedule: Callable[[int], float],
-        batches: BatchSource,
         device: torch.device,
         options: Options,
     ) -> None:
-        self.network, self.optimizer, self.schedule, self.batches = network, optimizer, schedule, batches
+        self.network, self.optimizer, self.schedule = network, optimizer, schedule
         self.device, self.options = device, options
         self.done = 0
         self.weighted = list(losses)
@@ -93,24 +92,23 @@ class Trainer:
         self._bad = torch.zeros((), device=device)
         self._worst = torch.zeros((), device=device)
 
-    def fit(self, duties: Sequence[Duty], stopping: Callable[[], bool]) -> None:
+    def fit(self, batches: BatchSource, duties: Sequence[Duty], stopping: Callable[[], bool]) -> None:
         """Train to the last step, or until `stopping()`. Raises Diverged."""
         self.network.train()
         while self.done < self.options.steps and not stopping():
-            self.step()
+            self.step(*batches[self.done])
             due = [duty for duty in duties if self.done % duty.every == 0 or self.done == self.options.steps]
             if due or self.device.type == "cpu":  # elsewhere a look each step would wait for the device
                 self._refuse_divergence()
             for duty in due:
                 duty.do()
 
-    def step(self) -> None:
-        """Update the weights once."""
+    def step(self, lr: Tensor, hr: Tensor) -> None:
+        """Update the weights once, with a batch."""
         torch.manual_seed(step_seed(self.options.seed, self.done))
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * self.schedule(self.done)
 
-        lr, hr = self.batches[self.done]
         parts = self.options.accumulate
         for lr_part, hr_part in zip(lr.chunk(parts), hr.chunk(parts), strict=True):
             with torch.autocast(

@@ -173,7 +173,6 @@ class Session:
             losses,
             build.make(registry, recipe.optimizer, build.trainable(network, losses)),
             build.make(registry, recipe.schedule, steps=recipe.train.steps),
-            _NoBatches(),
             device,
             build.make_options(recipe),
         )
@@ -190,7 +189,6 @@ class Session:
             pool, build.make_plan(self.registry, self.recipe), self.device, threads=self.recipe.data.threads
         )
         self.observers.run_started(self._facts())
-        trainer.batches = batches
         self._clock(batches)
         duties = [
             Duty(train.log_every, lambda: self._log(batches)),
@@ -200,7 +198,7 @@ class Session:
         outcome = "failed"
         try:
             if trainer.done < train.steps:
-                trainer.fit(duties, stop)
+                trainer.fit(batches, duties, stop)
             elif not self.tables:
                 self._validate()
             if trainer.done < train.steps:
@@ -365,13 +363,6 @@ class Session:
             )
         if not self.data.validation or not self.home.best.is_file():
             self._write_model(self.home.best)  # nothing to validate on: the last is the best there is
-
-
-class _NoBatches:
-    """Stands until the images are packed, which is left until it is known that there is something to train."""
-
-    def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        raise IndexError(step)
 
 
 @contextlib.contextmanager

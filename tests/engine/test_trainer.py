@@ -31,14 +31,12 @@ class Made:
         return nn.functional.avg_pool2d(hr, 2), hr
 
 
-def trainer(losses=None, batches=None, optimizer=torch.optim.Adam, schedule=lambda step: 1.0, **options):
+def trainer(losses=None, optimizer=torch.optim.Adam, schedule=lambda step: 1.0, **options):
     torch.manual_seed(0)
     network = Doubled()
     losses = losses or [WeightedLoss("l1", nn.L1Loss(), 1.0, False)]
     made = optimizer(network.parameters(), lr=1e-2)
-    return Trainer(
-        network, losses, made, schedule, batches or Made(), CPU, Options(**{"steps": 12, "seed": 3, **options})
-    )
+    return Trainer(network, losses, made, schedule, CPU, Options(**{"steps": 12, "seed": 3, **options}))
 
 
 def never():
@@ -52,7 +50,7 @@ def weights(made):
 def test_training_makes_the_loss_small():
     made = trainer(steps=60)
     seen = []
-    made.fit([Duty(20, lambda: seen.append(made.read_losses()["loss"]))], never)
+    made.fit(Made(), [Duty(20, lambda: seen.append(made.read_losses()["loss"]))], never)
     assert made.done == 60
     assert seen[2] < 0.9 * seen[0]
 
@@ -60,20 +58,24 @@ def test_training_makes_the_loss_small():
 def test_duties_are_done_at_their_steps_and_at_the_last_one():
     made = trainer(steps=11)
     calls = []
-    made.fit([Duty(4, lambda: calls.append(("a", made.done))), Duty(5, lambda: calls.append(("b", made.done)))], never)
+    made.fit(
+        Made(),
+        [Duty(4, lambda: calls.append(("a", made.done))), Duty(5, lambda: calls.append(("b", made.done)))],
+        never,
+    )
     assert calls == [("a", 4), ("b", 5), ("a", 8), ("b", 10), ("a", 11), ("b", 11)]
 
 
 def test_stopping_ends_after_the_step_that_is_under_way():
     made = trainer()
-    made.fit([], lambda: made.done == 3)
+    made.fit(Made(), [], lambda: made.done == 3)
     assert made.done == 3
 
 
 def test_the_learning_rate_is_the_schedules_factor_of_the_step():
     rates = []
     made = trainer(schedule=lambda step: 1 / (1 + step), steps=3)
-    made.fit([Duty(1, lambda: rates.append(made.optimizer.param_groups[0]["lr"]))], never)
+    made.fit(Made(), [Duty(1, lambda: rates.append(made.optimizer.param_groups[0]["lr"]))], never)
     assert rates == pytest.approx([1e-2, 1e-2 / 2, 1e-2 / 3])
 
 
@@ -87,7 +89,7 @@ def test_accumulation_gives_the_gradients_of_the_whole_batch(is_sum):
         made = trainer(loss, optimizer=torch.optim.SGD, accumulate=parts, steps=3)
         made.base_rates = [1e-5 if is_sum else 1e-1]
         made.network.drop.p = 0.0
-        made.fit([], never)
+        made.fit(Made(), [], never)
         results.append((weights(made), made.read_losses()["loss"]))
     assert torch.allclose(results[0][0], results[1][0], atol=1e-6)
     assert results[0][1] == pytest.approx(results[1][1], rel=1e-4)
@@ -96,7 +98,7 @@ def test_accumulation_gives_the_gradients_of_the_whole_batch(is_sum):
 def test_losses_are_weighed_and_logged_each_by_its_name():
     l1 = [WeightedLoss("l1", nn.L1Loss(), 2.0, False), WeightedLoss("l2", nn.MSELoss(), 0.5, False)]
     made = trainer(l1, steps=1)
-    made.step()
+    made.step(*Made()[made.done])
     values = made.read_losses()
     assert values["loss"] == pytest.approx(2 * values["l1"] + 0.5 * values["l2"])
     assert made.read_losses() == {}
@@ -105,14 +107,14 @@ def test_losses_are_weighed_and_logged_each_by_its_name():
 def test_clipping_bounds_the_step_of_the_weights():
     made = trainer(optimizer=torch.optim.SGD, clip=1e-3, steps=1)
     before = weights(made)
-    made.step()
+    made.step(*Made()[made.done])
     assert (weights(made) - before).norm() <= 1e-2 * 1e-3 * 1.001
 
 
 def test_the_moving_average_is_that_of_the_weights():
     made = trainer(ema=0.5, steps=3)
     seen = []
-    made.fit([Duty(1, lambda: seen.append(weights(made)))], never)
+    made.fit(Made(), [Duty(1, lambda: seen.append(weights(made)))], never)
     expected = seen[0] * 0.25 + seen[1] * 0.25 + seen[2] * 0.5
     average = torch.cat([p.detach().flatten() for p in made.ema.module.parameters()])
     assert torch.allclose(average, expected, atol=1e-7)
@@ -124,7 +126,7 @@ def test_global_randomness_before_a_step_does_not_change_it():
         for _ in range(3):
             if disturb:
                 torch.rand(5)
-            made.step()
+            made.step(*Made()[made.done])
     assert torch.equal(weights(first), weights(second))
 
 
@@ -132,7 +134,7 @@ def test_global_randomness_before_a_step_does_not_change_it():
 def test_lower_precisions_train(precision):
     made = trainer(precision=precision, steps=30)
     before = copy.deepcopy(made.network.state_dict())
-    made.fit([], never)
+    made.fit(Made(), [], never)
     assert made.read_losses()["loss"] < 0.6
     assert not torch.equal(before["conv.weight"], made.network.state_dict()["conv.weight"])
     assert made.network.conv.weight.dtype == torch.float32
@@ -148,20 +150,22 @@ class Poisoned(Made):
 
 
 def test_an_update_whose_loss_is_not_finite_leaves_the_weights_alone():
-    made = trainer(batches=Poisoned({1}))
-    made.step()
+    batches = Poisoned({1})
+    made = trainer()
+    made.step(*batches[made.done])
     before = weights(made)
-    made.step()
+    made.step(*batches[made.done])
     assert torch.equal(weights(made), before)
-    made.step()
+    made.step(*batches[made.done])
     assert not torch.equal(weights(made), before)
     assert weights(made).isfinite().all()
 
 
 def test_ten_losses_in_a_row_that_are_not_finite_end_the_run():
-    made = trainer(batches=Poisoned(set(range(5, 50))), steps=50)
+    batches = Poisoned(set(range(5, 50)))
+    made = trainer(steps=50)
     with pytest.raises(Diverged) as error:
-        made.fit([], never)
+        made.fit(batches, [], never)
     assert made.done == 5 + PATIENCE
     assert str(error.value) == (
         "the loss was not finite for 10 updates in a row, up to step 15; try a lower optimizer.lr, or train.clip"
@@ -170,8 +174,9 @@ def test_ten_losses_in_a_row_that_are_not_finite_end_the_run():
 
 
 def test_nine_in_a_row_do_not():
-    made = trainer(batches=Poisoned(set(range(5, 14)) | set(range(15, 24))), steps=26)
-    made.fit([], never)
+    batches = Poisoned(set(range(5, 14)) | set(range(15, 24)))
+    made = trainer(steps=26)
+    made.fit(batches, [], never)
     assert made.done == 26
 
 
@@ -182,6 +187,6 @@ def test_a_compiled_network_trains_as_the_plain_one_and_keeps_its_names():
     plain, compiled = trainer(steps=2), trainer(compile=True, steps=2)
     for made in (plain, compiled):
         made.network.drop.p = 0.0  # a compiled graph draws in another order
-        made.fit([], never)
+        made.fit(Made(), [], never)
     assert list(compiled.network.state_dict()) == ["conv.weight", "conv.bias"]
     assert torch.allclose(weights(plain), weights(compiled), atol=1e-5)

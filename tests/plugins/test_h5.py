@@ -621,40 +621,47 @@ def test_a_hostile_dataset_is_refused(tmp_path, monkeypatch, case):
     assert rejected(source.read, 0) == rejected(source.size, 0) == f"a.h5: hr/0: {reason}"
 
 
-@pytest.mark.parametrize(
-    ("write", "reason"),
-    [
-        (
-            lambda file: file.create_group("x"),
-            "has neither srkit's manifest nor a group of images: looked for hr, gt, lr, lq",
-        ),
-        (lambda file: file.create_group("hr"), "has no images in its group hr"),
-        (lambda file: file.create_dataset("hr", data=U8), "hr: is not a group with a dataset for each image"),
-        (
-            lambda file: file.__setitem__("hr", h5py.SoftLink("/x")),
-            "hr: is a link to another place, which is not followed",
-        ),
-        (
-            lambda file: file.__setitem__("hr", h5py.ExternalLink("other.h5", "/hr")),
-            "hr: is a link to another place, which is not followed",
-        ),
-        (
-            lambda file: file.__setitem__("manifest", h5py.ExternalLink("other.h5", "/hr")),
-            "manifest: is a link to another place, which is not followed",
-        ),
-        (lambda file: file.create_dataset("manifest", data=U8), "has a dataset 'manifest' that srkit did not write"),
-        (
-            lambda file: file.create_dataset("manifest", data=U8[0, 0]),
-            "its manifest cannot be used: Expecting value: line 1 column 1 (char 0)",
-        ),
-    ],
-)
-def test_a_file_without_images_is_refused(tmp_path, monkeypatch, write, reason):
+WITHOUT_IMAGES = {
+    "no group": (
+        lambda file: file.create_group("data"),
+        "has neither srkit's manifest nor a group of images: looked for hr, gt, lr, lq",
+    ),
+    "empty group": (lambda file: file.create_group("hr"), "has no images in its group hr"),
+    "no group but a dataset": (
+        lambda file: file.create_dataset("hr", data=U8),
+        "hr: is not a group with a dataset for each image",
+    ),
+    "soft link": (
+        lambda file: file.__setitem__("hr", h5py.SoftLink("/x")),
+        "hr: is a link to another place, which is not followed",
+    ),
+    "external link": (
+        lambda file: file.__setitem__("hr", h5py.ExternalLink("other.h5", "/hr")),
+        "hr: is a link to another place, which is not followed",
+    ),
+    "a manifest elsewhere": (
+        lambda file: file.__setitem__("manifest", h5py.ExternalLink("other.h5", "/hr/0")),
+        "manifest: is a link to another place, which is not followed",
+    ),
+    "another manifest": (
+        lambda file: file.create_dataset("manifest", data=U8),
+        "has a dataset 'manifest' that srkit did not write",
+    ),
+    "no manifest": (
+        lambda file: file.create_dataset("manifest", data=np.frombuffer(b"[]", np.uint8)),
+        "its manifest cannot be used: no manifest: TypeError",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_IMAGES)
+def test_a_file_without_images_is_refused(tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
     put("other.h5", {"hr": {"0": U8}})
+    write, reason = WITHOUT_IMAGES[case]
     with h5py.File("a.h5", "w") as file:
         write(file)
-    assert rejected(H5, path="a.h5") == ("a.h5: " + reason)
+    assert rejected(H5, path="a.h5") == f"a.h5: {reason}"
 
 
 def test_a_changed_manifest_is_refused(tmp_path):
