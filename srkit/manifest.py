@@ -12,6 +12,7 @@ import attrs
 if TYPE_CHECKING:
     from srkit.contracts import Image
 
+_NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 FILE = "MANIFEST.json"  # where a format that is a folder keeps it
 HR = "hr"
 MAX_BYTES = 2**30  # a million images have about a quarter of it
@@ -86,7 +87,7 @@ class Manifest:
             }
             manifest = Manifest(names, sides, dict(tree["made"]))
             whole = manifest._digest() == tree["sha256"] and manifest._is_sound()
-        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
+        except (*_NOT_JSON, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"no manifest: {type(error).__name__}") from None
         if not whole:
             raise ValueError("a manifest that was changed")

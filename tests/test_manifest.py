@@ -88,3 +88,10 @@ def test_a_manifest_that_contradicts_itself_is_refused(sides):
     with pytest.raises(ValueError, match="changed") as error:
         Manifest.from_bytes(make(**sides).to_bytes())
     assert str(error.value) == "a manifest that was changed"
+
+
+@pytest.mark.parametrize(("data", "name"), [(b"{", "JSONDecodeError"), (b"\xff{", "UnicodeDecodeError")])
+def test_what_is_no_json_is_told(data, name):
+    with pytest.raises(ValueError, match="manifest") as error:
+        Manifest.from_bytes(data)
+    assert str(error.value) == f"no manifest: {name}"

@@ -230,18 +230,19 @@ class _Database:
         return environment
 
     def _open_anew(self) -> Any:
-        for waits_left in reversed(range(_WAITS)):
+        waits = _WAITS
+        while True:
             try:
                 # Without locks, since nobody writes to a dataset that is finished, and its folder may be read-only.
-                # With the system's read-ahead: rows of a window lie near each other, and on a disk a page at a time
-                # takes six times as long.
+                # With the system's read-ahead: the rows of a window lie near each other, and a disk that is asked for
+                # a page at a time takes two to six times as long.
                 return lmdb.open(str(self.path), readonly=True, create=False, lock=False, max_spare_txns=_SPARE)
             except lmdb.Error as error:
                 # Another thread may just have let go of the last dataset, and its environment is still being closed.
-                if "already open" not in str(error) or not waits_left:
+                if "already open" not in str(error) or not waits:
                     raise
+                waits -= 1
                 time.sleep(_WAIT)
-        raise AssertionError
 
 
 def _text(path: Path) -> bytes | None:

@@ -37,8 +37,8 @@ class PackedPool:
         # One image of 16 bits makes all of them so; 8 bits times 257 is the same colour.
         deep = any(image.dtype == np.uint16 for pair in images for image in pair if image is not None)
         self.dtype = np.dtype(np.uint16 if deep else np.uint8)
-        self._lr = [None if lr is None else _as_depth(lr, self.dtype) for lr, _ in images]
-        self._hr = [_as_depth(hr, self.dtype) for _, hr in images]
+        self._lr = [None if lr is None else np.ascontiguousarray(_as_depth(lr, self.dtype)) for lr, _ in images]
+        self._hr = [np.ascontiguousarray(_as_depth(hr, self.dtype)) for _, hr in images]
         self._scale = pairs.scale
         self.sizes = np.array([pairs.size(i) for i in indices], np.int64)
 
@@ -78,7 +78,7 @@ class SourcePool:
 
 def _as_depth(image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if image.dtype == dtype:
-        return np.ascontiguousarray(image)
+        return image
     return image.astype(np.uint16) * np.uint16(257)
 
 
