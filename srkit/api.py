@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from srkit.errors import InputRejected, UsageError
 from srkit.plugins import installed
@@ -97,41 +97,71 @@ def evaluate(
     *,
     scale: int | None = None,
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
+    protocol: str = "paper",
+    forward: Literal["whole", "chop", "tiles"] = "whole",
+    ensemble: Literal["none", "x8"] = "none",
     registry: Registry | None = None,
 ) -> list[dict[str, Any]]:
     """Return a table for each folder of images: a row for each network by name, and bicubic's.
 
     `data` is a folder, or folders by name. The scale is the networks' own. LR is what stands beside HR, or else
-    MATLAB's bicubic. The tables are those of `srkit eval --json`. Raises InputRejected for images.
+    MATLAB's bicubic. `protocol` is "paper" or "blog"; `forward` takes an image as a whole, in quarters as EDSR's
+    --chop, or in tiles; with `ensemble` "x8" the output is the mean over the eight symmetries. The rows of the second
+    network and those behind it have their difference to the first one's, with a 95 % interval. The tables are those of
+    `srkit eval --table json`. Raises InputRejected for images, UsageError for what cannot be meant.
     """
+    import attrs
     import torch
 
-    from srkit.engine import build
+    from srkit.engine import bootstrap, build
     from srkit.engine import evaluate as engine
+    from srkit.engine.pairs import Resized
+    from srkit.protocol import find_method
     from srkit.reading import read_part
 
     registry = registry or installed()
+    method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
     folders = data if isinstance(data, Mapping) else {Path(data).resolve().name: data}
-    scored_by = build.make_metrics(registry, [read_part(registry, "metric", name) for name in metrics])
+    told = {name: [f"{key}={value}" for key, value in method.settings.get(name, {}).items()] for name in metrics}
+    scored_by = build.make_metrics(registry, [read_part(registry, "metric", name, told[name]) for name in metrics])
     if engine.BASELINE in networks:
         raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")
     scales = {scale} if scale is not None else {engine.scale_of(network) for network in networks.values()}
     if len(scales) != 1:
         raise UsageError(f"the networks have scales {', '.join(map(str, sorted(scales)))}: one at a time")
     (scale,) = scales
-    everything = {**networks, engine.BASELINE: build.make_baseline(registry, scale)}
+    baseline = build.make_baseline(registry, scale)
+    degradation = read_part(registry, "degradation", method.degradation) if method.degradation else None
     tables = []
     for name, folder in folders.items():
         source = registry.create("dataset", "folder", path=os.fspath(folder))
-        pairs = build.make_pairs(registry, source, scale, None, for_training=False)
+        if method.fit == "resize":
+            source = Resized(source, scale)
+        pairs = build.make_pairs(registry, source, scale, degradation, for_training=degradation is not None)
         if len(pairs) == 0:
             raise InputRejected(folder, "there are no images")
-        rows = []
-        for model, network in everything.items():
+        images = engine.EvaluationSet(name, pairs)
+        rows: list[dict[str, Any]] = []
+        for model, network in networks.items():
             device = next((p.device for p in network.parameters()), torch.device("cpu"))
-            scores = engine.score(network, engine.EvaluationSet(name, pairs), scored_by, device)
-            rows.append(engine.row(model, scores))
-        tables.append(engine.table(engine.EvaluationSet(name, pairs), scored_by, rows))
+            row = engine.row(model, engine.score(network, images, scored_by, device, method=method))
+            if rows:
+                row["difference"] = {"to": rows[0]["model"], **bootstrap.differences(row, rows[0])}
+            rows.append(row)
+        # Bicubic needs no neighbours far away: the whole image at once, whatever is asked of the networks.
+        rows.append(
+            engine.row(
+                engine.BASELINE,
+                engine.score(
+                    baseline,
+                    images,
+                    scored_by,
+                    torch.device("cpu"),
+                    method=attrs.evolve(method, forward="whole", ensemble="none"),
+                ),
+            )
+        )
+        tables.append(engine.table(images, scored_by, rows, method))
     if not tables:
         raise UsageError("there is nothing to evaluate on")
     return tables

@@ -20,6 +20,7 @@ from srkit.cli.curves import ASCII, BLOCKS, LOSS, Curve, Points, draw, loss_curv
 from srkit.cli.scores import Better, Table, apart, best_step, deciding_metric, side_by_side
 from srkit.history import Difference, History, Numbers
 from srkit.plugins import discover
+from srkit.protocol import Protocol
 from srkit.registry import Registry
 
 if TYPE_CHECKING:
@@ -266,8 +267,8 @@ def _print_table(page: Page, table: Table, before: Sequence[Table]) -> None:
 
 def _caption(protocol: dict[str, Any]) -> str:
     try:
-        return output.caption(protocol)
-    except KeyError:  # of another version
+        return Protocol.from_tree(protocol).caption
+    except TypeError:  # of another version
         return "; ".join(f"{key} {_value(value)}" for key, value in protocol.items())
 
 

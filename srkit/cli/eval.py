@@ -1,4 +1,6 @@
-"""Score networks on folders of images, beside bicubic: one table a folder, under one protocol.
+"""Score networks on folders of images, beside bicubic: one table a folder and protocol.
+
+With several models, the differences to the first one have 95 % intervals (paired bootstrap over the images).
 
 A MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set.
 """
@@ -6,13 +8,15 @@ A MODEL is a file that srkit wrote, a run directory, or other weights with --arc
 from __future__ import annotations
 
 import argparse
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 
 from srkit import api
-from srkit.cli import models, output
+from srkit.cli import models, output, tables
 from srkit.errors import UsageError
 from srkit.plugins import discover
+from srkit.protocol import METHODS, Ensemble, Forward
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,11 +30,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of images, with LR beside HR or not; may be given several times",
     )
     models.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--protocol",
+        dest="protocols",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help=f"{' or '.join(METHODS)}; may be given several times, for a table each",
+    )
+    parser.add_argument("--forward", choices=typing.get_args(Forward), default="whole", help="how images are taken")
+    parser.add_argument("--ensemble", choices=typing.get_args(Ensemble), default="none", help="mean of 8 symmetries")
+    parser.add_argument(
+        "--metric",
+        dest="metrics",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="psnr_y, ssim_y where none is given",
+    )
+    parser.add_argument("--table", choices=[*tables.FORMATS, "json"], help="print this instead")
+    parser.add_argument("--json", action="store_true", help="print one JSON document: --table json")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Evaluate each model on each folder."""
+    arguments.json = arguments.json or arguments.table == "json"
     from srkit.engine.build import pick_device
 
     folders = _folders(arguments.data)
@@ -41,11 +65,27 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"the models have scales {', '.join(map(str, sorted(scales)))}: one at a time")
     device = pick_device("auto")
     networks = {name: m.network.to(device) for name, m in zip(_names(arguments.models), found, strict=True)}
-    tables = api.evaluate(networks, folders, scale=scales.pop(), registry=registry)
+    scale = scales.pop()
+    found_tables = [
+        table
+        for protocol in arguments.protocols or ["paper"]
+        for table in api.evaluate(
+            networks,
+            folders,
+            scale=scale,
+            metrics=arguments.metrics or ("psnr_y", "ssim_y"),
+            protocol=protocol,
+            forward=arguments.forward,
+            ensemble=arguments.ensemble,
+            registry=registry,
+        )
+    ]
     if arguments.json:
-        output.print_json({"schema": 1, "tables": tables}, arguments.stdout)
+        output.print_json({"schema": 1, "tables": found_tables}, arguments.stdout)
+    elif arguments.table is not None:
+        print(tables.FORMATS[arguments.table](found_tables))
     else:
-        output.print_tables(tables)
+        output.print_tables(found_tables)
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from srkit.cli import printable
 from srkit.files import json_text
+from srkit.protocol import Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,48 +99,61 @@ def score_text(metric: str, value: float) -> str:
 
 
 def print_tables(tables: Sequence[dict[str, Any]], *, stderr: bool = False) -> None:
-    """Print score tables, each with its protocol as its caption."""
+    """Print score tables, each with its protocol as its caption; of those of other protocols, that they are."""
     out = console(stderr=stderr)
+    seen: dict[str, Protocol] = {}
     for i, table in enumerate(tables):
-        rows = table["rows"]
-        metrics = list(rows[0]["mean"])
-        baseline = next((row["mean"] for row in rows if row["model"] == "bicubic"), None)
-        lines = []
-        for row in rows:
-            cells = []
-            for metric in metrics:
-                value, difference = row["mean"][metric], math.nan
-                if baseline is not None and row["model"] != "bicubic":
-                    difference = value - baseline[metric]
-                sign = "-" if difference < 0 else "+"
-                known = math.isfinite(difference)
-                cells.append(score_text(metric, value))
-                cells.append(f"[dim]({sign}{score_text(metric, abs(difference))})[/dim]" if known else "")
-            lines.append([clean(row["model"]), *cells])
-        headers = [f"{clean(table['data'])} x{table['scale']}"]
-        for metric in metrics:
-            headers += [clean(metric), ""]
+        name = f"{table['data']} x{table['scale']}"
         if i:
             out.print()
-        out.print(grid(lines, headers, numbers_from=1))
-        out.print(f"[dim]{clean(caption(table['protocol']))}[/dim]")
+        out.print(_score_grid(table, clean(name)))
+        protocol = Protocol.from_tree(table["protocol"])
+        for row in table["rows"]:
+            if "difference" in row:
+                out.print(f"[dim]{clean(_differences(row))}[/dim]", soft_wrap=True)
+        out.print(f"[dim]{clean(protocol.caption)}[/dim]")
+        if seen.setdefault(name, protocol) != protocol:
+            out.print(f"[yellow]not comparable with {clean(name)} above: another protocol[/yellow]")
 
 
-def caption(protocol: dict[str, Any]) -> str:
-    """Return a protocol in a line."""
-    colors = ", ".join(f"{metric} on {color}" for metric, color in protocol["color"].items())
-    lr = "LR from files" if protocol["lr"] == "files" else f"LR by {protocol['lr']}"
-    parts = [
-        f"{protocol['images']} image{'' if protocol['images'] == 1 else 's'}",
-        colors,
-        f"SR rounded to {protocol['rounding']}",
-        f"border {protocol['border']} cut",
-        f"HR cropped to a {protocol['crop']}",
-        lr,
-        f"forward {protocol['forward']}",
-        f"data {protocol['fingerprint']}",
-    ]
-    return "; ".join(parts)
+def _score_grid(table: Mapping[str, Any], name: str) -> Any:
+    rows = table["rows"]
+    metrics = list(rows[0]["mean"])
+    baseline = next((row["mean"] for row in rows if row["model"] == "bicubic"), None)
+    lines = []
+    for row in rows:
+        cells = []
+        for metric in metrics:
+            value, difference = row["mean"][metric], math.nan
+            if baseline is not None and row["model"] != "bicubic":
+                difference = value - baseline[metric]
+            cells.append(score_text(metric, value))
+            cells.append(f"[dim]({signed_text(metric, difference)})[/dim]" if math.isfinite(difference) else "")
+        lines.append([clean(row["model"]), *cells])
+    headers = [name]
+    for metric in metrics:
+        headers += [clean(metric), ""]
+    return grid(lines, headers, numbers_from=1)
+
+
+def _differences(row: Mapping[str, Any]) -> str:
+    told = [f"{metric} {difference_text(metric, row['difference'][metric])}" for metric in row["mean"]]
+    return f"{row['model']} to {row['difference']['to']}: {', '.join(told)} (95 %)"
+
+
+def signed_text(metric: str, difference: float) -> str:
+    """Return a difference of scores with its sign: "+0.12"."""
+    return f"{'-' if difference < 0 else '+'}{score_text(metric, abs(difference))}"
+
+
+def difference_text(metric: str, found: Mapping[str, Any] | None) -> str:
+    """Return a difference with its interval, "+0.12 [+0.05, +0.20]", or nothing."""
+    if found is None:
+        return ""
+    if found["low"] is None:
+        return signed_text(metric, found["mean"])
+    low, high = (signed_text(metric, found[bound]) for bound in ("low", "high"))
+    return f"{signed_text(metric, found['mean'])} [{low}, {high}]"
 
 
 def toml_value(value: Any) -> str:

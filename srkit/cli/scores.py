@@ -53,8 +53,13 @@ class Table:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        color = {metric: word for e in self.entries for metric, word in e.last.protocol.get("color", {}).items()}
-        return {**self.entries[0].last.protocol, "color": color}
+        first = self.entries[0].last.protocol
+        return {
+            key: {metric: word for e in self.entries for metric, word in e.last.protocol[key].items()}
+            if isinstance(value, Mapping)  # by metric, of which the runs may have different ones
+            else value
+            for key, value in first.items()
+        }
 
     @property
     def bicubic(self) -> Numbers:
@@ -141,11 +146,13 @@ def apart(one: Entry, other: Entry) -> list[str]:
     a, b = one.last, other.last
     found = [word for word in ("data", "scale") if getattr(a, word) != getattr(b, word)]
     keys = dict.fromkeys([*a.protocol, *b.protocol])
-    found += [key for key in keys if key != "color" and a.protocol.get(key) != b.protocol.get(key)]
+    by_metric = [key for key in keys if isinstance(a.protocol.get(key), Mapping)]
+    found += [key for key in keys if key not in by_metric and a.protocol.get(key) != b.protocol.get(key)]
     common = [metric for metric in a.mean if metric in b.mean]
     for metric in common:
-        if a.protocol.get("color", {}).get(metric) != b.protocol.get("color", {}).get(metric):
-            found.append(f"color of {metric}")
+        for key in by_metric:
+            if a.protocol[key].get(metric) != (b.protocol.get(key) or {}).get(metric):
+                found.append(f"{key} of {metric}")
         if one.metrics.get(metric) != other.metrics.get(metric):
             found.append(f"settings of {metric}")
         x, y = ((scores.bicubic or {}).get(metric) for scores in (a, b))

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from srkit.component import Component
-from srkit.contracts import Dataset
+from srkit.component import Component, read_settings
+from srkit.contracts import KINDS, Dataset
 from srkit.engine import sampling
 from srkit.engine.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.evaluate import EvaluationSet, Metric
@@ -141,12 +141,14 @@ def make_losses(registry: Registry, parts: Sequence[LossPart]) -> list[WeightedL
 
 
 def make_metrics(registry: Registry, parts: Sequence[Part]) -> list[Metric]:
-    """Return the metrics with names of their own."""
+    """Return the metrics with names of their own. Settings other than the defaults are part of what one looks at."""
     metrics = []
     for part, name in zip(parts, _unique([part.type for part in parts]), strict=True):
-        facts = registry.find("metric", part.type).component.facts
-        better, color = facts.get("better", "higher") != "lower", str(facts.get("color", "RGB"))
-        metrics.append(Metric(name, make(registry, part), better, color))
+        component = registry.find("metric", part.type).component
+        better, color = component.facts.get("better", "higher") != "lower", str(component.facts.get("color", "RGB"))
+        told = _told(registry, part)
+        color = f"{color} ({told})" if told else color
+        metrics.append(Metric(name, make(registry, part), better, color, component.name))
     return metrics
 
 
@@ -169,9 +171,9 @@ def make_pairs(
         part = read_part(registry, "degradation", "srkit:bicubic")  # with its defaults written out, for the protocol
     named = for_training and degradation is not None
     if _is_random(registry, part):
-        return Pairs(source, scale, degradation=None, made_by=_signature(part), files=False)
+        return Pairs(source, scale, degradation=None, made_by=_signature(registry, part), files=False)
     apply = make(registry, part, scale=scale)
-    return Pairs(source, scale, degradation=apply, made_by=_signature(part), files=not named)
+    return Pairs(source, scale, degradation=apply, made_by=_signature(registry, part), files=not named)
 
 
 def make_random_degradation(registry: Registry, recipe: Recipe) -> RandomDegradation | None:
@@ -209,9 +211,17 @@ def _is_random(registry: Registry, part: Part) -> bool:
     return registry.find(part.kind, part.type).component.facts.get("deterministic", True) is False
 
 
-def _signature(part: Part) -> str:
-    settings = ", ".join(f"{key}={value}" for key, value in part.settings.items())
-    return f"{part.type.removeprefix('srkit:')}({settings})"
+def _signature(registry: Registry, part: Part) -> str:
+    """Return a component as a score's protocol names it: with those of its settings that are not the defaults."""
+    name = part.type.removeprefix("srkit:")
+    told = _told(registry, part)
+    return f"{name}({told})" if told else name
+
+
+def _told(registry: Registry, part: Part) -> str:
+    known = read_settings(registry.find(part.kind, part.type).component.load(), KINDS[part.kind].given)
+    defaults = {name: setting.default for name, setting in known.items()}
+    return ", ".join(f"{key}={value}" for key, value in part.settings.items() if value != defaults.get(key))
 
 
 def make_plan(registry: Registry, recipe: Recipe) -> BatchPlan:

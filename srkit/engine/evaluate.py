@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from srkit.engine.forward import forward
 from srkit.engine.pairs import Pairs
 from srkit.engine.tensors import to_8_bits, to_batch, to_rest
 from srkit.errors import InputRejected
+from srkit.protocol import PAPER, Method, Protocol
 
 Image = NDArray[Any]
 BASELINE = "bicubic"  # the row of every table, and the name of the component of srkit's that makes it
@@ -29,6 +31,7 @@ class Metric:
     score: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
     higher_is_better: bool
     color: str
+    component: str  # whose name it is, without a number
 
 
 @attrs.frozen
@@ -39,7 +42,13 @@ class EvaluationSet:
     pairs: Pairs
 
 
-def upscale(image: Image, network: nn.Module, device: torch.device | None = None) -> Image:
+def upscale(
+    image: Image,
+    network: nn.Module,
+    device: torch.device | None = None,
+    *,
+    method: Method = PAPER,
+) -> Image:
     """Return an image at rest, [h, w, 3] uint8 or uint16, enlarged by a network; the dtype is kept."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"an image is [height, width, 3], uint8 or uint16, not {list(image.shape)} {image.dtype}")
@@ -49,7 +58,7 @@ def upscale(image: Image, network: nn.Module, device: torch.device | None = None
     network.eval()
     try:
         with torch.inference_mode():
-            return to_rest(network(to_batch(image, device)), image.dtype)
+            return to_rest(forward(network, to_batch(image, device), method.forward, method.ensemble), image.dtype)
     finally:
         network.train(was_training)
 
@@ -60,20 +69,20 @@ def scale_of(network: nn.Module) -> int:
     return int(upscale(np.zeros((side, side, 3), np.uint8), network).shape[0]) // side
 
 
-def protocol(evaluation: EvaluationSet, metrics: Sequence[Metric]) -> dict[str, Any]:
+def protocol(evaluation: EvaluationSet, metrics: Sequence[Metric], method: Method = PAPER) -> Protocol:
     """Return what the scores of a set mean; two scores are comparable only where this is the same."""
     scale = evaluation.pairs.scale
-    return {
-        "scale": scale,
-        "border": scale,
-        "rounding": "8 bits",
-        "crop": "multiple of scale",
-        "lr": evaluation.pairs.made_by,
-        "forward": "whole",
-        "color": {metric.name: metric.color for metric in metrics},
-        "images": len(evaluation.pairs),
-        "fingerprint": _fingerprint(evaluation.pairs),
-    }
+    return Protocol(
+        scale=scale,
+        color={metric.name: metric.color for metric in metrics},
+        border={metric.name: method.border(metric.component, scale) for metric in metrics},
+        fit=method.fit,
+        lr=evaluation.pairs.made_by,
+        forward=method.forward,
+        ensemble=method.ensemble,
+        images=len(evaluation.pairs),
+        fingerprint=_fingerprint(evaluation.pairs),
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -90,40 +99,45 @@ def score(
     metrics: Sequence[Metric],
     device: torch.device,
     *,
+    method: Method = PAPER,
     look: Look | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Return {image: {metric: value}}. `look(index, lr, sr, hr)` sees each image.
-
-    HR is cropped to a multiple of the scale, SR rounded to 8 bits, and as many pixels as the scale cut from each side.
-    """
+    """Return {image: {metric: value}}, with SR rounded to 8 bits. `look(index, lr, sr, hr)` sees each image."""
     pairs = evaluation.pairs
-    border = pairs.scale
     found: dict[str, dict[str, float]] = {}
     for index in range(len(pairs)):
         lr, hr = pairs.read(index)
         if lr is None:
             raise InputRejected(pairs.name(index), "there is no LR image, and a random degradation makes none to score")
-        sr = to_8_bits(upscale(lr, network, device))
+        sr = to_8_bits(upscale(lr, network, device, method=method))
         hr = to_8_bits(hr)
         if sr.shape != hr.shape:
             raise InputRejected(pairs.name(index), f"the network gives {list(sr.shape)} where HR is {list(hr.shape)}")
         if look is not None:
             look(index, lr, sr, hr)
-        inside = (slice(border, -border), slice(border, -border))
         try:
-            found[pairs.name(index)] = {m.name: float(m.score(sr[inside], hr[inside])) for m in metrics}
+            found[pairs.name(index)] = {
+                metric.name: float(metric.score(*(_inside(image, metric, pairs.scale, method) for image in (sr, hr))))
+                for metric in metrics
+            }
         except ValueError as error:
             raise InputRejected(pairs.name(index), str(error)) from None
     return found
 
 
-def refuse_too_small(evaluation: EvaluationSet, metrics: Sequence[Metric]) -> None:
+def _inside(image: NDArray[np.uint8], metric: Metric, scale: int, method: Method) -> NDArray[np.uint8]:
+    border = method.border(metric.component, scale)
+    return image[border : image.shape[0] - border, border : image.shape[1] - border]
+
+
+def refuse_too_small(evaluation: EvaluationSet, metrics: Sequence[Metric], method: Method = PAPER) -> None:
     """Raise InputRejected where the smallest image of a set is too small for a metric; better now than after hours."""
-    pairs, border = evaluation.pairs, evaluation.pairs.scale
+    pairs = evaluation.pairs
     smallest = min(range(len(pairs)), key=lambda index: min(pairs.size(index)))
-    inside = to_8_bits(pairs.read(smallest)[1])[border:-border, border:-border]
+    image = to_8_bits(pairs.read(smallest)[1])
     try:
         for metric in metrics:
+            inside = _inside(image, metric, pairs.scale, method)
             metric.score(inside, inside)
     except ValueError as error:
         raise InputRejected(pairs.name(smallest), str(error)) from None
@@ -136,11 +150,16 @@ def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]
     return {"model": model, "mean": mean, "images": {name: dict(scores) for name, scores in images.items()}}
 
 
-def table(evaluation: EvaluationSet, metrics: Sequence[Metric], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def table(
+    evaluation: EvaluationSet,
+    metrics: Sequence[Metric],
+    rows: Sequence[Mapping[str, Any]],
+    method: Method = PAPER,
+) -> dict[str, Any]:
     """Return a table: one set, one protocol, a row a model."""
     return {
         "data": evaluation.name,
         "scale": evaluation.pairs.scale,
-        "protocol": protocol(evaluation, metrics),
+        "protocol": protocol(evaluation, metrics, method).to_tree(),
         "rows": [dict(entry) for entry in rows],
     }

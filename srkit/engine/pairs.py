@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from srkit.contracts import Dataset, Window
@@ -109,3 +110,40 @@ class Pairs:
         with contextlib.suppress(AttributeError):
             own = self.source.describe()  # type: ignore[attr-defined]
         return own if isinstance(own, str) else f"{len(self)} images"
+
+
+class Resized:
+    """A dataset whose HR images are resized to a multiple of the scale, by Pillow's bicubic; 8 bits only.
+
+    Papers crop instead. The fingerprint is that of the images as they are: how they are fitted is the protocol's.
+    """
+
+    def __init__(self, source: Dataset, scale: int) -> None:
+        self._source, self._scale = source, scale
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def name(self, index: int) -> str:
+        return self._source.name(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self._source.size(index)
+        return height // self._scale * self._scale, width // self._scale * self._scale
+
+    def read(self, index: int, window: Window | None = None) -> Image:
+        image, (height, width) = self._source.read(index), self.size(index)
+        if image.shape[:2] != (height, width):
+            if image.dtype != np.uint8 or 0 in (height, width):
+                raise InputRejected(self.name(index), "cannot be resized: only images of 8 bits, larger than the scale")
+            image = np.array(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BICUBIC))
+        if window is None:
+            return image
+        top, left, tall, wide = window
+        return image[top : top + tall, left : left + wide]
+
+    def lr(self, scale: int) -> None:
+        """Return None: LR files are those of cropped images."""
+
+    def fingerprint(self) -> str:
+        return self._source.fingerprint()

@@ -18,10 +18,10 @@ def test_a_good_recipe_is_shown_with_its_data(call, tiny):
     assert [line.rstrip() for line in out.splitlines()] == [
         "ok  Tiny  tiny.toml",
         "    network    a2n x2; features 4, blocks 1, upsampling_features 4, img_range 1.0, non_attention_kernel 3",
-        "    data       4 HR images in photos, no LR beside them; LR by bicubic(mode=uint8)",
+        "    data       4 HR images in photos, no LR beside them; LR by bicubic",
         "    batch      4 samples, LR 8x8, HR 16x16",
         "    training   6 steps, 6.0 epochs, adam, constant",
-        "    validate   photos: 4 HR images in photos, no LR beside them; LR by bicubic(mode=uint8)",
+        "    validate   photos: 4 HR images in photos, no LR beside them; LR by bicubic",
     ]
 
 

@@ -21,12 +21,13 @@ from tests.conftest import TINY, photograph, plugin
 
 PROTOCOL = {
     "scale": 2,
-    "border": 2,
+    "color": {"psnr_y": "Y", "ssim_y": "Y"},
+    "border": {"psnr_y": 2, "ssim_y": 2},
     "rounding": "8 bits",
-    "crop": "multiple of scale",
+    "fit": "crop",
     "lr": "files",
     "forward": "whole",
-    "color": {"psnr_y": "Y", "ssim_y": "Y"},
+    "ensemble": "none",
     "images": 5,
     "fingerprint": "5e75",
 }
@@ -492,7 +493,7 @@ def test_each_set_has_a_table(document):
 
 def test_scores_of_other_images_are_in_a_table_of_their_own(compare):
     write_run("a")
-    write_run("b", events(fingerprint="07e5", lr="bicubic(mode=uint8)"))
+    write_run("b", events(fingerprint="07e5", lr="bicubic"))
     lines = compare("a", "b")
     found = [i for i, line in enumerate(lines) if line.startswith("Set5 x2  ")]
     assert lines[found[1] : found[1] + 6] == [
@@ -501,7 +502,7 @@ def test_scores_of_other_images_are_in_a_table_of_their_own(compare):
         "last      b          400    31.50   (+3.50)   0.9200   (+0.0200)",
         "          bicubic           28.00             0.9000",
         "not comparable with Set5 x2 above: they differ in lr, fingerprint",
-        f"differences to bicubic; {CAPTION.replace('5e75', '07e5').replace('from files', 'by bicubic(mode=uint8)')}",
+        f"differences to bicubic; {CAPTION.replace('5e75', '07e5').replace('from files', 'by bicubic')}",
     ]
 
 
@@ -512,7 +513,7 @@ def test_scores_of_two_scales_are_in_two_tables(document):
 
 
 def test_a_metric_that_both_have_is_compared_where_another_is_not(compare):
-    table = scored(31.0, 0.9, color={"psnr_y": "Y", "ssim": "RGB"})
+    table = scored(31.0, 0.9, color={"psnr_y": "Y", "ssim": "RGB"}, border={"psnr_y": 2, "ssim": 2})
     for row in table["rows"]:
         row["mean"]["ssim"] = row["mean"].pop("ssim_y")
     write_run("a", events({100: (30.0, 0.9)}))
@@ -534,7 +535,7 @@ def test_a_metric_that_both_have_is_compared_where_another_is_not(compare):
         ({"color": {"psnr_y": "RGB", "ssim_y": "Y"}}, RECIPE["metric"], "color of psnr_y"),
         ({}, [{"type": "psnr_y", "peak": 1.0}, {"type": "ssim_y"}], "settings of psnr_y"),
         ({"bicubic": (28.1, 0.9)}, RECIPE["metric"], "psnr_y of bicubic"),
-        ({"border": 4, "images": 4}, RECIPE["metric"], "border, images"),
+        ({"border": {"psnr_y": 4, "ssim_y": 2}, "images": 4}, RECIPE["metric"], "images, border of psnr_y"),
     ],
 )
 def test_what_makes_scores_incomparable_is_named(compare, told, metric, why):

@@ -89,7 +89,7 @@ def test_the_model_file_describes_itself_and_holds_a_bare_state_dict(tiny):
         "distribution": "srkit",
         "version": srkit.__version__,
     }
-    assert described["scores"][0]["protocol"]["border"] == 2
+    assert described["scores"][0]["protocol"]["border"] == {"psnr_y": 2, "ssim_y": 2}
     own = srkit.create("architecture", "a2n", scale=2, features=4, blocks=1, upsampling_features=4).state_dict()
     weights = model.read_weights(Path("run/best.safetensors"))
     assert {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in own.items()}

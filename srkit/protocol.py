@@ -1,0 +1,120 @@
+"""How a score is measured: two scores are comparable where their protocols are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from srkit.errors import UsageError, did_you_mean
+
+Fit = Literal["crop", "resize"]
+Forward = Literal["whole", "chop", "tiles"]
+Ensemble = Literal["none", "x8"]
+
+
+@attrs.frozen
+class Method:
+    """A way to measure, whatever is measured.
+
+    `fit`: HR whose size is no multiple of the scale is cropped to one, or resized. `degradation`: what makes LR; ""
+    for the files beside HR, or else MATLAB's bicubic. `forward`: the whole image at once, in quarters as EDSR's
+    --chop, or in overlapping tiles. `ensemble`: the mean over the eight symmetries. `whole_border`: the metrics that
+    see the border; for the others as many pixels as the scale are cut from every side. `settings`: what metrics are
+    told, by name.
+    """
+
+    fit: Fit = "crop"
+    degradation: str = ""
+    forward: Forward = "whole"
+    ensemble: Ensemble = "none"
+    whole_border: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+
+    def border(self, metric: str, scale: int) -> int:
+        """Return how many pixels are cut from each side before a metric looks."""
+        return 0 if metric in self.whole_border else scale
+
+
+PAPER = Method()
+# What a widely read account of training A2N measures. HR is resized to a multiple of the scale, which makes an easier
+# image of it; SSIM counts the border; blue has 25.046 of 256 in the luma, where BT.601 has 25.064. Its numbers are
+# higher than those of the papers, and are to be compared with its own alone.
+BLOG = Method(
+    fit="resize",
+    degradation="srkit:pillow_bicubic",
+    whole_border=("ssim_y", "ssim"),
+    settings={"psnr_y": {"luma": "blog"}, "ssim_y": {"luma": "blog"}},
+)
+METHODS: Mapping[str, Method] = {"paper": PAPER, "blog": BLOG}
+
+
+def find_method(name: str) -> Method:
+    """Return the method of a name. Raises UsageError where there is none."""
+    if name not in METHODS:
+        raise UsageError(f"unknown protocol '{name}'{did_you_mean(name, METHODS)}")
+    return METHODS[name]
+
+
+@attrs.frozen(kw_only=True)
+class Protocol:
+    """Everything that a score depends on beside the network.
+
+    `border`: pixels cut from each side, and `color`: what is looked at, "Y" or "RGB", by metric. `lr`: "files", or the
+    degradation with its settings. `fingerprint`: of the images, HR and LR.
+    """
+
+    scale: int
+    color: Mapping[str, str]
+    border: Mapping[str, int]
+    rounding: str = "8 bits"
+    fit: Fit = "crop"
+    lr: str
+    forward: Forward = "whole"
+    ensemble: Ensemble = "none"
+    images: int
+    fingerprint: str
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the protocol as JSON's types, as it is stored with every score."""
+        return {
+            field.name: dict(value) if isinstance(value, Mapping) else value
+            for field in attrs.fields(Protocol)
+            for value in [getattr(self, field.name)]
+        }
+
+    @staticmethod
+    def from_tree(tree: Mapping[str, Any]) -> Protocol:
+        """Return the protocol of `to_tree`. Raises TypeError for another form."""
+        return Protocol(**tree)
+
+    def of(self, metric: str) -> Protocol:
+        """Return the protocol of one metric's scores: what is said of the others is left out."""
+        return attrs.evolve(
+            self,
+            color={name: value for name, value in self.color.items() if name == metric},
+            border={name: value for name, value in self.border.items() if name == metric},
+        )
+
+    @property
+    def caption(self) -> str:
+        """The protocol as a line of prose."""
+        borders = set(self.border.values())
+        border = (
+            f"border {borders.pop()} cut"
+            if len(borders) == 1
+            else "border cut: " + ", ".join(f"{metric} {pixels}" for metric, pixels in self.border.items())
+        )
+        return "; ".join(
+            [
+                f"{self.images} image{'' if self.images == 1 else 's'}",
+                ", ".join(f"{metric} on {color}" for metric, color in self.color.items()),
+                f"SR rounded to {self.rounding}",
+                border,
+                f"HR {'cropped' if self.fit == 'crop' else 'resized'} to a multiple of scale",
+                "LR from files" if self.lr == "files" else f"LR by {self.lr}",
+                f"forward {self.forward}" + ("" if self.ensemble == "none" else f", ensemble {self.ensemble}"),
+                f"data {self.fingerprint}",
+            ]
+        )
