@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from srkit.api import components, create, evaluate, load, load_recipe, run, upscale
     from srkit.component import Component
-    from srkit.contracts import Run, Window
+    from srkit.contracts import Detected, Run, Window
     from srkit.errors import (
         ComponentError,
         InputRejected,
@@ -30,6 +30,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Component": "component",
     "ComponentError": "errors",
+    "Detected": "contracts",
     "ImageRecord": "manifest",
     "InputRejected": "errors",
     "Manifest": "manifest",
@@ -59,6 +60,7 @@ _HOME = {
 __all__ = [
     "Component",
     "ComponentError",
+    "Detected",
     "ImageRecord",
     "InputRejected",
     "Manifest",

@@ -23,7 +23,8 @@ class Component:
     """A name for a callable, and what must be known of it without importing it.
 
     `target` is "package.module:Name"; it is imported when the component is first used, never to list it.
-    `facts` are the keys that the component's kind allows (see `srkit.contracts`).
+    `facts` are the keys that the component's kind allows (see `srkit.contracts`). `missing` says what must be installed
+    before a component can be used that is named nevertheless, so that people learn of it.
     """
 
     kind: str
@@ -32,9 +33,12 @@ class Component:
     summary: str = attrs.field(default="", kw_only=True)
     source: str = attrs.field(default="", kw_only=True)
     facts: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+    missing: str = attrs.field(default="", kw_only=True)
 
     def load(self) -> Callable[..., Any]:
         """Import the target and return it. Raises ComponentError, with the import's own error as its cause."""
+        if self.missing:
+            raise ComponentError(f"{self.kind} '{self.name}' cannot be used: {self.missing}")
         module_name, _, attribute = self.target.partition(":")
         try:
             target: Any = importlib.import_module(module_name)

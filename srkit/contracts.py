@@ -69,6 +69,7 @@ KINDS: Mapping[str, Kind] = {
         _kind("optimizer", "how the weights learn", given=("parameters",)),
         _kind("schedule", "the learning rate's factor at each step", given=("steps",)),
         _kind("observer", "watches a run"),
+        _kind("detector", "tells which network a file of weights is of"),
     )
 }
 
@@ -189,6 +190,23 @@ class Schedule(Protocol):
     """Called with `steps=200_000, **settings`. A pure function: step (from 0) to the learning rate's factor."""
 
     def __call__(self, step: int) -> float: ...
+
+
+class Detected(NamedTuple):
+    """Which network weights are of: an architecture by the name that recipes give it, its settings and its scale."""
+
+    architecture: str
+    settings: Mapping[str, Any]
+    scale: int
+
+
+class Detector(Protocol):
+    """Made from `**settings`. Asked for a file that does not say which network it holds, and is not told on the command
+    line."""
+
+    def __call__(self, weights: Mapping[str, Tensor]) -> Detected | None:
+        """Return which network the tensors of a state dict are of, by their names and shapes; None where it is none of
+        those that this detector knows. Weights that fit several networks are not guessed."""
 
 
 class Run(NamedTuple):

@@ -24,6 +24,7 @@ def test_the_public_names_are_these():
     assert srkit.__all__ == [
         "Component",
         "ComponentError",
+        "Detected",
         "ImageRecord",
         "InputRejected",
         "Manifest",

@@ -94,3 +94,10 @@ def test_a_target_that_cannot_be_had_says_why(target, message):
     with pytest.raises(ComponentError) as error:
         Component("loss", "x", target).load()
     assert str(error.value) == message
+
+
+def test_a_component_that_needs_more_says_what_when_it_is_used():
+    component = Component("loss", "l3", "math:sqrt", missing="it needs somelib: pip install somelib")
+    with pytest.raises(ComponentError) as error:
+        component.load()
+    assert str(error.value) == "loss 'l3' cannot be used: it needs somelib: pip install somelib"

@@ -34,6 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
                         "summary": entry.component.summary,
                         "source": entry.component.source,
                         "facts": dict(entry.component.facts),
+                        "missing": entry.component.missing,
                         "distribution": entry.origin.distribution,
                         "version": entry.origin.version,
                     }
@@ -63,8 +64,10 @@ def main(arguments: argparse.Namespace) -> int:
         rows.append(
             [
                 f"[dim]{shown}[/dim]",
-                f"[bold]{output.clean(component.name)}[/bold]",
-                output.clean(component.summary) + only,
+                f"[{'dim' if component.missing else 'bold'}]{output.clean(component.name)}[/]",
+                f"[dim]{output.clean(component.missing)}[/dim]"
+                if component.missing
+                else output.clean(component.summary) + only,
                 f"[dim]{output.clean(entry.origin)}[/dim]",
             ]
         )

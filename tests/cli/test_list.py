@@ -57,7 +57,7 @@ def test_json_is_one_document_with_components_and_failures(sites, call):
     assert document["schema"] == 1
     assert {entry["kind"] for entry in document["components"]} == {"metric"}
     psnr_y = next(entry for entry in document["components"] if entry["name"] == "psnr_y")
-    assert psnr_y.keys() == {"kind", "name", "summary", "source", "facts", "distribution", "version"}
+    assert psnr_y.keys() == {"kind", "name", "summary", "source", "facts", "missing", "distribution", "version"}
     assert (psnr_y["distribution"], psnr_y["version"]) == ("srkit", VERSION)
     assert document["failures"] == [
         {"plugin": "b", "distribution": "srkit-broken", "version": "2.1", "reason": "SystemExit: 3"}
