@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from srkit.contracts import Image
+    from numpy.typing import NDArray
 
 _NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 FILE = "MANIFEST.json"  # where a format that is a folder keeps it
@@ -32,7 +32,7 @@ class ImageRecord:
     sha256: str
 
     @staticmethod
-    def of(image: Image) -> ImageRecord:
+    def of(image: NDArray[Any]) -> ImageRecord:
         """Return the record of an image, [height, width, 3]; 16 bits count as little-endian whatever the machine."""
         pixels = image.astype(image.dtype.newbyteorder("<"), order="C", copy=False)
         digest = hashlib.sha256(pixels.data).hexdigest()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from srkit_resize.matlab import check_scale
+from srkit_resize.kernel import check_scale
 
 
 class PillowBicubic:
