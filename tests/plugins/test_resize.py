@@ -1,10 +1,11 @@
-"""MATLAB's bicubic against reference files, Pillow's against Pillow, and the baseline against the papers."""
+"""MATLAB's bicubic, of images and of batches, against reference files; Pillow's against Pillow; the baseline."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from PIL import Image
 from srkit_metrics.color import luma
 from srkit_metrics.psnr import psnr, psnr_y
 from srkit_metrics.ssim import ssim, ssim_y
-from srkit_resize.matlab import Bicubic, Mode, enlarge, keys, shrink
+from srkit_resize import device
+from srkit_resize.kernel import Edge, Mode
+from srkit_resize.matlab import Bicubic, enlarge, shrink
 from srkit_resize.network import Bicubic as Baseline
 from srkit_resize.pillow import PillowBicubic
 
@@ -28,8 +31,12 @@ REFERENCE = np.load(Path(__file__).parent.parent / "data" / "imresize_synthetic.
 
 SHARED = Path(os.environ.get("SRKIT_TEST_DATA", "")) / "data"
 needs_data = pytest.mark.skipif("SRKIT_TEST_DATA" not in os.environ, reason="needs SRKIT_TEST_DATA")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+DEVICES = ["cpu", pytest.param("cuda", marks=needs_cuda)]
 
 MODES: tuple[Mode, ...] = ("uint8", "double")
+EDGES: tuple[Edge, ...] = ("symmetric", "replicate")
+PADDINGS = {"symmetric": "symmetric", "replicate": "edge"}  # what numpy calls them
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
 
 
@@ -46,27 +53,47 @@ def lr_of_set5(name: str, scale: int) -> NDArray[np.uint8]:
     return read(SHARED / "Set5" / "LR_bicubic" / f"X{scale}" / f"{name}x{scale}.png")
 
 
-def resized_plainly(
-    image: NDArray[np.integer], outputs: tuple[int, int], scale: float, mode: Mode
-) -> NDArray[np.integer]:
-    """imresize by its definition, one dense matrix an axis: outputs (height, width), scale below 1 to shrink."""
+def keys(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cubic convolution kernel by its definition: Keys 1981, a = -0.5."""
+    x = np.abs(x)
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+def resized_plainly(image: NDArray[np.integer], ratio: float, mode: Mode, edge: Edge) -> NDArray[np.integer]:
+    """imresize(image, ratio) by its definition in float64: the image is padded, and each output's window weighed."""
     peak = np.iinfo(image.dtype).max
     values = image.astype(np.float64)
     for axis in (0, 1):
-        length, widened = values.shape[axis], min(scale, 1.0)
-        centres = (np.arange(outputs[axis]) + 0.5) / scale - 0.5
+        lines = np.moveaxis(values, axis, 0)
+        widened = min(ratio, 1.0)
+        centres = (np.arange(int(np.ceil(len(lines) * ratio - 1e-9))) + 0.5) / ratio - 0.5
         reach = int(np.ceil(2 / widened)) + 1
-        matrix = np.zeros((outputs[axis], length))
-        for offset in range(-reach, reach + 1):
-            positions = np.floor(centres).astype(int) + offset
-            mirrored = positions % (2 * length)
-            mirrored = np.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)
-            np.add.at(matrix, (np.arange(outputs[axis]), mirrored), keys((centres - positions) * widened))
-        matrix /= matrix.sum(1, keepdims=True)
-        values = np.moveaxis(np.tensordot(matrix, values, (1, axis)), 0, axis)
+        padding = 2 * reach
+        padded = np.pad(lines, [(padding, padding), (0, 0), (0, 0)], PADDINGS[edge])  # type: ignore[call-overload]
+        positions = np.floor(centres).astype(int)[:, None] + np.arange(-reach, reach + 1)
+        weights = keys((centres[:, None] - positions) * widened)
+        weights /= weights.sum(1, keepdims=True)
+        values = np.moveaxis(np.einsum("ok,okab->oab", weights, padded[positions + padding]), 0, axis)
         if mode == "uint8" or axis == 1:
-            values = np.clip(np.floor(values + 0.5), 0, peak)
+            # Sums are multiples of more than 2e-9 at the scales here: so near below a half there is only a half.
+            values = np.clip(np.floor(values + (0.5 + 1e-9)), 0, peak)
     return values.astype(image.dtype)
+
+
+def batch(*images: NDArray[np.integer], on: str = "cpu") -> torch.Tensor:
+    """Images [h, w, c] as a batch [n, c, h, w] of their dtype."""
+    return torch.from_numpy(np.stack(images)).to(on).permute(0, 3, 1, 2)
+
+
+def images(of: torch.Tensor) -> NDArray[np.integer]:
+    """A batch as images, [n, h, w, c]."""
+    return of.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def rounded(levels: torch.Tensor) -> torch.Tensor:
+    """Levels to 8 bits as MATLAB's im2uint8 does it."""
+    return torch.floor(levels + 0.5).clamp(0, 255).to(torch.uint8)
 
 
 def enlarged_and_rounded(network: Baseline, image: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -89,21 +116,40 @@ def test_the_plugin_declares_three_components_that_load() -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_shrinking_equals_the_reference_in_every_value(scale: int, mode: Mode) -> None:
     lr = Bicubic(scale=scale, mode=mode)(REFERENCE["img"])
-    assert lr.dtype == np.uint8
-    np.testing.assert_array_equal(lr, REFERENCE[f"down{scale}_{mode}"])
+    np.testing.assert_array_equal(lr, REFERENCE[f"down{scale}_{mode}"], strict=True)
+
+
+@pytest.mark.parametrize("on", DEVICES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_shrinking_a_batch_equals_the_reference_in_every_value(scale: int, mode: Mode, on: str) -> None:
+    hr = REFERENCE["img"]
+    lr = device.shrink(batch(hr, hr[::-1], on=on), scale, mode=mode)
+    expected = REFERENCE[f"down{scale}_{mode}"]
+    np.testing.assert_array_equal(images(lr), np.stack([expected, expected[::-1]]), strict=True)
+    assert lr.device.type == on
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_enlarging_equals_the_reference_in_every_value(scale: int, mode: Mode) -> None:
     sr = enlarge(REFERENCE[f"down{scale}_{mode}"], scale, mode=mode)
-    np.testing.assert_array_equal(sr, REFERENCE[f"up{scale}_{mode}"])
+    np.testing.assert_array_equal(sr, REFERENCE[f"up{scale}_{mode}"], strict=True)
+
+
+@pytest.mark.parametrize("on", DEVICES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_enlarging_a_batch_equals_the_reference_in_every_value(scale: int, mode: Mode, on: str) -> None:
+    sr = device.enlarge(batch(REFERENCE[f"down{scale}_{mode}"], on=on), scale, mode=mode)
+    np.testing.assert_array_equal(images(sr)[0], REFERENCE[f"up{scale}_{mode}"], strict=True)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_odd_sizes_are_rounded_up_as_in_the_reference(scale: int) -> None:
-    lr = shrink(REFERENCE["img_odd"], scale, mode="double")
-    np.testing.assert_array_equal(lr, REFERENCE[f"odd_down{scale}_double_ceil"])
+    hr, expected = REFERENCE["img_odd"], REFERENCE[f"odd_down{scale}_double_ceil"]
+    np.testing.assert_array_equal(shrink(hr, scale, mode="double"), expected)
+    np.testing.assert_array_equal(images(device.shrink(batch(hr), scale, mode="double"))[0], expected)
 
 
 @needs_data
@@ -114,32 +160,63 @@ def test_set5_is_shrunk_to_the_published_files_bit_by_bit(scale: int) -> None:
 
 
 @needs_data
+@pytest.mark.parametrize("on", DEVICES)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_set5_in_batches_is_shrunk_to_the_published_files_bit_by_bit(scale: int, on: str) -> None:
+    for name in SET5:
+        lr = device.shrink(batch(hr_of_set5(name, scale), on=on), scale)
+        np.testing.assert_array_equal(images(lr)[0], lr_of_set5(name, scale))
+
+
+@needs_data
 @pytest.mark.parametrize("name", ["baboon", "comic"])
 def test_double_mode_makes_basicsr_files_bit_by_bit(name: str) -> None:
-    lr = Bicubic(scale=4, mode="double")(read(SHARED / "basicsr" / "gt" / f"{name}.png"))
-    np.testing.assert_array_equal(lr, read(SHARED / "basicsr" / "lq" / f"{name}.png"))
+    gt, lq = (read(SHARED / "basicsr" / folder / f"{name}.png") for folder in ("gt", "lq"))
+    np.testing.assert_array_equal(Bicubic(scale=4, mode="double")(gt), lq)
+    np.testing.assert_array_equal(images(device.shrink(batch(gt), 4, mode="double"))[0], lq)
+    # As floats, rounded afterwards: the levels themselves in float64, as the docstring advises.
+    levels = device.shrink(batch(gt).double(), 4, mode="double")
+    np.testing.assert_array_equal(images(rounded(levels))[0], lq)
 
 
+@pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 7])
-def test_any_size_and_scale_equals_the_definition(scale: int, dtype: type[np.integer], mode: Mode) -> None:
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 6, 7])
+def test_any_size_and_scale_equals_the_definition(scale: int, dtype: type[np.integer], mode: Mode, edge: Edge) -> None:
     rng = np.random.default_rng(scale)
     for height, width in ((1, 1), (3, 70), (41, 5), (64, 47)):
         image = rng.integers(0, np.iinfo(dtype).max, (height, width, 3), dtype=dtype, endpoint=True)
-        smaller = -(-height // scale), -(-width // scale)
-        np.testing.assert_array_equal(
-            shrink(image, scale, mode=mode), resized_plainly(image, smaller, 1 / scale, mode), strict=True
-        )
-        larger = height * scale, width * scale
-        np.testing.assert_array_equal(
-            enlarge(image, scale, mode=mode), resized_plainly(image, larger, scale, mode), strict=True
-        )
+        smaller, larger = resized_plainly(image, 1 / scale, mode, edge), resized_plainly(image, scale, mode, edge)
+        assert smaller.shape == (-(-height // scale), -(-width // scale), 3)
+        np.testing.assert_array_equal(shrink(image, scale, mode=mode, edge=edge), smaller, strict=True)
+        np.testing.assert_array_equal(enlarge(image, scale, mode=mode, edge=edge), larger, strict=True)
+        made = device.shrink(batch(image), scale, mode=mode, edge=edge)
+        np.testing.assert_array_equal(images(made)[0], smaller, strict=True)
+        made = device.enlarge(batch(image), scale, mode=mode, edge=edge)
+        np.testing.assert_array_equal(images(made)[0], larger, strict=True)
 
 
-def test_an_image_of_many_strips_equals_the_definition() -> None:
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("scale", [4, 6])  # at 6 no float holds the weights, and some sums are halves all the same
+def test_an_image_of_many_strips_equals_the_definition(scale: int, mode: Mode) -> None:
     image = np.random.default_rng(0).integers(0, 256, (600, 401, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(shrink(image, 4), resized_plainly(image, (150, 101), 0.25, "uint8"))
+    expected = resized_plainly(image, 1 / scale, mode, "symmetric")
+    np.testing.assert_array_equal(shrink(image, scale, mode=mode), expected)
+    np.testing.assert_array_equal(images(device.shrink(batch(image), scale, mode=mode))[0], expected)
+
+
+def test_the_edge_is_seen_at_the_edge_alone() -> None:
+    mirrored, repeated = (shrink(REFERENCE["img"], 4, edge=edge) for edge in EDGES)
+    differs = (mirrored != repeated).any(-1)
+    assert differs[0].any()
+    assert differs[:, -1].any()
+    assert not differs[2:-2, 2:-2].any()  # 16 taps: an output two from the edge has none beyond it
+
+
+def test_the_degradation_takes_its_edge() -> None:
+    image = REFERENCE["img"]
+    np.testing.assert_array_equal(Bicubic(scale=3, edge="replicate")(image), shrink(image, 3, edge="replicate"))
 
 
 def test_sixteen_bits_are_rounded_to_sixteen_bits_between_the_passes() -> None:
@@ -153,6 +230,51 @@ def test_sixteen_bits_are_rounded_to_sixteen_bits_between_the_passes() -> None:
 def test_a_view_is_shrunk_like_its_copy() -> None:
     view = REFERENCE["img"][::-1, 4:-4, ::-1]
     np.testing.assert_array_equal(shrink(view, 4), shrink(view.copy(), 4))
+
+
+@pytest.mark.parametrize("resize", [device.shrink, device.enlarge])
+def test_a_batch_of_any_strides_is_resized_like_its_copy(resize: Callable[..., torch.Tensor]) -> None:
+    view = batch(REFERENCE["img"], REFERENCE["img"][::-1])[:, :, 4:-4, ::2]
+    assert torch.equal(resize(view, 4), resize(view.contiguous(), 4))
+
+
+def test_a_batch_may_be_empty() -> None:
+    lr = device.shrink(torch.empty((0, 3, 8, 6), dtype=torch.uint8), 2)
+    assert (lr.shape, lr.dtype) == ((0, 3, 4, 3), torch.uint8)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float16, torch.float32])
+def test_a_batch_on_the_meta_device_has_its_size_and_dtype(dtype: torch.dtype) -> None:
+    lr = device.shrink(torch.empty((2, 3, 9, 8), dtype=dtype, device="meta"), 4, mode="double")
+    assert (lr.shape, lr.dtype, lr.is_meta) == ((2, 3, 3, 2), dtype, True)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_levels_in_float64_are_matlabs_once_rounded(scale: int) -> None:
+    lr = device.shrink(batch(REFERENCE["img"]).double(), scale, mode="double")
+    np.testing.assert_array_equal(images(rounded(lr))[0], REFERENCE[f"down{scale}_double"])
+
+
+def test_floats_are_neither_rounded_nor_clamped_whatever_their_range() -> None:
+    levels = torch.tensor([0.0, 0, 255, 255]).repeat(8, 1).repeat(1, 4)[None, None]
+    larger = device.enlarge(levels, 2, mode="double")
+    assert larger.min() < -1
+    assert larger.max() > 256
+    torch.testing.assert_close(device.enlarge(levels / 255, 2, mode="double") * 255, larger, rtol=0, atol=1e-4)
+
+
+def test_neither_autocast_nor_short_matrix_products_change_a_bit() -> None:
+    whole, floats = batch(REFERENCE["img"]), torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    expected = device.shrink(whole, 4), device.shrink(floats, 4, mode="double")
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            found = device.shrink(whole, 4), device.shrink(floats, 4, mode="double")
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
 
 
 def test_threads_share_one_degradation() -> None:
@@ -184,10 +306,55 @@ def test_an_unknown_mode_is_refused() -> None:
     assert str(error.value) == 'mode must be "uint8" or "double", not "float"'
 
 
-def test_an_image_of_another_form_is_refused() -> None:
+def test_an_unknown_edge_is_refused() -> None:
+    for refuse in (
+        lambda: Bicubic(scale=2, edge="mirror"),  # type: ignore[arg-type]
+        lambda: shrink(REFERENCE["img"], 2, edge="mirror"),  # type: ignore[arg-type]
+        lambda: device.shrink(batch(REFERENCE["img"]), 2, edge="mirror"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            refuse()
+        assert str(error.value) == 'edge must be "symmetric" or "replicate", not "mirror"'
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [
+        (np.zeros((4, 4), np.float32), "float32 [4, 4]"),
+        (np.zeros((4, 4, 3), np.int64), "int64 [4, 4, 3]"),
+        (np.zeros((0, 4, 3), np.uint8), "uint8 [0, 4, 3]"),
+    ],
+)
+def test_an_image_of_another_form_is_refused(image: NDArray[np.generic], found: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        shrink(np.zeros((4, 4), np.float32), 2)
-    assert str(error.value) == "an image is uint8 or uint16 [height, width, channels], not float32 [4, 4]"
+        shrink(image, 2)
+    assert str(error.value) == f"an image is uint8 or uint16 [height, width, channels], not {found}"
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        (torch.zeros(3, 4, 4), "float32 [3, 4, 4]"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.int64), "int64 [1, 3, 4, 4]"),
+        (torch.zeros(1, 3, 4, 0, dtype=torch.uint8), "uint8 [1, 3, 4, 0]"),
+    ],
+)
+def test_a_batch_of_another_form_is_refused(images: torch.Tensor, found: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        device.shrink(images, 2)
+    assert str(error.value) == f"images are uint8, uint16 or floats [n, channels, height, width], not {found}"
+
+
+def test_floats_in_the_mode_of_integers_are_refused() -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        device.shrink(torch.zeros(1, 3, 4, 4), 2)
+    assert str(error.value) == 'floats are resized in mode "double"; mode "uint8" is for images of uint8 and uint16'
+
+
+def test_sums_that_would_overflow_are_refused() -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        device.shrink(torch.zeros(1, 3, 4, 4, dtype=torch.uint16), 26, mode="double")
+    assert str(error.value) == 'images of 16 bits need sums of more than 64 at this scale; use mode "uint8"'
 
 
 def test_pillow_bicubic_is_pillows() -> None:

@@ -1,0 +1,116 @@
+"""MATLAB's bicubic imresize of batches, on the device that they are on.
+
+    from srkit_resize.device import shrink
+
+    lr = shrink(hr, 4)  # uint8 [n, c, h, w] to uint8 [n, c, h / 4, w / 4]
+
+Images of integers become, bit by bit, what `srkit_resize.matlab` makes of them; on a CPU that is faster for large ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srkit_resize.kernel import Edge, Kernel, Mode, check_choices, enlarging, inside, shrinking
+
+_INTEGERS = (torch.uint8, torch.uint16)
+
+
+def shrink(images: Tensor, scale: int, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> Tensor:
+    """Return imresize(image, 1 / scale, "bicubic") of each image [n, c, h, w], in the same dtype, on the same device.
+
+    It is [n, c, ceil(h / scale), ceil(w / scale)]; benchmarks crop HR to a multiple of the scale first.
+
+    uint8 and uint16: `mode` and `edge` are those of the degradation `bicubic`, and no value differs from MATLAB's.
+    Floats of any range, 0..1 or 0..255: as MATLAB resizes double images, that is, `mode` must be "double", and nothing
+    is rounded or clamped. Sums are made in the images' own dtype, float32 at least; where the result is to be rounded
+    to MATLAB's levels, give integers, or whole levels in float64.
+
+    Raises ValueError for another dtype or shape, a scale below 1, an unknown mode or edge, floats in mode "uint8", and
+    where sums of integers would need more than 64 bits (mode "double" from scale 33 on, or 23 with uint16).
+    """
+    return _resize(images, shrinking(scale), mode, edge)
+
+
+def enlarge(images: Tensor, scale: int, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> Tensor:
+    """Return imresize(image, scale, "bicubic") of each image [n, c, h, w], in the same dtype, on the same device.
+
+    It is [n, c, h * scale, w * scale]. All else is as with `shrink`.
+    """
+    return _resize(images, enlarging(scale), mode, edge)
+
+
+def _resize(images: Tensor, kernel: Kernel, mode: Mode, edge: Edge) -> Tensor:
+    check_choices(mode, edge)
+    dtype = images.dtype
+    if images.ndim != 4 or 0 in images.shape[1:] or not (dtype in _INTEGERS or dtype.is_floating_point):
+        found = f"{str(dtype).removeprefix('torch.')} {list(images.shape)}"
+        raise ValueError(f"images are uint8, uint16 or floats [n, channels, height, width], not {found}")
+    if dtype in _INTEGERS:
+        return _resize_integers(images, kernel, mode, edge)
+    if mode == "uint8":
+        raise ValueError('floats are resized in mode "double"; mode "uint8" is for images of uint8 and uint16')
+    weights, work = (kernel.weights / kernel.divisor).tolist(), torch.promote_types(dtype, torch.float32)
+    # Columns first: without rounding the order is free, and a larger result is then put together from whole rows.
+    for dim in (3, 2):
+        images = _filter(images, work, weights, kernel, edge, dim)
+    return images.to(dtype)
+
+
+def _resize_integers(images: Tensor, kernel: Kernel, mode: Mode, edge: Edge) -> Tensor:
+    dtype, peak = images.dtype, torch.iinfo(images.dtype).max
+    weights = kernel.weights.tolist()
+    sums = images.to(torch.int32) if dtype == torch.uint16 else images  # few operations know uint16
+    passes = 0  # since the last rounding
+    for dim in (2, 3):
+        passes += 1
+        largest = 2 * kernel.largest(peak, passes)  # with room for half the divisor
+        if largest >= 2**63:
+            bits = dtype.itemsize * 8
+            raise ValueError(f'images of {bits} bits need sums of more than 64 at this scale; use mode "uint8"')
+        sums = _filter(sums, torch.int32 if largest < 2**31 else torch.int64, weights, kernel, edge, dim)
+        if mode == "uint8" or passes == 2:
+            divisor = kernel.divisor**passes
+            sums = _quotient(sums.add_(divisor // 2), divisor).clamp_(0, peak)
+            passes = 0
+    return sums.to(dtype)
+
+
+def _quotient(sums: Tensor, divisor: int) -> Tensor:
+    """Divide in place, rounding down."""
+    if divisor & (divisor - 1) == 0:  # a shift, which takes a fraction of the time
+        return sums.bitwise_right_shift_(divisor.bit_length() - 1)
+    return sums.div_(divisor, rounding_mode="floor")
+
+
+def _filter(
+    x: Tensor, dtype: torch.dtype, weights: list[list[int]] | list[list[float]], kernel: Kernel, edge: Edge, dim: int
+) -> Tensor:
+    """Return x filtered along one of its last two axes, in `dtype`: a sum over taps, of whole images each.
+
+    Sums and not a convolution or a matrix product: those have no integers on GPUs, and with floats TF32 and autocast
+    would do them in fewer bits.
+    """
+    outputs, taps = kernel.weights.shape
+    length = x.shape[dim]
+    periods = kernel.length(length) // outputs
+    beyond = [np.arange(-kernel.before, 0), np.arange(length, (periods - 1) * kernel.step + taps - kernel.before)]
+    first, last = (x.index_select(dim, torch.from_numpy(inside(b, length, edge)).to(x.device)) for b in beyond)
+    padded = torch.cat([first, x, last], dim)
+    # Every step-th input apart, so that what one tap weighs lies side by side.
+    before = (slice(None),) * dim
+    inputs = [padded[(*before, slice(i, None, kernel.step))].to(dtype).contiguous() for i in range(kernel.step)]
+    made = []
+    for row in weights:
+        used = [
+            (inputs[tap % kernel.step].narrow(dim, tap // kernel.step, periods), weight)
+            for tap, weight in enumerate(row)
+            if weight
+        ]
+        total = used[0][0] * used[0][1]
+        for values, weight in used[1:]:
+            total = total.add_(values, alpha=weight)
+        made.append(total)
+    return made[0] if outputs == 1 else torch.stack(made, dim + 1).flatten(dim, dim + 1)
