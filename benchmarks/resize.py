@@ -1,8 +1,9 @@
-"""MATLAB's bicubic shrinking, against a plain port of imresize to numpy.
+"""MATLAB's bicubic shrinking, of images and of batches, against a plain port of imresize to numpy.
 
     OMP_NUM_THREADS=1 python benchmarks/resize.py
 
-Both ways are timed in turn, on the same image; the ratio is the median of the rounds.
+All ways are timed in turn, on the same images; a ratio is the median of the rounds. Batches are on the CPU, in one
+thread, and on the GPU where there is one: there, from uint8 images that are on it to LR images that are on it.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from srkit_resize.matlab import keys, shrink
+from srkit_resize import device
+from srkit_resize.matlab import shrink
 
-Image = NDArray[np.uint8]
-SIZES = {(480, 480): 15, (1356, 2040): 5}  # (height, width): rounds
+Images = NDArray[np.uint8]
+Way = Callable[[int], Any]
+SIZES = {(1, 480, 480): 15, (32, 192, 192): 5, (1, 1356, 2040): 5}  # (images, height, width): rounds
 
 
-def plain(image: Image, scale: int) -> Image:
+def plain(images: Images, scale: int) -> Images:
     """imresize(image, 1 / scale) by its definition: the weights of each output row, then of each output column."""
-    values = image.astype(np.float64)
-    for axis in (0, 1):
+    values = images.astype(np.float64)
+    for axis in (1, 2):
         length = values.shape[axis]
         outputs = -(-length // scale)
         centres = (np.arange(outputs) + 0.5) * scale - 0.5
@@ -36,24 +40,56 @@ def plain(image: Image, scale: int) -> Image:
     return values.astype(np.uint8)
 
 
-def seconds(function: Callable[[Image, int], Any], image: Image, scale: int) -> float:
+def keys(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    x = np.abs(x)
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+def ways(images: Images) -> dict[str, Way]:
+    """Return what is compared: scale to LR images, [n, c, h, w] where they are torch's."""
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    found: dict[str, Way] = {
+        "plain": lambda scale: plain(images, scale),
+        "numpy": lambda scale: np.stack([shrink(image, scale) for image in images]),
+        "torch": lambda scale: device.shrink(batch, scale),
+    }
+    if torch.cuda.is_available():
+        there = batch.cuda()
+        found["torch on the GPU"] = lambda scale: finished(device.shrink(there, scale))
+    return found
+
+
+def finished(lr: torch.Tensor) -> torch.Tensor:
+    torch.cuda.synchronize()
+    return lr
+
+
+def seconds(way: Way, scale: int) -> float:
     start = time.perf_counter()
-    function(image, scale)
+    way(scale)
     return time.perf_counter() - start
 
 
+def as_images(made: Any) -> Images:
+    return made.permute(0, 2, 3, 1).cpu().numpy() if isinstance(made, torch.Tensor) else made
+
+
 def main() -> None:
-    for (height, width), rounds in SIZES.items():
-        image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    torch.set_num_threads(1)
+    for (count, height, width), rounds in SIZES.items():
+        images = np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+        compared = ways(images)
         for scale in (2, 3, 4):
-            wrong = int((plain(image, scale) != shrink(image, scale)).sum())
-            times = [(seconds(plain, image, scale), seconds(shrink, image, scale)) for _ in range(rounds)]
-            ratio = statistics.median(a / b for a, b in times)
-            a, b = (statistics.median(column) * 1000 for column in zip(*times, strict=True))
-            print(
-                f"{width}x{height} /{scale}: plain {a:.1f} ms, ours {b:.1f} ms, {ratio:.1f} times as fast; "
-                f"{wrong} values differ"
-            )
+            made = [as_images(way(scale)) for way in compared.values()]  # which warms each up, too
+            wrong = [int((lr != made[0]).sum()) for lr in made]
+            times = [[seconds(way, scale) for way in compared.values()] for _ in range(rounds)]
+            ratios = [statistics.median(row[0] / row[i] for row in times) for i in range(len(compared))]
+            medians = [statistics.median(column) * 1000 for column in zip(*times, strict=True)]
+            print(f"{count}x{width}x{height} /{scale}: plain {medians[0]:.1f} ms", end="")
+            for name, ms, ratio, differing in list(zip(compared, medians, ratios, wrong, strict=True))[1:]:
+                print(f"; {name} {ms:.1f} ms, {ratio:.1f} times as fast, {differing} values differ", end="")
+            print()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
     lr = shrink(hr, 4)  # uint8 [n, c, h, w] to uint8 [n, c, h / 4, w / 4]
 
-Images of integers become, bit by bit, what `srkit_resize.matlab` makes of them; on a CPU that is faster for large ones.
+Images of integers become, bit by bit, what `srkit_resize.matlab` makes of them, which is the faster way on a CPU.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def shrink(images: Tensor, scale: int, *, mode: Mode = "uint8", edge: Edge = "sy
     to MATLAB's levels, give integers, or whole levels in float64.
 
     Raises ValueError for another dtype or shape, a scale below 1, an unknown mode or edge, floats in mode "uint8", and
-    where sums of integers would need more than 64 bits (mode "double" from scale 33 on, or 23 with uint16).
+    where sums of integers would need more than 64 bits (in mode "double", some scales from 52 on; from 26 with uint16).
     """
     return _resize(images, shrinking(scale), mode, edge)
 
@@ -100,8 +100,8 @@ def _filter(
     first, last = (x.index_select(dim, torch.from_numpy(inside(b, length, edge)).to(x.device)) for b in beyond)
     padded = torch.cat([first, x, last], dim)
     # Every step-th input apart, so that what one tap weighs lies side by side.
-    before = (slice(None),) * dim
-    inputs = [padded[(*before, slice(i, None, kernel.step))].to(dtype).contiguous() for i in range(kernel.step)]
+    whole = (slice(None),) * dim
+    inputs = [padded[(*whole, slice(i, None, kernel.step))].to(dtype).contiguous() for i in range(kernel.step)]
     made = []
     for row in weights:
         used = [

@@ -16,8 +16,10 @@ Edge = Literal["symmetric", "replicate"]
 class Kernel:
     """What one axis is filtered with: from every `step` inputs `outputs` outputs are made.
 
-    The weights [outputs, taps], int64, of outputs i * outputs... weigh the inputs from i * step - before on. Each row
-    adds up to the divisor: with integers, sums are exact, and halves are halves, in whatever order they are added.
+    The weights [outputs, taps], int64, of the outputs from i * outputs on weigh the inputs from i * step - before on.
+    Each row adds up to the divisor. With integers sums are exact, and halves are halves, in whatever order they are
+    added. So they are in MATLAB's doubles at scales 2, 4, 8..., where its weights are exact. At odd scales there are no
+    halves; at others, such as 6, MATLAB may round a half down.
     """
 
     weights: NDArray[np.int64]
@@ -35,7 +37,8 @@ class Kernel:
 
     def largest(self, peak: int, passes: int) -> int:
         """Return what no sum exceeds, in either direction, after so many passes over integers from 0 to the peak."""
-        return peak * int(np.abs(self.weights).sum(1).max()) ** passes
+        largest: int = peak * int(np.abs(self.weights).sum(1).max()) ** passes
+        return largest
 
 
 def shrinking(scale: int) -> Kernel:
