@@ -13,6 +13,7 @@ import attrs
 
 from srkit import toml
 from srkit.errors import RecipeError, UsageError
+from srkit.packaged import packaged_recipes
 from srkit.recipe import Part, Recipe
 from srkit.toml import Document, KeyPath, TomlProblem
 
@@ -114,11 +115,12 @@ class Origins:
 
         Where images are missing, what the recipe's first comment says (where to get them, how to prepare them) is told.
         """
-        files = [document for problem in problems if problem.missing and (document := self.file(problem.path))]
-        notes = []
-        for label, head in {document.label: document.head for document in files}.items():
-            if head:
-                notes += ["", f"{label} begins with:", *(f"    {line}" for line in head[:HEAD])]
+        notes: list[str] = []
+        if any(problem.missing and self.file(problem.path) for problem in problems):
+            for document in self.documents:  # the recipe itself first, then what it extends
+                if any("srkit " in line for line in document.head):
+                    notes = ["", f"{document.label} begins with:", *(f"    {line}" for line in document.head[:HEAD])]
+                    break
         return RecipeError(self.lines(problems), [one_line(note) for note in notes])
 
     def _written(self, path: KeyPath) -> tuple[int, int, str]:
@@ -197,7 +199,8 @@ def _refused(base: Any, path: Path, seen: Sequence[Path]) -> str:
         found = path.is_file()
     except (OSError, RuntimeError, ValueError):  # too long a name, a circle of links, a zero byte
         found = False
-    return "" if found else f"extends '{base}', but there is no file {path}"
+    copy = f"; `srkit new recipe {path.stem}` copies the packaged one here" if path.stem in packaged_recipes() else ""
+    return "" if found else f"extends '{base}', but there is no file {path}{copy}"
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any], *, indexed: bool = False) -> dict[str, Any]:

@@ -25,10 +25,10 @@ def find_recipe(name: str) -> Path:
     """Return the file of that path, or else the packaged recipe of that name. Raises UsageError where neither is."""
     if Path(name).is_file():
         return Path(name)
-    if Path(name).is_dir():
-        raise UsageError(f"{name} is a folder, not a recipe")
     known = packaged_recipes()
     stem = Path(name).stem
-    if stem in known:
+    if stem in known:  # also where a run of that name lies here
         return known[stem]
+    if Path(name).is_dir():
+        raise UsageError(f"{name} is a folder, not a recipe")
     raise UsageError(f"there is no recipe {name}, neither a file nor a packaged one{did_you_mean(stem, known)}")

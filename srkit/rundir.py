@@ -56,16 +56,22 @@ class RunDirectory:
     def last(self) -> Path:
         return self.path / "last.safetensors"
 
+    def refuse_strangers(self) -> None:
+        """Raise UsageError where there is something else than a run, RunFailed where it is a file; OSError, too."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFailed(f"{self.path}: File exists; choose another --out DIR")
+        if self.path.is_dir() and not self.recipe.exists():
+            strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+            if strange:
+                raise UsageError(
+                    f"{self.path} is not a run directory and holds {strange[0]}; choose another with --out DIR"
+                )
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Make the directory and hold its lock. Raises UsageError where another process does, RunFailed for a disk."""
         try:
-            if self.path.is_dir() and not self.recipe.exists():
-                strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
-                if strange:
-                    raise UsageError(
-                        f"{self.path} is not a run directory and holds {strange[0]}; choose another with --out DIR"
-                    )
+            self.refuse_strangers()
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)
             lock.acquire()
@@ -112,7 +118,12 @@ class RunDirectory:
             return False
         return True
 
-    def refuse_another(self, recipe: Recipe, fingerprints: Mapping[str, str]) -> None:
+    def refuse_another(
+        self,
+        recipe: Recipe,
+        fingerprints: Mapping[str, str],
+        advice: str = "use --restart to set it aside and begin anew, or --out DIR for another place",
+    ) -> None:
         """Raise UsageError, naming the keys, where the run that is here is of another recipe or of other images."""
         try:
             old = toml.flat(tomllib.loads(self.recipe.read_text(encoding="utf-8")))
@@ -145,7 +156,7 @@ class RunDirectory:
             raise UsageError(
                 f"{self.path} holds a run that cannot be continued with this recipe:\n"
                 + "".join(f"  {key}\n" for key in keys)
-                + "use --restart to set it aside and begin anew, or --out DIR for another place"
+                + advice
             )
 
 

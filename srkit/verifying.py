@@ -18,11 +18,12 @@ from srkit.plugins import discover
 
 @attrs.frozen
 class Verified:
-    """How many images there are, the scales of their LR, and a line for each that is not what was written."""
+    """How many images there are, the scales of their LR, what is not what was written, and of how many that is."""
 
     images: int
     scales: tuple[int, ...]
     damaged: tuple[str, ...]
+    count: int
 
 
 def verify(path: Path, format: str, *, plugins: Sequence[str] = (), threads: int = 2) -> Verified:
@@ -51,18 +52,20 @@ def _verify(path: Path, format: str, plugins: tuple[str, ...], threads: int) -> 
     except InputRejected as error:
         return error.reason if error.path == str(path) else str(error)
     damaged = []
+    missing = 0  # sides as a whole, of which one line is told
     with ThreadPoolExecutor(threads) as executor:
         for side, records in manifest.sides.items():
             images = sides[side]
             if images is None:
                 damaged.append(f"{side}: is not there")
+                missing += len(records) - 1
                 continue
             places = {images.name(i): i for i in range(len(images))}
             names = manifest.names
             lines = executor.map(_damage, [images] * len(names), [places.get(n) for n in names], records)
             damaged += [f"{side}/{name}: {line}" for name, line in zip(names, lines, strict=True) if line]
             damaged += [f"{side}/{name}: is not in the manifest" for name in places if name not in set(names)]
-    return Verified(len(manifest.names), tuple(manifest.scales), tuple(damaged))
+    return Verified(len(manifest.names), tuple(manifest.scales), tuple(damaged), len(damaged) + missing)
 
 
 def _damage(images: Dataset, index: int | None, record: ImageRecord) -> str:

@@ -8,11 +8,16 @@ import sys
 import textwrap
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+
+# How long an example takes is the machine's business, and others may use it too.
+hypothesis.settings.register_profile("srkit", deadline=None)
+hypothesis.settings.load_profile("srkit")
 
 # Several processes on few cores wait for each other when each takes all of them.
 os.environ["OMP_NUM_THREADS"] = "1"

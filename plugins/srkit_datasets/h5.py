@@ -316,7 +316,12 @@ def _mapped(path: Path) -> tuple[mmap.mmap, tuple[int, int]]:
     try:
         kind = os.stat(path).st_mode
         if not stat.S_ISREG(kind):
-            raise InputRejected(path, "is a folder; give the HDF5 file" if stat.S_ISDIR(kind) else "is not a file")
+            raise InputRejected(
+                path,
+                'is a folder; give the HDF5 file, or take another dataset: type = "folder" or "lmdb"'
+                if stat.S_ISDIR(kind)
+                else "is not a file",
+            )
         with open(path, "rb") as file:
             head = file.read(12)
             if not head:

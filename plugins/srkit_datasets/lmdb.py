@@ -72,7 +72,9 @@ def _open_contents(path: Path) -> Contents:
     if not path.exists():
         raise missing(path)
     if not path.is_dir():
-        raise InputRejected(path, "is a file; give the folder that holds it")
+        raise InputRejected(
+            path, 'is a file; give the folder that holds data.mdb, or take another dataset: type = "h5"'
+        )
     data = _text(path / MANIFEST)
     if data is not None:
         manifest = read_manifest(data, path / MANIFEST)

@@ -46,7 +46,7 @@ def _check(name: str, registry: Registry, overrides: list[str], out: str | None)
     path = find_recipe(name)
     directory = Path("runs") / path.stem if out is None else Path(out)
     stages = load_stages(path, registry, directory, overrides=overrides)
-    rows = {stage.path: _rows(stage, registry) for stage in stages if stage.state != "finished"}
+    rows = {stage.path: _rows(stage, registry) for stage in stages if stage.state != "finished" or stage is stages[-1]}
     for before, stage in itertools.pairwise(stages):
         taken = rehearse_start(stage, before, registry).line(before.home.best)
         rows[stage.path].append(["start", taken.replace("taken", "takes", 1)])
@@ -62,8 +62,9 @@ def _check(name: str, registry: Registry, overrides: list[str], out: str | None)
         found = rows.get(stage.path, [])
         if stage is not stages[-1]:
             found.insert(0, ["state", f"{says[stage.state]} {stage.home.path}"])
-        elif stage.state == "unfinished":
-            found.insert(0, ["state", f"begun; `srkit run` continues it, in {stage.home.path}"])
+        elif stage.state != "new":
+            does = "begun; `srkit run` continues it, in" if stage.state == "unfinished" else "finished, in"
+            found.insert(0, ["state", f"{does} {stage.home.path}"])
         table = [[f"    [dim]{label}[/dim]", output.clean(text)] for label, text in found]
         screen.print(output.grid(table, ["", ""]))
 
@@ -80,7 +81,11 @@ def _rows(stage: Stage, registry: Registry) -> list[list[str]]:
     recipe, origins = stage.recipe, stage.origins
     cpu = torch.device("cpu")
     data = inspect(recipe, origins, registry, cpu)
-    started = build.make_started_network(registry, recipe, origins)[1]
+    started = ""
+    if stage.state == "new":
+        started = build.make_started_network(registry, recipe, origins)[1]
+    else:
+        stage.home.refuse_another(recipe, data.fingerprints())
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.
     first = data.usable[: recipe.data.batch]
     pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)

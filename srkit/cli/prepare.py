@@ -7,7 +7,9 @@ and nothing is written, unless --skip-bad leaves it out. `srkit prepare --verify
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from srkit.cli import error_text, output
 from srkit.component import read_settings
 from srkit.contracts import KINDS, Dataset, Writer
 from srkit.errors import InputRejected, UsageError
-from srkit.manifest import Manifest
+from srkit.manifest import FILE, Manifest
 from srkit.plugins import discover
 from srkit.reading import read_part
 from srkit.registry import Registry
@@ -29,10 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", nargs="?", metavar="DST", help="what to make; it must not be there yet")
     parser.add_argument("--to", metavar="FORMAT", help="lmdb, h5 or folder (what DST ends with, or else folder)")
     parser.add_argument("--from", dest="origin", metavar="TYPE", help="the dataset that reads SRC (as --to)")
+    parser.add_argument("--lr", metavar="PATH", help="LR of SRC, where it is not beside it; may contain {scale}")
     parser.add_argument("--crop", type=int, default=0, metavar="N", help="cut tiles of N pixels (whole images)")
     parser.add_argument("--step", type=int, default=0, metavar="N", help="from tile to tile (as --crop: no overlap)")
     parser.add_argument(
-        "--scale", type=int, dest="scales", action="append", default=[], metavar="N", help="keep LR too; several times"
+        "--scale",
+        type=_scales,
+        dest="scales",
+        action="extend",
+        default=[],
+        metavar="N",
+        help="keep LR too; several times, or 2,4",
     )
     parser.add_argument(
         "--degradation", metavar="TYPE", help="makes LR (the LR files beside HR, or else MATLAB's bicubic)"
@@ -72,6 +81,7 @@ def main(arguments: argparse.Namespace) -> int:
                 have = ", ".join(map(str, offered))
                 raise UsageError(f"degradation '{degradation.type}' has scales {have}, not {scale}")
     format_ = arguments.to or _format(registry, "writer", target)
+    _refuse_another_ending(registry, target, format_)
     writer = registry.find("writer", format_).component.load()
     settings = {}
     if arguments.degradation is not None and "lr" in read_settings(writer, KINDS["writer"].given):
@@ -81,12 +91,13 @@ def main(arguments: argparse.Namespace) -> int:
         made: Writer = writer(path=path, **settings)
         return made
 
-    images = _open(registry, source, arguments.origin or _format(registry, "dataset", source))
+    images = _open(registry, source, arguments.origin or _format(registry, "dataset", source), arguments.lr)
     prepared = preparing.prepare(
         registry,
         images,
         target,
         make_writer,
+        format=format_,
         tiles=preparing.Tiles(arguments.crop, arguments.step or arguments.crop, unit),
         scales=scales,
         degradation=degradation,
@@ -95,7 +106,8 @@ def main(arguments: argparse.Namespace) -> int:
         bad=_tell,
         track=_track,
     )
-    _report(target, format_, prepared)
+    describe = getattr(images, "describe", lambda: f"{len(images)} images")
+    _report(target, format_, prepared, describe())
     return 0
 
 
@@ -118,15 +130,43 @@ def _refuse_contradictions(given: argparse.Namespace) -> None:
         raise UsageError("--set goes with --degradation: whose setting it is")
 
 
+def _scales(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
 def _format(registry: Registry, kind: str, path: Path) -> str:
-    """Return what a name ends with where that is a format, or else "folder"."""
-    known = {entry.component.name for entry in registry.of_kind(kind)}
+    """Return the format that a manifest says, or the one that a name ends with, or else "folder"."""
+    with contextlib.suppress(OSError, ValueError):
+        return str(Manifest.from_bytes((path / FILE).read_bytes()).made.get("format", "folder"))
+    meant = _meant(path)
+    return meant if meant in _formats(registry, kind) else "folder"
+
+
+def _meant(path: Path) -> str:
     suffix = path.suffix[1:].lower()
-    return suffix if suffix in known else "folder"
+    return "h5" if suffix == "hdf5" else suffix
 
 
-def _open(registry: Registry, path: Path, name: str) -> Dataset:
-    part = read_part(registry, "dataset", name, [f"path={_toml_text(str(path))}"])
+def _formats(registry: Registry, kind: str) -> list[str]:
+    return [entry.component.name for entry in registry.of_kind(kind)]
+
+
+def _refuse_another_ending(registry: Registry, path: Path, format_: str) -> None:
+    """Raise UsageError for a name that looks like another format's, or like one that there is not."""
+    known, meant = _formats(registry, "writer"), _meant(path)
+    if meant in known and meant != format_:
+        raise UsageError(f"{path} ends as {meant} does, and would be {format_}; give it another name")
+    if meant not in known and format_ == "folder" and re.fullmatch(r"[a-z][a-z0-9]{1,4}", meant):
+        there_are = " or ".join(f".{name}" for name in known if name != "folder")
+        raise UsageError(f"{path} would be a folder; end it with {there_are}, or leave the ending out")
+
+
+def _open(registry: Registry, path: Path, name: str, lr: str | None) -> Dataset:
+    settings = {"path": str(path)}
+    if lr is not None:
+        known = read_settings(registry.find("dataset", name).component.load())
+        settings = {"hr" if "hr" in known else "path": str(path), "lr": lr}
+    part = read_part(registry, "dataset", name, [f"{key}={_toml_text(text)}" for key, text in settings.items()])
     source: Dataset = registry.create("dataset", name, **part.settings)
     return source
 
@@ -147,17 +187,20 @@ def _track(indices: Iterator[int], count: int) -> Iterator[int]:
     return iter(track(indices, "", count, console=screen, transient=True, disable=not sys.stderr.isatty()))
 
 
-def _report(path: Path, format_: str, prepared: Any) -> None:
+def _report(path: Path, format_: str, prepared: Any, source: str) -> None:
     manifest: Manifest = prepared.manifest
     out = output.console()
     pieces = [f"{prepared.images:,} image{'' if prepared.images == 1 else 's'}"]
-    if manifest.made["crop"]:
+    if manifest.made["crop"] and len(manifest.names) == prepared.images:
+        pieces.append(f"kept whole: none is larger than a tile of {manifest.made['crop']}")
+    elif manifest.made["crop"]:
         pieces.append(f"{len(manifest.names):,} tiles of {manifest.made['crop']} every {manifest.made['step']} pixels")
     pieces += [f"LR {scale} by {how}" for scale, how in manifest.made["lr"].items()]
     pieces.append(f"{_bytes(path) / 2**20:,.1f} MiB")
     out.print(
         f"[green]ok[/green]  [bold]{output.clean(path)}[/bold]  {output.clean('; '.join(pieces))}", soft_wrap=True
     )
+    out.print(f"    from         {output.clean(source)}", soft_wrap=True)
     table = f'dataset = {{ type = "{format_}", path = {_toml_text(str(path))} }}'
     out.print(f"    in a recipe  {output.clean(table)}", soft_wrap=True)
 
@@ -179,7 +222,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(error_text(InputRejected(path, line)), file=sys.stderr)
     lr = "".join(f", LR x{scale}" for scale in found.scales)
     if found.damaged:
-        damage = f"{len(found.damaged):,} of {found.images * (1 + len(found.scales)):,} images are not what was written"
+        damage = f"{found.count:,} of {found.images * (1 + len(found.scales)):,} images are not what was written"
         print(error_text(InputRejected(path, damage)), file=sys.stderr)
         return InputRejected.exit_code
     images = f"{found.images:,} image{'' if found.images == 1 else 's'}{lr}"

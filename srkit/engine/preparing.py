@@ -25,6 +25,7 @@ from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.manifest import HR, ImageRecord, Manifest, lr_side
 from srkit.recipe import Part
 from srkit.registry import Registry
+from srkit.stopping import StopFlag
 
 AHEAD = 2  # images a thread that may be decoded and not yet written: they are what takes memory
 
@@ -77,6 +78,7 @@ def prepare(
     path: Path,
     make_writer: Callable[[Path], Writer],
     *,
+    format: str,
     tiles: Tiles,
     scales: Sequence[int] = (),
     degradation: Part | None = None,
@@ -90,22 +92,25 @@ def prepare(
     LR of each scale is made by the degradation that is named, or else taken from the source, or else by MATLAB's
     bicubic. `bad` is told of every image that cannot be used; `track` watches the indices. Raises UsageError where the
     path is there already or another process is writing it, InputRejected after all bad images were told, RunFailed for
-    a disk.
+    a disk, KeyboardInterrupt after a signal.
     """
     pairs = [make_pairs(registry, source, scale, degradation, for_training=True) for scale in scales]
     for pair in pairs:
         if pair.degradation is None and pair.lr_source is None:
             raise UsageError(f"{pair.made_by} is random: name it in the recipe; LR that is kept would never change")
     made = {
+        "format": format,
         "crop": tiles.crop,
         "step": tiles.step,
         "lr": {f"x{pair.scale}": pair.made_by for pair in pairs},
     }
-    with _aside(path) as temporary:
+    with StopFlag() as stop, _aside(path) as temporary:
         builder = _Builder(make_writer, temporary, made)
         rejected = 0
         try:
             for found in _in_order(len(source), lambda i: _tiles_of(source, i, pairs, tiles), threads, track):
+                if stop():  # not at any instant: where Python is called back, by HDF5 say, an exception is lost
+                    raise KeyboardInterrupt
                 if isinstance(found, InputRejected):
                     rejected += 1
                     bad(found)

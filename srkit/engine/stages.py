@@ -12,7 +12,7 @@ import attrs
 import torch
 
 from srkit.engine import build, checkpoint, training, transfer
-from srkit.errors import RecipeError, UsageError
+from srkit.errors import InputRejected, RecipeError, UsageError
 from srkit.layers import Origins, Override, Problem
 from srkit.packaged import find_recipe
 from srkit.recipe import Recipe
@@ -24,6 +24,9 @@ log = logging.getLogger("srkit")
 OWN = ("title", "scale", "start")  # what --set changes of the run itself, and not of those that it starts from
 
 
+State = Literal["new", "unfinished", "finished"]
+
+
 @attrs.frozen
 class Stage:
     """One run of several: its recipe, where it is, and how far it has come."""
@@ -32,7 +35,7 @@ class Stage:
     recipe: Recipe
     origins: Origins
     home: RunDirectory
-    state: Literal["new", "unfinished", "finished"]
+    state: State
 
     @property
     def name(self) -> str:
@@ -50,30 +53,33 @@ def load_stages(
     another run.
     """
     recipe, origins = build.load_recipe(path, registry, overrides=overrides)
-    state: Literal["new", "unfinished"] = "unfinished" if _has_begun(directory) and not restart else "new"
-    stages = [Stage(path, recipe, origins, RunDirectory(directory), state)]
+    home = RunDirectory(directory)
+    if not restart:
+        home.refuse_strangers()
+    state: State = "new" if restart or not checkpoint.exists(home.checkpoints) else _progress(home, recipe)
+    stages = [Stage(path, recipe, origins, home, state)]
     shared = [text for text in overrides if Override.parse(text).path[0] not in OWN]
-    errors: list[RecipeError] = []
-    while stages[0].recipe.start.recipe and not (len(stages) == 1 and state == "unfinished"):
+    while stages[0].recipe.start.recipe and not (len(stages) == 1 and state != "new"):
         after = stages[0]
         base = _find(after, [stage.path for stage in stages])
         home = RunDirectory(directory.parent / base.stem)
         if any(_same(home.path, stage.home.path) for stage in stages):
             raise UsageError(f"{home.path} would be the run of {base} and of {after.path}; give another --out DIR")
         try:
+            home.refuse_strangers()
             stages.insert(0, _load(base, registry, home, shared))
         except RecipeError as error:
-            errors.append(error)
-            break
+            note = f"({base.name}, from which {after.path.name} starts)"
+            raise RecipeError(error.problems, [note, *error.notes]) from None
         except UsageError as error:
             raise UsageError(f"{after.path.name} starts from {base.name}: {error}") from None
-    if errors:
-        raise errors[0]
     return stages
 
 
-def _has_begun(directory: Path) -> bool:
-    return checkpoint.exists(RunDirectory(directory).checkpoints)
+def _progress(home: RunDirectory, recipe: Recipe) -> State:
+    """Return how far a run that has begun has come."""
+    done = checkpoint.last_step(home.checkpoints) or 0
+    return "finished" if done >= recipe.train.steps and home.best.is_file() and home.last.is_file() else "unfinished"
 
 
 def _same(first: Path, second: Path) -> bool:
@@ -97,15 +103,18 @@ def _find(stage: Stage, seen: Sequence[Path]) -> Path:
 def _load(path: Path, registry: Registry, home: RunDirectory, overrides: Sequence[str]) -> Stage:
     # A run that is finished needs its images no more, unless they are said to lie elsewhere now.
     recipe, origins = build.load_recipe(path, registry, overrides=overrides, datasets=False)
-    done = checkpoint.last_step(home.checkpoints) or 0
-    finished = done >= recipe.train.steps and home.best.is_file() and home.last.is_file()
-    if finished and home.is_of(recipe):
+    state = _progress(home, recipe)
+    if state == "finished" and home.is_of(recipe):
         return Stage(path, recipe, origins, home, "finished")
     recipe, origins = build.load_recipe(path, registry, overrides=overrides)
     if not home.recipe.exists():
         return Stage(path, recipe, origins, home, "new")
-    home.refuse_another(recipe, build.open_data(registry, recipe, origins).fingerprints())
-    return Stage(path, recipe, origins, home, "finished" if finished else "unfinished")
+    advice = (
+        "give an --out DIR in another folder, where its stages are trained anew beside it, "
+        f"or begin that stage anew: srkit run {path} --out {home.path} --restart"
+    )
+    home.refuse_another(recipe, build.open_data(registry, recipe, origins).fingerprints(), advice)
+    return Stage(path, recipe, origins, home, state)
 
 
 def rehearse_start(stage: Stage, before: Stage, registry: Registry) -> transfer.Transfer:
@@ -119,7 +128,18 @@ def rehearse_start(stage: Stage, before: Stage, registry: Registry) -> transfer.
             for s in (stage, before)
         )
     what = f"'{stage.recipe.architecture.type}' at scale {stage.recipe.scale}"
-    return transfer.plan(own, found, before.home.best, what, fresh=stage.recipe.start.fresh)
+    source = before.home.best
+    try:
+        return transfer.plan(own, found, source, what, fresh=stage.recipe.start.fresh)
+    except InputRejected as error:
+        ours, theirs = stage.recipe.architecture, before.recipe.architecture
+        told = [
+            f"{key} = {theirs.settings.get(key)}, not {value}"
+            for key, value in ours.settings.items()
+            if ours.type == theirs.type and theirs.settings.get(key) != value
+        ]
+        lines = [f"  {before.path} has {', '.join(told)}"] if told else []
+        raise InputRejected(source, "\n".join([error.reason, *lines])) from None
 
 
 def train_stages(
@@ -132,7 +152,7 @@ def train_stages(
     """
     if len(stages) > 1:
         for stage in stages:
-            if stage.state != "finished":
+            if stage.state != "finished" or stage is stages[-1]:
                 training.inspect(stage.recipe, stage.origins, registry)
         for before, stage in itertools.pairwise(stages):
             rehearse_start(stage, before, registry)
@@ -143,7 +163,7 @@ def train_stages(
         if len(stages) > 1:
             does = {"new": "is trained in", "unfinished": "is continued in", "finished": "is finished: used from"}
             log.info("stage %d of %d: %s %s %s", number, len(stages), stage.name, does[stage.state], stage.home.path)
-        if stage.state != "finished":
+        if last or stage.state != "finished":
             result = training.train(
                 stage.recipe,
                 stage.origins,
@@ -154,5 +174,5 @@ def train_stages(
                 weights=weights,
             )
         weights = stage.home.best
-    assert result is not None  # the last stage is never "finished" here
+    assert result is not None  # the last stage's
     return result

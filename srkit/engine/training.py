@@ -181,7 +181,7 @@ class Session:
         """Train from where the run is to its end."""
         trainer, train = self.trainer, self.recipe.train
         self._restore()
-        if trainer.done >= train.steps and self.home.last.is_file():
+        if trainer.done >= train.steps and self.home.last.is_file() and self.home.best.is_file():
             return Result(self.home.path, trainer.done, self.tables, was_finished=True)
         rundir.cut_lines(self.home.metrics, trainer.done)
         pool = pool or pack(self.recipe, self.data, self.device)

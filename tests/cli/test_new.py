@@ -12,7 +12,7 @@ def test_what_a_recipe_extends_is_copied_too_and_they_work_here(call, tmp_path):
     assert call("new", "recipe", "a2n_x4_from_x2") == (0, "a2n_x2.toml\na2n_x4_from_x2.toml\n", "")
     code, _, err = call("check", "a2n_x4_from_x2.toml")
     assert code == 2
-    assert err.startswith("a2n_x2.toml:21: data/DIV2K_480.h5: is not there; looked for in ")
+    assert err.startswith("a2n_x2.toml:24: data/DIV2K_480.h5: is not there; looked for in ")
 
 
 def test_no_file_is_overwritten(call, tmp_path):

@@ -70,6 +70,7 @@ def test_whole_images_are_kept_as_they_are(call, format_):
     size = out.split(";")[1].split()[0]
     assert out.splitlines() == [
         f"ok  {path}  5 images; {size} MiB",
+        "    from         5 HR images in photos, no LR beside them",
         f'    in a recipe  dataset = {{ type = "{format_}", path = "{path}" }}',
     ]
     assert_same(images(opened(path)), images(opened("photos", "folder")))
@@ -96,6 +97,17 @@ def test_sixteen_bits_are_kept(call, format_):
     srkit.save_image("photos/deep.png", deep)
     assert call("photos", FORMATS[format_])[0] == 0
     assert_same(images(opened(FORMATS[format_])), images(opened("photos", "folder")))
+
+
+def test_lr_that_lies_elsewhere_can_be_named(call):
+    assert main(["degrade", "pillow_bicubic", "photos", "small", "--scale", "2"]) == 0
+    assert call("photos", "set.lmdb", "--lr", "small", "--scale", "2")[0] == 0
+    assert_same(images(opened("set.lmdb").lr(2)), images(opened("small", "folder")))
+
+
+def test_several_scales_may_be_written_with_commas(call):
+    assert call("photos", "set.h5", "--scale", "4,2")[0] == 0
+    assert opened("set.h5").manifest().scales == [2, 4]
 
 
 def test_lr_files_beside_hr_are_taken_unless_a_degradation_is_named(call, photographs):
@@ -214,6 +226,8 @@ def test_bad_images_are_left_out_where_that_is_asked_for(call):
             ["photos", "x", "--scale", "3", "--scale", "2", "--crop", "20"],
             "--crop 20 is no multiple of 6, so the LR of a tile would not begin at a pixel; give 18 or 24",
         ),
+        (["photos", "x.h55"], "x.h55 would be a folder; end it with .h5 or .lmdb, or leave the ending out"),
+        (["photos", "x.lmdb", "--to", "h5"], "x.lmdb ends as lmdb does, and would be h5; give it another name"),
         (
             ["photos", "x", "--to", "lmbd"],
             "unknown writer 'lmbd'; did you mean 'lmdb'? (installed: folder, h5, lmdb)",
@@ -308,6 +322,21 @@ def test_verify_names_files_that_are_missing_or_new(call):
     ]
 
 
+def test_a_side_that_is_gone_counts_as_all_its_images(call):
+    import shutil
+
+    assert call("photos", "set", "--scale", "2,4")[0] == 0
+    shutil.rmtree("set/LR_bicubic/X4")
+    assert call("--verify", "set")[2].splitlines() == [
+        "set: lr_x4: is not there",
+        "set: 4 of 12 images are not what was written",
+    ]
+
+
+def test_tiles_that_no_image_is_larger_than_are_said(call):
+    assert "4 images; kept whole: none is larger than a tile of 200;" in call("photos", "s.h5", "--crop", 200)[1]
+
+
 def test_verify_wants_a_manifest(call):
     code, _, err = call("--verify", "photos")
     assert (code, err) == (3, "srkit prepare: photos: has no manifest: it was not written by srkit prepare\n")
@@ -327,11 +356,13 @@ def test_a_damaged_lmdb_does_not_take_the_command_with_it(call):
     assert "Traceback" not in found.stderr
 
 
-def test_a_name_that_the_format_does_not_tell_is_said(call):
+def test_a_format_that_the_name_does_not_tell_is_in_the_manifest(call):
     assert call("photos", "data", "--to", "lmdb")[0] == 0
     assert sorted(path.name for path in Path("data").iterdir()) == ["MANIFEST.json", "data.mdb"]
-    assert call("--verify", "data", "--from", "lmdb")[0] == 0
-    assert call("data", "copy.h5", "--from", "lmdb")[0] == 0
+    assert call("--verify", "data")[0] == 0
+    assert call("data", "copy.hdf5")[0] == 0
+    assert call("--verify", "copy.hdf5")[0] == 0
+    Path("copy.hdf5").rename("copy.h5")
     assert_same(images(opened("copy.h5", "h5")), images(opened("photos", "folder")))
 
 
@@ -340,7 +371,7 @@ def test_the_same_images_have_one_fingerprint_in_every_format(call):
         assert call("photos", path, "--scale", 2)[0] == 0
     manifests = [opened(path).manifest() for path in FORMATS.values()]
     assert len({manifest.fingerprint for manifest in manifests}) == 1
-    assert manifests[0].made == {"crop": 0, "step": 0, "lr": {"x2": "bicubic"}}
+    assert manifests[0].made == {"format": "h5", "crop": 0, "step": 0, "lr": {"x2": "bicubic"}}
     assert Manifest.from_bytes(Path("set/MANIFEST.json").read_bytes()) == manifests[2]
 
 
@@ -404,17 +435,21 @@ def test_a_killed_build_leaves_nothing_that_looks_whole(call, format_):
     assert json.loads(found.stdout)["left"] == []
 
 
-def test_ctrl_c_leaves_nothing(call):
+@pytest.mark.parametrize(
+    ("path", "number"), [("set.lmdb", signal.SIGINT), ("set.h5", signal.SIGINT), ("set.h5", signal.SIGTERM)]
+)
+def test_a_signal_leaves_nothing(call, path, number):
     for i in range(40):
         Image.fromarray(photograph(i, 300, 300)).save(f"photos/more{i}.png")
-    command = [sys.executable, "-m", "srkit", "prepare", "photos", "set.lmdb", "--scale", "2", "--threads", "1"]
+    command = [sys.executable, "-m", "srkit", "prepare", "photos", path, "--scale", "2", "--threads", "1"]
+    command += ["--crop", "64", "--step", "8"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
-        while not Path(".aside-set.lmdb/set.lmdb").exists() and time.monotonic() < deadline:
+        while not Path(f".aside-{path}/{path}").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.stderr is not None
         assert process.stderr.read() == b"srkit: interrupted\n"
     assert process.returncode == 130
-    assert not Path("set.lmdb").exists()
+    assert not Path(path).exists()
     assert remains() == []

@@ -19,6 +19,7 @@ from srkit.engine import model
 from srkit.engine.stages import load_stages
 from srkit.errors import InputRejected, RecipeError, Stopped, UsageError
 from srkit.plugins import installed
+from tests.conftest import TINY
 
 X4 = """\
 extends = "tiny.toml"
@@ -108,7 +109,7 @@ def test_an_unfinished_stage_is_continued(x4):
 def test_a_run_that_has_begun_needs_the_stage_before_it_no_more(x4):
     train(x4)
     shutil.rmtree("runs/try/tiny")
-    assert stages(x4) == [("x4", "unfinished")]
+    assert stages(x4) == [("x4", "finished")]
     assert train(x4, "train.steps=8").step == 8
     assert not Path("runs/try/tiny").exists()
 
@@ -188,6 +189,64 @@ def test_a_stage_of_another_recipe_is_refused_by_its_keys(x4):
     ]
 
 
+def test_what_to_do_with_a_stage_of_another_recipe_is_told(x4):
+    train("tiny.toml", "seed=3", out="runs/try/tiny")
+    with pytest.raises(UsageError) as error:
+        train(x4)
+    assert str(error.value).splitlines()[2] == (
+        "give an --out DIR in another folder, where its stages are trained anew beside it, "
+        f"or begin that stage anew: srkit run {x4.with_name('tiny.toml')} --out runs/try/tiny --restart"
+    )
+
+
+def test_a_directory_of_something_else_is_refused_before_the_first_stage_is_trained(x4):
+    Path("runs/try/x4").mkdir(parents=True)
+    Path("runs/try/x4/notes").touch()
+    with pytest.raises(UsageError) as error:
+        train(x4)
+    message = "runs/try/x4 is not a run directory and holds notes; choose another with --out DIR"
+    assert str(error.value) == message
+    assert main(["check", "x4.toml", "--out", "runs/try/x4"]) == 2
+    assert not Path("runs/try/tiny").exists()
+
+
+def test_check_refuses_what_run_would_refuse(x4, capsys):
+    train(x4)
+    assert main(["check", "x4.toml", "--out", "runs/try/x4", "--set", "seed=3"]) == 2
+    assert "  seed was 0, is 3" in capsys.readouterr().err
+    assert main(["check", "x4.toml", "--out", "runs/try/tiny"]) == 2
+    assert "  scale was 2, is 4" in capsys.readouterr().err
+
+
+def test_settings_that_differ_between_stages_are_named(x4):
+    x4.write_text(X4 + "\n[architecture]\nfeatures = 6\n")
+    with pytest.raises(InputRejected) as error:
+        train(x4)
+    assert str(error.value).splitlines()[-1] == f"  {x4.with_name('tiny.toml')} has features = 4, not 6"
+
+
+def test_a_problem_of_an_earlier_stage_says_whose_it_is(x4):
+    x4.write_text('scale = 4\n[start]\nrecipe = "tiny.toml"\n' + TINY.partition("scale = 2")[2])
+    Path("tiny.toml").write_text(TINY.replace('"a2n"', '"a3n"'))
+    with pytest.raises(RecipeError) as error:
+        train(x4)
+    assert str(error.value).splitlines()[-1] == "(tiny.toml, from which x4.toml starts)"
+
+
+def test_best_weights_that_are_gone_are_written_again(x4):
+    train("tiny.toml", out="runs/try/tiny")
+    Path("runs/try/tiny/best.safetensors").unlink()
+    assert stages(x4) == [("tiny", "unfinished"), ("x4", "new")]
+    assert train(x4).step == 6
+    assert Path("runs/try/tiny/best.safetensors").is_file()
+
+
+def test_a_run_of_a_packaged_recipes_name_does_not_hide_the_recipe(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("quickstart").mkdir()
+    assert main(["check", "quickstart"]) == 0
+
+
 def test_two_stages_cannot_have_one_directory(x4):
     with pytest.raises(UsageError) as error:
         train(x4, out="runs/tiny")
@@ -228,7 +287,7 @@ def test_a_run_that_is_stopped_in_its_first_stage_goes_on_from_there(x4):
     assert not Path("runs/x4").exists()
     assert stages("x4.toml", "train.steps=400", out="runs/x4") == [("tiny", "unfinished"), ("x4", "new")]
     assert subprocess.run(command, capture_output=True, timeout=100).returncode == 0
-    assert stages("x4.toml", "train.steps=400", out="runs/x4") == [("x4", "unfinished")]
+    assert stages("x4.toml", "train.steps=400", out="runs/x4") == [("x4", "finished")]
     assert events("runs/x4")[-1]["outcome"] == "finished"
 
 
@@ -246,4 +305,6 @@ def test_check_shows_the_stages_and_their_state(x4, capsys):
     assert main(["run", "x4.toml"]) == 0
     capsys.readouterr()
     assert main(["check", "x4.toml"]) == 0
+    assert "    state      finished, in runs/x4" in capsys.readouterr().out
+    assert main(["check", "x4.toml", "--set", "train.steps=9"]) == 0
     assert "    state      begun; `srkit run` continues it, in runs/x4" in capsys.readouterr().out

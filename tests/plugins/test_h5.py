@@ -487,7 +487,10 @@ def test_a_missing_file_is_named_with_where_it_was_looked_for(tmp_path, monkeypa
 
 
 def test_a_folder_is_no_file(tmp_path):
-    assert rejected(H5, path=str(tmp_path)) == f"{tmp_path}: is a folder; give the HDF5 file"
+    assert (
+        rejected(H5, path=str(tmp_path))
+        == f'{tmp_path}: is a folder; give the HDF5 file, or take another dataset: type = "folder" or "lmdb"'
+    )
 
 
 def test_a_pipe_is_no_file(tmp_path):

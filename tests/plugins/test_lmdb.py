@@ -336,7 +336,9 @@ def test_a_missing_folder_is_named_with_where_it_was_looked_for(tmp_path, monkey
 
 
 def test_a_file_is_no_folder(packed):
-    assert rejected(LMDB, path=f"{packed}/data.mdb") == f"{packed}/data.mdb: is a file; give the folder that holds it"
+    assert rejected(LMDB, path=f"{packed}/data.mdb") == (
+        f'{packed}/data.mdb: is a file; give the folder that holds data.mdb, or take another dataset: type = "h5"'
+    )
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
