@@ -113,7 +113,7 @@ def test_every_default_is_written_out(tmp_path):
         "scale": 2,
         "seed": 0,
     }
-    assert tree["start"] == {"weights": "", "fresh": []}
+    assert tree["start"] == {"weights": "", "recipe": "", "fresh": []}
     assert {key: tree["data"][key] for key in ("threads", "cache")} == {"threads": 2, "cache": "auto"}
     assert tree["train"] == {
         "steps": 6,

@@ -22,6 +22,7 @@ VERBS = {
     "eval": "score networks on folders of images, beside bicubic",
     "compare": "runs side by side: settings, scores, curves",
     "upscale": "enlarge images",
+    "convert": "any checkpoint to a file that describes itself",
     "degrade": "make LR images from HR images",
     "prepare": "pack images for training: LMDB, HDF5 or a folder of tiles",
     "new": "copy a recipe here, to change it",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srkit.cli import printable
 from srkit.errors import UsageError
+from srkit.layers import Override
 from srkit.reading import read_part
 from srkit.registry import Registry
 
@@ -21,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="a setting of the network"
     )
+    parser.add_argument("--key", metavar="NAME", default="", help="which network of a file of several, as in netG")
 
 
 def read(path: str, arguments: argparse.Namespace, registry: Registry) -> Model:
@@ -32,8 +36,21 @@ def read(path: str, arguments: argparse.Namespace, registry: Registry) -> Model:
     if arguments.architecture is None:
         if arguments.overrides:
             raise UsageError("--set needs --architecture: whose setting is it?")
-        return read_model(Path(path), registry, scale=arguments.scale)
+        return _told(read_model(Path(path), registry, scale=arguments.scale, key=arguments.key))
     part = read_part(registry, "architecture", arguments.architecture, arguments.overrides)
-    return read_model(
-        Path(path), registry, architecture=arguments.architecture, scale=arguments.scale, settings=part.settings
+    model = read_model(
+        Path(path),
+        registry,
+        architecture=arguments.architecture,
+        scale=arguments.scale,
+        settings=part.settings,
+        said=[Override.parse(text).path[0] for text in arguments.overrides],
+        key=arguments.key,
     )
+    return _told(model)
+
+
+def _told(model: Model) -> Model:
+    if model.reading.note:
+        print(printable(model.reading.note), file=sys.stderr)
+    return model

@@ -20,12 +20,12 @@ from srkit.contracts import KINDS, Dataset
 from srkit.engine import sampling
 from srkit.engine.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.evaluate import EvaluationSet, Metric
-from srkit.engine.model import read_metadata, read_weights
 from srkit.engine.pairs import Pairs
 from srkit.engine.pools import large_enough
 from srkit.engine.tensors import to_batch, to_rest
 from srkit.engine.trainer import Options, WeightedLoss
 from srkit.engine.transfer import load_weights
+from srkit.engine.weights import read_metadata, read_weights
 from srkit.errors import UsageError
 from srkit.layers import Origins, Problem
 from srkit.reading import read_part, read_recipe

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
-import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from srkit import files
 from srkit.component import describe
-from srkit.engine.transfer import load_weights
+from srkit.engine.recognise import Description, recognise, without_memory
+from srkit.engine.transfer import Transfer, load_weights, plan
+from srkit.engine.weights import read_metadata, read_weights
 from srkit.errors import ComponentError, InputRejected, UsageError
 from srkit.registry import Registry
 
-WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net")
-PREFIXES = ("module.", "netG.", "_orig_mod.")
+
+@attrs.frozen
+class Reading:
+    """How a network's weights were read: the file, what was taken off to reach them, and what was matched.
+
+    `cast` counts the tensors by (dtype in the file, dtype in the network) where these differ: ("float16", "float32").
+    `note` is a line on what was concluded and not said.
+    """
+
+    path: Path
+    wrapper: str
+    prefix: str
+    taken: Transfer
+    cast: Mapping[tuple[str, str], int]
+    note: str = ""
 
 
 @attrs.frozen
@@ -32,54 +48,16 @@ class Model:
     settings: Mapping[str, Any]
     scale: int
     metadata: Mapping[str, Any]
+    reading: Reading
 
 
 def save_model(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write a bare state dict with its description, whole or not at all. Raises OSError."""
-    tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in weights.items()}
+    # Copies: safetensors takes no tensor under two names.
+    tensors = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in weights.items()}
     # One key alone: safetensors writes several in no fixed order, and the same run is to give the same bytes.
     described = {"srkit": json.dumps(files.finite(metadata), sort_keys=True)}
     files.write_file(path, safetensors.torch.save(tensors, described))
-
-
-def read_metadata(path: Path) -> dict[str, Any] | None:
-    """Return what a safetensors file says of its network, or None where it says nothing. Raises InputRejected."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("srkit")
-        return None if text is None else dict(json.loads(text))
-    except OSError as error:
-        raise InputRejected(path, f"cannot be read: {error.strerror or error}") from None
-    except (safetensors.SafetensorError, ValueError, TypeError) as error:
-        raise InputRejected(path, f"is no whole safetensors file: {error}") from None
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors, .pt, .pth or .ckpt file by name, the usual wrappers and prefixes taken off.
-
-    Pickles are read by torch's restricted reader alone. Raises InputRejected for anything but a file of tensors.
-    """
-    if not path.is_file():
-        raise InputRejected(path, "is a folder" if path.is_dir() else "there is no such file")
-    try:
-        if path.suffix == ".safetensors":
-            found: Any = safetensors.torch.load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a hostile or cut file makes torch raise almost anything
-        reason = describe(error).partition(". ")[0]
-        raise InputRejected(path, f"holds no weights that can be read: {reason}") from None
-    for wrapper in WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-            break
-    tensors = isinstance(found, dict) and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in found.items())
-    if not tensors or not found:
-        raise InputRejected(path, "holds something other than a state dict of tensors")
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in found):
-            found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-    return dict(found)
 
 
 def read_model(
@@ -89,43 +67,131 @@ def read_model(
     architecture: str | None = None,
     scale: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    said: Collection[str] = (),
+    key: str = "",
 ) -> Model:
-    """Return the network of a file, in eval mode on the CPU.
+    """Return the network of a file, or of a run directory, in eval mode on the CPU.
 
-    A self-describing file needs nothing else; other weights need the architecture, its scale and settings.
+    A self-describing file needs nothing else, and words must agree with it: of the settings those that were `said`.
+    Other weights need the architecture, its scale and settings, as far as they do not show it; what was concluded is
+    the reading's note. `key` as in `read_weights`.
     Raises InputRejected for the file, UsageError where something must be said, ComponentError for the architecture.
     """
     if path.is_dir() and (path / "best.safetensors").is_file():
         path = path / "best.safetensors"  # a run directory
     if not path.is_file():
         raise InputRejected(path, "is a folder without best.safetensors" if path.is_dir() else "there is no such file")
-    described = read_metadata(path) if path.suffix == ".safetensors" else None
-    if described is not None:
-        try:
-            own, own_settings, own_scale = (
-                str(described["architecture"]),
-                dict(described["settings"]),
-                int(described["scale"]),
-            )
-        except (KeyError, TypeError, ValueError):
-            raise InputRejected(path, "its description lacks the architecture, the settings or the scale") from None
-        if scale not in (None, own_scale):
-            raise UsageError(f"{path} is a network for scale {own_scale}, not {scale}")
-        scale = own_scale
-        if architecture is None:
-            architecture, settings = own, own_settings
-    if architecture is None:
-        raise UsageError(f"{path} does not say what network it holds; give --architecture NAME and --scale N")
-    if scale is None:
-        raise UsageError(f"{path} does not say its scale, which weights alone do not tell; give --scale N")
+    metadata = read_metadata(path) if path.suffix == ".safetensors" else None
+    weights = read_weights(path, key=key)
+    note = ""
+    if metadata is None:
+        description, note = recognise(path, registry, weights, architecture, settings or {}, scale)
+    else:
+        description = _own(path, metadata)
+        _refuse_other_settings(path, description, settings or {}, said)
+        description = _refuse_other_network(path, registry, description, architecture, scale)
+    network = _make(path, registry, description, weights, metadata)
+    # A model is whole: nothing of it may be new.
+    taken = load_weights(network, weights, path, description.line(), fresh=None)
+    reading = Reading(path, weights.wrapper, weights.prefix, taken, _cast(weights, network.state_dict()), note)
+    return Model(
+        network.eval(), description.architecture, description.settings, description.scale, metadata or {}, reading
+    )
+
+
+def describe_converted(model: Model, registry: Registry) -> dict[str, Any]:
+    """Return the description of a model that is written again: what its file said, and which file that was.
+
+    Raises OSError where the file cannot be read any more.
+    """
+    entry = registry.find("architecture", model.architecture)
+    with open(model.reading.path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        **model.metadata,
+        "format": 1,
+        "architecture": entry.full_name if ":" in model.architecture else entry.component.name,
+        "settings": dict(model.settings),
+        "scale": model.scale,
+        "distribution": entry.origin.distribution,
+        "version": entry.origin.version,
+        "converted_from": {"file": model.reading.path.name, "sha256": sha256},
+    }
+
+
+def _own(path: Path, metadata: Mapping[str, Any]) -> Description:
+    """Return the description that a file gives of itself."""
     try:
-        network = registry.create("architecture", architecture, scale=scale, **(settings or {}))
+        return Description(str(metadata["architecture"]), dict(metadata["settings"]), int(metadata["scale"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputRejected(path, "its description lacks the architecture, the settings or the scale") from None
+
+
+def _refuse_other_network(
+    path: Path, registry: Registry, own: Description, architecture: str | None, scale: int | None
+) -> Description:
+    """Return a file's own description, the network by the name that was said, which tells two of one name apart.
+
+    Raises UsageError where the words are of another network.
+    """
+    if scale not in (None, own.scale):
+        raise UsageError(f"{path} is a network for scale {own.scale}, not {scale}")
+    if architecture is None:
+        return own
+    meant = registry.find("architecture", architecture)
+    with contextlib.suppress(ComponentError):
+        if registry.find("architecture", own.architecture) is not meant:
+            raise UsageError(f"{path} is a network '{own.architecture}', not '{architecture}'")
+    return attrs.evolve(own, architecture=architecture)
+
+
+def _refuse_other_settings(path: Path, own: Description, settings: Mapping[str, Any], said: Collection[str]) -> None:
+    for name in said:
+        ours, theirs = (json.loads(json.dumps(s.get(name), default=str)) for s in (settings, own.settings))
+        if ours != theirs:
+            raise UsageError(f"{path} is a network with {name} = {json.dumps(theirs)}, not {json.dumps(ours)}")
+
+
+def _make(
+    path: Path,
+    registry: Registry,
+    description: Description,
+    weights: Mapping[str, Tensor],
+    metadata: Mapping[str, Any] | None,
+) -> nn.Module:
+    """Return the network of a description, once weights of these shapes are known to fit it.
+
+    Raises InputRejected, UsageError and ComponentError as `read_model` does.
+    """
+
+    def create() -> nn.Module:
+        name, settings = description.architecture, description.settings
+        network: nn.Module = registry.create("architecture", name, scale=description.scale, **settings)
+        return network
+
+    try:
+        sketch = without_memory(create)
+        if sketch is not None:  # whatever size a file says, no more than its weights is made
+            own, found = ({name: t.shape for name, t in tensors.items()} for tensors in (sketch, weights))
+            plan(own, found, path, description.line(), fresh=None)
+        return create()
     except ComponentError as error:
-        maker = str((described or {}).get("distribution", ""))
+        maker = str((metadata or {}).get("distribution", ""))
         hint = f"; it was made with {maker}" + (f": add -p {maker}" if maker.endswith(".py") else "") if maker else ""
         raise ComponentError(f"{path}: {error}{hint}") from None
-    except ValueError as error:
-        raise UsageError(f"architecture '{architecture}': {error}") from None
-    # A model is whole: nothing of it may be new.
-    load_weights(network, read_weights(path), path, f"'{architecture}' at scale {scale}", fresh=None)
-    return Model(network.eval(), architecture, dict(settings or {}), scale, described or {})
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        if metadata is not None:
+            what = f"its description makes no network of '{description.architecture}'"
+            raise InputRejected(path, f"{what}: {describe(error)}") from error
+        if isinstance(error, ValueError):
+            raise UsageError(f"architecture '{description.architecture}': {error}") from None
+        raise
+
+
+def _cast(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[tuple[str, str], int]:
+    pairs = Counter((_dtype(weights[name]), _dtype(own[name])) for name in own)
+    return {(found, made): count for (found, made), count in pairs.items() if found != made}
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -245,7 +245,8 @@ NEAREST2 = ["--architecture", "nearest", "--scale", "2"]
         (
             ["gain.pt", "--architecture", "nearest"],
             2,
-            "gain.pt does not say its scale, which weights alone do not tell; give --scale N",
+            "gain.pt does not say its scale, which weights alone do not tell: "
+            "those of x2 and x3 and x4 have the same shapes; give --scale N",
         ),
         (
             ["gain.pt", "--architecture", "nearst"],
