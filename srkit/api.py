@@ -122,8 +122,7 @@ def evaluate(
     registry = registry or installed()
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
     folders = data if isinstance(data, Mapping) else {Path(data).resolve().name: data}
-    told = {name: [f"{key}={value}" for key, value in method.settings.get(name, {}).items()] for name in metrics}
-    scored_by = build.make_metrics(registry, [read_part(registry, "metric", name, told[name]) for name in metrics])
+    scored_by = build.make_metrics(registry, [read_part(registry, "metric", name) for name in metrics])
     if engine.BASELINE in networks:
         raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")
     scales = {scale} if scale is not None else {engine.scale_of(network) for network in networks.values()}

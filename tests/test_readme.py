@@ -124,3 +124,14 @@ def test_python_m_srkit_is_the_same_command(tmp_path):
         [sys.executable, "-m", "srkit", "--version"], cwd=tmp_path, capture_output=True, text=True, env={**os.environ}
     )
     assert run.stdout.startswith("srkit 0.")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("SRKIT_TEST_DATA") is None, reason="SRKIT_TEST_DATA is not set")
+def test_the_table_of_published_figures_is_what_its_command_prints():
+    data = Path(os.environ["SRKIT_TEST_DATA"])
+    weights = data / "golden/weights/aan_x2.pt"
+    command = [sys.executable, "benchmarks/published.py", str(data / "data"), "--weights", str(weights)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert f"\n{done.stdout}\n" in TEXT

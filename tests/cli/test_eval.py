@@ -139,6 +139,33 @@ def test_metrics_may_be_chosen(evaluate):
     assert table["protocol"]["color"] == {"psnr": "RGB"}
 
 
+def test_the_blogs_protocol_resizes_hr_and_keeps_the_border_for_ssim(evaluate):
+    code, out, _ = evaluate(
+        "repeat.safetensors", "--data", "photos", "--protocol", "paper", "--protocol", "blog", "--json"
+    )
+    paper, blog = json.loads(out)["tables"]
+    assert code == 0
+    assert blog["protocol"] == {
+        **paper["protocol"],
+        "border": {"psnr_y": 2, "ssim_y": 0},
+        "fit": "resize",
+        "lr": "pillow_bicubic",
+    }
+    hr = Image.open("photos/p2.png").resize((40, 40), Image.Resampling.BICUBIC)  # 41 pixels wide
+    lr = np.asarray(hr.resize((20, 20), Image.Resampling.BICUBIC))
+    sr, weights = lr.repeat(2, 0).repeat(2, 1), np.array([65.481, 128.553, 24.966]) / 255
+    error = ((sr.astype(float) - np.asarray(hr)) @ weights)[2:-2, 2:-2]
+    psnr = 10 * np.log10(255**2 / np.mean(error**2))
+    assert blog["rows"][0]["images"]["p2"]["psnr_y"] == pytest.approx(psnr, abs=1e-6)
+    shown = evaluate("repeat.safetensors", "--data", "photos", "--protocol", "paper", "--protocol", "blog")[1]
+    assert shown.splitlines()[-1] == "not comparable with photos x2 above: another protocol"
+
+
+def test_an_unknown_protocol_is_told(evaluate):
+    code, _, err = evaluate("repeat.safetensors", "--data", "photos", "--protocol", "papr")
+    assert (code, err) == (2, "srkit eval: unknown protocol 'papr'; did you mean 'paper'?\n")
+
+
 def test_quarters_and_symmetries_are_other_protocols(evaluate):
     whole, chop, ensemble = (
         json.loads(evaluate("repeat.safetensors", "--data", "photos", "--json", *more)[1])["tables"][0]
