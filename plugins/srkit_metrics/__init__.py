@@ -1,8 +1,12 @@
-"""PSNR and SSIM as super-resolution papers report them, on the luma and on RGB."""
+"""PSNR, SSIM and their like as super-resolution papers report them, on the luma and on RGB."""
 
 from collections.abc import Iterator
 
 import srkit
+
+_LUMA = "ITU-R BT.601 luma, as MATLAB's rgb2ycbcr"
+_SSIM = "Wang et al. 2004, doi:10.1109/TIP.2003.819861"
+_MS_SSIM = "Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216"
 
 
 @srkit.hookimpl
@@ -12,7 +16,7 @@ def srkit_components() -> Iterator[srkit.Component]:
         "psnr_y",
         "srkit_metrics.psnr:psnr_y",
         summary="Peak signal-to-noise ratio of the luma, in dB",
-        source="ITU-R BT.601 luma, as MATLAB's rgb2ycbcr",
+        source=_LUMA,
         facts={"better": "higher", "color": "Y"},
     )
     yield srkit.Component(
@@ -20,7 +24,23 @@ def srkit_components() -> Iterator[srkit.Component]:
         "ssim_y",
         "srkit_metrics.ssim:ssim_y",
         summary="Structural similarity of the luma",
-        source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
+        source=_SSIM,
+        facts={"better": "higher", "color": "Y"},
+    )
+    yield srkit.Component(
+        "metric",
+        "ms_ssim_y",
+        "srkit_metrics.ms_ssim:ms_ssim_y",
+        summary="Structural similarity of the luma at five scales",
+        source=_MS_SSIM,
+        facts={"better": "higher", "color": "Y"},
+    )
+    yield srkit.Component(
+        "metric",
+        "zncc_y",
+        "srkit_metrics.zncc:zncc_y",
+        summary="Correlation of the luma, blind to brightness and contrast",
+        source="Pearson's correlation; as zero-normalised cross-correlation, of whole images",
         facts={"better": "higher", "color": "Y"},
     )
     yield srkit.Component(
@@ -35,6 +55,22 @@ def srkit_components() -> Iterator[srkit.Component]:
         "ssim",
         "srkit_metrics.ssim:ssim",
         summary="Structural similarity, the mean of red, green and blue",
-        source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
+        source=_SSIM,
+        facts={"better": "higher", "color": "RGB"},
+    )
+    yield srkit.Component(
+        "metric",
+        "ms_ssim",
+        "srkit_metrics.ms_ssim:ms_ssim",
+        summary="Structural similarity at five scales, the mean of red, green and blue",
+        source=_MS_SSIM,
+        facts={"better": "higher", "color": "RGB"},
+    )
+    yield srkit.Component(
+        "metric",
+        "zncc",
+        "srkit_metrics.zncc:zncc",
+        summary="Correlation of all RGB values, blind to brightness and contrast",
+        source="Pearson's correlation; as zero-normalised cross-correlation, of whole images",
         facts={"better": "higher", "color": "RGB"},
     )

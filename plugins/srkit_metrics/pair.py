@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-Score = Callable[[Image, Image], float]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Image: TypeAlias = "NDArray[np.uint8] | Tensor"
+Score: TypeAlias = "Callable[[Image, Image], float]"
+
+
+class Moments(NamedTuple):
+    """How many values SR and HR have each; exact sums over them, over their squares and over their products."""
+
+    values: int
+    sr: int
+    hr: int
+    sr_sr: int
+    hr_hr: int
+    sr_hr: int
 
 
 def check_pair(sr: Image, hr: Image, *, least: int = 1) -> None:
-    """Raise ValueError unless both are uint8 [h, w, 3] of one size, `least` pixels or more on a side."""
+    """Raise ValueError unless both are uint8 [h, w, 3] of one size and place, `least` pixels or more on a side."""
     for name, image in (("SR", sr), ("HR", hr)):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        dtype = str(image.dtype).removeprefix("torch.")
+        if dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3:
             shape = ", ".join(map(str, image.shape))
-            raise ValueError(f"{name} must be uint8 [height, width, 3], not {image.dtype} [{shape}]")
+            raise ValueError(f"{name} must be uint8 [height, width, 3], not {dtype} [{shape}]")
+    if _place(sr) != _place(hr):
+        raise ValueError(f"SR and HR must be arrays, or tensors on one device, not {_place(sr)} and {_place(hr)}")
     if sr.shape != hr.shape:
         raise ValueError(f"SR and HR must be of one size, not {_size(sr)} and {_size(hr)}")
     if min(sr.shape[:2]) < least:
         raise ValueError(f"images must be at least {least}x{least} pixels once the border is cut, not {_size(sr)}")
+
+
+def _place(image: Image) -> str:
+    return "an array" if isinstance(image, np.ndarray) else f"a tensor on {image.device}"
 
 
 def _size(image: Image) -> str:
