@@ -90,7 +90,7 @@ class Registry:
             both = " and ".join(str(entry.origin) for entry in entries)
             write = " or ".join(f"'{entry.full_name}'" for entry in entries)
             raise ComponentError(f"{kind} '{name}' is given by {both}; write {write}")
-        names = {entry.component.name for entry in self.of_kind(kind)}
+        names = {entry.component.name for entry in self.of_kind(kind) if not entry.component.missing}
         near = nearest(bare, names)
         text = f"unknown {kind} '{name}'" + (f"; did you mean '{near}'?" if near else "")
         text += f" (installed: {', '.join(sorted(names))})" if names else " (none is installed)"

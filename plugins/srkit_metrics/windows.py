@@ -14,10 +14,10 @@ from srkit_metrics.gaussian import BLOCK, C1, C2, MARGIN, band
 
 Floats = NDArray[np.float64]
 
-# The map of a term, of means and means of squares [2, 2, n, w], room [n, w] and the units of a level.
-Term = Callable[[Floats, Floats, float], Floats]
+# The map [n, w] of a term, made in place of means and means of squares [2, 2, n, w], where a level has so many units.
+Term = Callable[[Floats, float], Floats]
 
-_ROWS, _COLUMNS = 64, 256  # windows looked at in one go: all that they need stays in a core's cache
+_ROWS, _COLUMNS = 64, 256  # of a tile: all that it needs stays in a core's cache
 
 _WEIGHTS = np.array(WEIGHTS, np.float32)
 _BAND = band()
@@ -35,17 +35,12 @@ def mean(term: Term, x: NDArray[Any], y: NDArray[Any]) -> float:
     A variance is a small difference of large means, for which float32 does not do: flat images would be off by 2e-5.
     """
     height, width = x.shape[0] - MARGIN, x.shape[1] - MARGIN
-    stripes = _Stripes(x, width)
-    total = 0.0
-    for left in range(0, width, stripes.width):
-        columns = slice(left, left + stripes.width + MARGIN)
-        total += stripes.sum(term, x[:, columns], y[:, columns])
     windows: int = height * width
-    return total / windows
+    return _Tiles(x, width).sum(term, x, y) / windows
 
 
-def similarity(windows: Floats, room: Floats, units: float) -> Floats:
-    """The term of SSIM itself. `windows` is used up."""
+def similarity(windows: Floats, units: float) -> Floats:
+    """The term of SSIM itself."""
     p: Floats
     (p, q), (a, b) = windows
     p *= p
@@ -54,82 +49,82 @@ def similarity(windows: Floats, room: Floats, units: float) -> Floats:
     q *= q
     b -= q
     a += 2 * C2 * units**2
-    np.add(p, q, out=room)
-    p -= q
-    np.add(a, b, out=q)
-    a -= b
+    _difference_and_sum(p, q)
+    _difference_and_sum(a, b)
     p *= a
-    room *= q
-    p /= room
+    q *= b
+    p /= q
     return p
 
 
-def contrast(windows: Floats, room: Floats, units: float) -> Floats:
-    """The term of contrast and structure alone, without that of luminance. `windows` is used up."""
+def contrast(windows: Floats, units: float) -> Floats:
+    """The term of contrast and structure alone, without that of luminance."""
     a: Floats
     means, (a, b) = windows
     means *= means
     a -= means[0]
     a += 2 * C2 * units**2
     b -= means[1]
-    np.add(a, b, out=room)
-    a -= b
-    a /= room
+    _difference_and_sum(a, b)
+    a /= b
     return a
 
 
-class _Stripes:
-    """The memory to look at two planes, or at the luma of two images, a stripe at a time.
+def _difference_and_sum(x: Floats, y: Floats) -> None:
+    """Make x - y of x and x + y of y, in place: other memory would not be in the cache."""
+    x -= y
+    y += y
+    y += x
+
+
+class _Tiles:
+    """The memory to look at two planes, or at the luma of two images, a tile at a time.
 
     It is used again and again, since fresh memory costs more than the arithmetic, and whole, since strides do too: what
-    a stripe does not fill is filtered with it, and its windows are left out of the sum.
+    a tile does not fill is filtered with it, and its windows are left out of the sum.
 
     Args:
         x: one of the planes or images
-        width: of the windows of all stripes
+        width: how many windows there are in a row
     """
 
     def __init__(self, x: NDArray[Any], width: int) -> None:
-        count = -(-width // _COLUMNS)
-        self.width = -(-width // (count * BLOCK)) * BLOCK
+        across = -(-width // _COLUMNS)
+        self.width = -(-width // (across * BLOCK)) * BLOCK
         pixels = _ROWS, self.width + MARGIN
         # Luma is read in units in which it is an integer, below 2**24 and so exact in float32.
         self._on_luma = x.ndim == 3
+        self._units = UNITS if self._on_luma else 1.0
         self._colors = np.zeros((*pixels, 3) if self._on_luma else 0, np.float32)
         self._levels = np.zeros((3, *pixels), np.float32 if x.dtype == np.uint8 else np.float64)
         self._planes = np.zeros((2, *pixels))
         self._lines = np.zeros((2, 2, MARGIN + _ROWS, self.width))  # filtered across: the planes, and their squares
+        self._above = np.zeros((across, 2, 2, MARGIN, self.width))  # the last lines of each tile of the row before
         self._windows = np.zeros((2, 2, _ROWS, self.width))
-        self._room = np.zeros((_ROWS, self.width))
+
+        self._runs_across = sliding_window_view(self._planes, BLOCK + MARGIN, 2)[:, :, ::BLOCK].swapaxes(1, 2)
+        self._blocks_across = self._lines.reshape(2, 2, MARGIN + _ROWS, -1, BLOCK).swapaxes(2, 3)
+        self._runs_down = sliding_window_view(self._lines, BLOCK + MARGIN, 2)[:, :, ::BLOCK].swapaxes(3, 4)
+        self._blocks_down = self._windows.reshape(2, 2, -1, BLOCK, self.width)
 
     def sum(self, term: Term, x: NDArray[Any], y: NDArray[Any]) -> float:
-        """Return the sum of a term over a stripe.
-
-        Each row is read and filtered across once: the last ones of a step are kept for the windows of the next.
-        """
+        """Return the sum of a term over all windows. Each row is filtered across once, whatever tiles need it."""
         height, width = x.shape[0], x.shape[1] - MARGIN
-        runs_across = sliding_window_view(self._planes, BLOCK + MARGIN, 2)[:, :, ::BLOCK].swapaxes(1, 2)
-        blocks_across = self._lines.reshape(2, 2, MARGIN + _ROWS, -1, BLOCK).swapaxes(2, 3)
-        runs_down = sliding_window_view(self._lines, BLOCK + MARGIN, 2)[:, :, ::BLOCK].swapaxes(3, 4)
-        blocks_down = self._windows.reshape(2, 2, -1, BLOCK, self.width)
         total, kept = 0.0, 0
         for top in range(0, height, _ROWS):
             rows = slice(top, min(top + _ROWS, height))
-            count = rows.stop - top
-            filled = kept + count
-            self._read(x[rows], y[rows])
-            fresh = self._planes[:, :count]
-            np.matmul(runs_across[:, :, :count], _BAND_ACROSS, out=blocks_across[0, :, :, kept:filled])
-            fresh *= fresh
-            np.matmul(runs_across[:, :, :count], _BAND_ACROSS, out=blocks_across[1, :, :, kept:filled])
-
-            made = filled - MARGIN
-            blocks = -(-made // BLOCK)
-            np.matmul(_BAND, runs_down[:, :, :blocks], out=blocks_down[:, :, :blocks])
-            values = term(self._windows[:, :, :made], self._room[:made], UNITS if self._on_luma else 1.0)
-            values[:, width:] = 0
-            total += float(values.sum())
-            self._lines[:, :, :MARGIN] = self._lines[:, :, made:filled]
+            made = kept + rows.stop - top - MARGIN
+            for above, left in zip(self._above, range(0, width, self.width), strict=True):
+                columns = slice(left, left + self.width + MARGIN)
+                self._lines[:, :, :kept] = above[:, :, :kept]
+                self._read(x[rows, columns], y[rows, columns])
+                self._filter_across(slice(kept, made + MARGIN))
+                above[...] = self._lines[:, :, made : made + MARGIN]
+                blocks = slice(-(-made // BLOCK))
+                np.matmul(_BAND, self._runs_down[:, :, blocks], out=self._blocks_down[:, :, blocks])
+                values = term(self._windows[:, :, :made], self._units)
+                values[:, width - left :] = 0
+                total += float(np.einsum("hw->", values))  # which takes half the time of sum()
             kept = MARGIN
         return total
 
@@ -148,3 +143,12 @@ class _Stripes:
         self._planes[:, rows] = self._levels[:2, rows]
         if self._on_luma:
             self._planes[0, rows] += 2 * OFFSET * UNITS
+
+    def _filter_across(self, lines: slice) -> None:
+        """Fill these lines from the first rows of the planes, of which only the squares are left."""
+        rows = slice(lines.stop - lines.start)
+        means, squares = self._blocks_across[:, :, :, lines]
+        np.matmul(self._runs_across[:, :, rows], _BAND_ACROSS, out=means)
+        planes = self._planes[:, rows]
+        planes *= planes
+        np.matmul(self._runs_across[:, :, rows], _BAND_ACROSS, out=squares)

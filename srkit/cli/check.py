@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srkit.cli import error_text, output
-from srkit.errors import SrkitError
+from srkit.errors import SrkitError, UsageError
 from srkit.packaged import find_recipe
 from srkit.plugins import discover
 from srkit.registry import Registry
@@ -46,7 +46,11 @@ def _check(name: str, registry: Registry, overrides: list[str], out: str | None)
     path = find_recipe(name)
     directory = Path("runs") / path.stem if out is None else Path(out)
     stages = load_stages(path, registry, directory, overrides=overrides)
-    rows = {stage.path: _rows(stage, registry) for stage in stages if stage.state != "finished" or stage is stages[-1]}
+    rows = {
+        stage.path: _rows(stage, registry, strict=out is not None)
+        for stage in stages
+        if stage.state != "finished" or stage is stages[-1]
+    }
     for before, stage in itertools.pairwise(stages):
         taken = rehearse_start(stage, before, registry).line(before.home.best)
         rows[stage.path].append(["start", taken.replace("taken", "takes", 1)])
@@ -62,15 +66,18 @@ def _check(name: str, registry: Registry, overrides: list[str], out: str | None)
         found = rows.get(stage.path, [])
         if stage is not stages[-1]:
             found.insert(0, ["state", f"{says[stage.state]} {stage.home.path}"])
-        elif stage.state != "new":
+        elif stage.state != "new" and found[0][0] != "state":
             does = "begun; `srkit run` continues it, in" if stage.state == "unfinished" else "finished, in"
             found.insert(0, ["state", f"{does} {stage.home.path}"])
         table = [[f"    [dim]{label}[/dim]", output.clean(text)] for label, text in found]
         screen.print(output.grid(table, ["", ""]))
 
 
-def _rows(stage: Stage, registry: Registry) -> list[list[str]]:
-    """Look at all of a stage that can be looked at without training; return what there is to tell."""
+def _rows(stage: Stage, registry: Registry, *, strict: bool) -> list[list[str]]:
+    """Look at all of a stage that can be looked at without training; return what there is to tell.
+
+    With `strict`, a run of another recipe in its directory is an error; otherwise a row, since --out may be meant.
+    """
     import torch
 
     from srkit.engine import build
@@ -81,11 +88,17 @@ def _rows(stage: Stage, registry: Registry) -> list[list[str]]:
     recipe, origins = stage.recipe, stage.origins
     cpu = torch.device("cpu")
     data = inspect(recipe, origins, registry, cpu)
-    started = ""
+    started, another = "", ""
     if stage.state == "new":
         started = build.make_started_network(registry, recipe, origins)[1]
     else:
-        stage.home.refuse_another(recipe, data.fingerprints())
+        try:
+            stage.home.refuse_another(recipe, data.fingerprints())
+        except UsageError as error:
+            if strict:
+                raise
+            keys = "; ".join(line.strip() for line in str(error).splitlines()[1:-1])
+            another = f"{stage.home.path} holds another run ({keys}): `srkit run` needs --out DIR or --restart"
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.
     first = data.usable[: recipe.data.batch]
     pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)
@@ -114,6 +127,8 @@ def _rows(stage: Stage, registry: Registry) -> list[list[str]]:
     for evaluation in data.validation:
         text = f"{evaluation.name}: {evaluation.pairs.describe()}; LR by {evaluation.pairs.made_by}"
         rows.append(["validate", text])
+    if another:
+        rows.insert(0, ["state", another])
     if started:
         rows.append(["start", started.replace("taken", "takes", 1)])
     return rows

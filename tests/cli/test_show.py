@@ -97,7 +97,9 @@ FILLED_IN = {
 
 
 def components():
-    return [(entry.component.kind, entry.component.name) for entry in installed()]
+    """Those of srkit's own that can be used here; the networks of spandrel have tests of their own."""
+    found = [entry.component for entry in installed() if not entry.component.missing]
+    return [(c.kind, c.name) for c in found if not c.name.startswith("spandrel")]
 
 
 @pytest.mark.parametrize(("kind", "name"), components())

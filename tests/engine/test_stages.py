@@ -76,14 +76,14 @@ def test_the_first_stage_is_trained_beside_and_its_best_weights_are_taken_by_nam
 
 def test_a_finished_stage_is_used_even_without_its_images(x4, caplog):
     train("tiny.toml", out="runs/try/tiny")
-    before = Path("runs/try/tiny/best.safetensors").stat()
+    before = Path("runs/try/tiny/best.safetensors").stat().st_mtime_ns
     caplog.set_level(logging.INFO, "srkit")
     assert stages(x4) == [("tiny", "finished"), ("x4", "new")]
     Path("photos").rename("photographs")
     moved = '{ type = "folder", path = "photographs" }'
     x4.write_text(f'{X4}\n[data]\ndataset = {moved}\n[[validate]]\nname = "photos"\ndataset = {moved}\n')
     train(x4)
-    assert Path("runs/try/tiny/best.safetensors").stat() == before
+    assert Path("runs/try/tiny/best.safetensors").stat().st_mtime_ns == before
     assert "stage 1 of 2: tiny is finished: used from runs/try/tiny" in [record.message for record in caplog.records]
 
 
@@ -116,10 +116,10 @@ def test_a_run_that_has_begun_needs_the_stage_before_it_no_more(x4):
 
 def test_restart_is_of_the_last_stage_alone(x4):
     train(x4)
-    before = Path("runs/try/tiny/best.safetensors").stat()
+    before = Path("runs/try/tiny/best.safetensors").stat().st_mtime_ns
     assert stages(x4, restart=True) == [("tiny", "finished"), ("x4", "new")]
     train(x4, restart=True)
-    assert Path("runs/try/tiny/best.safetensors").stat() == before
+    assert Path("runs/try/tiny/best.safetensors").stat().st_mtime_ns == before
     assert len([path for path in Path("runs/try").iterdir() if path.name.startswith("x4.")]) == 1
 
 
@@ -216,6 +216,15 @@ def test_check_refuses_what_run_would_refuse(x4, capsys):
     assert "  seed was 0, is 3" in capsys.readouterr().err
     assert main(["check", "x4.toml", "--out", "runs/try/tiny"]) == 2
     assert "  scale was 2, is 4" in capsys.readouterr().err
+
+
+def test_check_without_out_says_that_another_run_is_there(x4, capsys):
+    train("tiny.toml", out="runs/tiny")
+    assert main(["check", "tiny.toml", "--set", "seed=3"]) == 0
+    assert (
+        "    state      runs/tiny holds another run (seed was 0, is 3): `srkit run` needs --out DIR or --restart"
+        in capsys.readouterr().out
+    )
 
 
 def test_settings_that_differ_between_stages_are_named(x4):
