@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/metrics.py
 
-Each way of srkit's, of arrays and of torch's tensors, is timed in turn with the plain one, on the same images and in one
-thread; a ratio is the median of the rounds. The plain way alone uses OpenCV: srkit's are as fast without it. Then the
-largest differences, on images made to be hard.
+Each of srkit's ways, with arrays and with torch's tensors, is timed in turn with the plain one, on the same images and
+in one thread; a ratio is the median of the rounds. The plain way alone uses OpenCV: srkit's are as fast without it.
+Then the largest differences, on images made to be hard.
 """
 
 from __future__ import annotations
@@ -112,9 +112,8 @@ def main() -> None:
             times = [(seconds(plain, sr, hr), seconds(way, sr, hr)) for _ in range(rounds)]
             ratio = statistics.median(a / b for a, b in times)
             a, b = (statistics.median(column) * 1000 for column in zip(*times, strict=True))
-            print(
-                f"{width}x{height}: plain {a:.1f} ms, {way.__name__} {b:.1f} ms, {ratio:.1f} times as fast; {apart} apart"
-            )
+            times_as_fast = f"plain {a:.1f} ms, {way.__name__} {b:.1f} ms, {ratio:.1f} times as fast"
+            print(f"{width}x{height}: {times_as_fast}; {apart} apart")
     for way in (arrays, tensors):
         print(f"hard images, {way.__name__}: at most {differences(way, list(hard()))} apart")
 

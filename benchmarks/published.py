@@ -1,7 +1,7 @@
 """What papers publish and what srkit measures, side by side: python benchmarks/published.py DATA [--weights aan_x2.pt]
 
-DATA holds Set5 (and Set14, B100, Urban100 where they are there) in a layout that the dataset `folder` finds. The weights
-are the file that the authors of A2N published for x2. Prints the table of the README.
+DATA holds Set5 (and Set14, B100, Urban100 where they are there) in a layout that the dataset `folder` finds. The
+weights are the file that the authors of A2N published for x2. Prints the table of the README.
 """
 
 from __future__ import annotations
