@@ -453,7 +453,7 @@ def test_an_empty_array_of_tables_is_no_setting():
 def test_what_runs_were_made_with_differs_where_it_decides_numbers(document):
     gpu = {
         **ENVIRONMENT,
-        "device": "NVIDIA H200",
+        "device": "NVIDIA A100",
         "python": "3.12.1",
         "plugins": {"srkit": "0.1.0", "x": "1", "y": "1"},
     }
@@ -461,7 +461,7 @@ def test_what_runs_were_made_with_differs_where_it_decides_numbers(document):
     write_run("a", environment=gpu | {"fingerprints": {"data.dataset": "b", "validate.0.dataset": "c"}})
     write_run("b", environment=cpu)
     assert differing(document, "a", "b", part="environment") == {
-        ("device", ""): ["NVIDIA H200", "cpu"],
+        ("device", ""): ["NVIDIA A100", "cpu"],
         ("threads", ""): [1, 2],
         ("plugins.x", ""): ["1", "2"],
         ("fingerprints.data.dataset", ""): ["b", "a"],
@@ -470,11 +470,11 @@ def test_what_runs_were_made_with_differs_where_it_decides_numbers(document):
 
 def test_an_environment_that_differs_is_shown_below_the_recipes(compare):
     write_run("a")
-    write_run("b", environment={**ENVIRONMENT, "device": "NVIDIA H200"})
+    write_run("b", environment={**ENVIRONMENT, "device": "NVIDIA A100"})
     assert compare("a", "b")[4:7] == [
         "the recipes are the same",
         "differs              a       b",
-        'environment.device   "cpu"   "NVIDIA H200"',
+        'environment.device   "cpu"   "NVIDIA A100"',
     ]
 
 
