@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from srkit_spandrel import zoo
 from srkit_spandrel.namings import NAMINGS, esrgan, rename
-from srkit_spandrel.sketch import Sketch
 from srkit_spandrel.standin import import_spandrel
 
 # What constructors call the scale. A network without any of these has one scale.
@@ -140,8 +139,7 @@ def building() -> Iterator[None]:
     """Let spandrel's constructors run: on the CPU, or without memory where the default device is meta."""
     sketched = torch.get_default_device().type == "meta"
     with (
-        torch.device("meta" if sketched else "cpu"),
-        Sketch() if sketched else contextlib.nullcontext(),
+        contextlib.nullcontext() if sketched else torch.device("cpu"),
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)  # on what it will require one day

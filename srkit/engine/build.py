@@ -22,6 +22,7 @@ from srkit.engine.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.evaluate import EvaluationSet, Metric
 from srkit.engine.pairs import Pairs
 from srkit.engine.pools import large_enough
+from srkit.engine.sketch import sketch_or_make
 from srkit.engine.tensors import to_batch, to_rest
 from srkit.engine.trainer import Options, WeightedLoss
 from srkit.engine.transfer import load_weights
@@ -61,8 +62,7 @@ def _probe(
 ) -> None:
     match component.kind:
         case "architecture":
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                network = target(scale=given["scale"], **settings)
+            network = sketch_or_make(lambda: target(scale=given["scale"], **settings))
             if not isinstance(network, nn.Module):
                 raise TypeError(f"architecture '{component.name}' is no torch.nn.Module but a {type(network).__name__}")
         case "degradation":
@@ -91,6 +91,12 @@ def make_baseline(registry: Registry, scale: int) -> nn.Module:
     """Return the network of the bicubic row: srkit's own, whatever other distributions call bicubic."""
     network: nn.Module = registry.create("architecture", "srkit:bicubic", scale=scale)
     return network
+
+
+def weight_shapes(registry: Registry, recipe: Recipe) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of the network's tensors, by its name in the state dict."""
+    network = sketch_or_make(lambda: make_network(registry, recipe))
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
 def make_started_network(

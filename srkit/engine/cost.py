@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srkit.component import Component, describe, read_settings
 from srkit.contracts import KINDS
+from srkit.engine.sketch import sketch_or_make
 
 WIDTH, HEIGHT = 1280, 720  # of the output; the field's convention
 SIDE = 96  # of the LR patch that is measured: the cost of a convolution grows with its pixels
@@ -18,7 +19,8 @@ def cost(component: Component, scale: int) -> dict[str, Any]:
     """Return the parameters of a network with its default settings and the multiply-adds of a 1280x720 output.
 
     Where the scale does not divide that, the input is rounded down, as the field does it (x3: 426x240).
-    Counted without computing, on the meta device; convolutions and matrix products count, as the field counts them.
+    Counted without computing, where the network can be made on the meta device; convolutions and matrix products
+    count, as the field counts them.
     Where a network cannot be counted, `reason` says why.
     """
     target = component.load()
@@ -26,11 +28,11 @@ def cost(component: Component, scale: int) -> dict[str, Any]:
     if needed:
         return {"scale": scale, "reason": f"not counted: it needs {', '.join(needed)}"}
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            network = target(scale=scale).eval()
-            counter = FlopCounterMode(display=False)
-            with torch.no_grad(), counter:
-                network(torch.empty(1, 3, SIDE, SIDE))
+        network = sketch_or_make(lambda: target(scale=scale)).eval()
+        device = next((parameter.device for parameter in network.parameters()), torch.device("meta"))
+        counter = FlopCounterMode(display=False)
+        with device, torch.no_grad(), counter:
+            network(torch.zeros(1, 3, SIDE, SIDE))
     except Exception as error:
         return {"scale": scale, "reason": describe(error)}
     pixels = (WIDTH // scale) * (HEIGHT // scale)

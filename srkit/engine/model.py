@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from srkit import files
 from srkit.component import describe
-from srkit.engine.recognise import Description, recognise, without_memory
+from srkit.engine.recognise import Description, recognise
+from srkit.engine.sketch import sketch
 from srkit.engine.transfer import Transfer, load_weights, plan
 from srkit.engine.weights import read_metadata, read_weights
 from srkit.errors import ComponentError, InputRejected, UsageError
@@ -170,9 +171,9 @@ def _make(
         return network
 
     try:
-        sketch = without_memory(create)
-        if sketch is not None:  # whatever size a file says, no more than its weights is made
-            own, found = ({name: t.shape for name, t in tensors.items()} for tensors in (sketch, weights))
+        sketched = sketch(create)
+        if sketched is not None:  # whatever size a file says, no more than its weights is made
+            own, found = ({n: t.shape for n, t in tensors.items()} for tensors in (sketched.state_dict(), weights))
             plan(own, found, path, description.line(), fresh=None)
         return create()
     except ComponentError as error:

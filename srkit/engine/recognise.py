@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
-import torch
 from torch import Tensor, nn
 
 from srkit.contracts import Detected
+from srkit.engine.sketch import sketch
 from srkit.errors import ComponentError, UsageError
 from srkit.registry import Registry
 
@@ -91,21 +91,12 @@ def _fits(
         return network
 
     try:
-        own = without_memory(create)
+        own = sketch(create)
     except (ArithmeticError, ComponentError, TypeError, ValueError):  # told when the network itself is made
         return False
-    return own is not None and {name: tensor.shape for name, tensor in own.items()} == {
+    return own is not None and {name: tensor.shape for name, tensor in own.state_dict().items()} == {
         name: tensor.shape for name, tensor in weights.items()
     }
-
-
-def without_memory(create: Callable[[], nn.Module]) -> Mapping[str, Tensor] | None:
-    """Return a network's tensors without memory for their values, or None where it cannot be made so."""
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return create().state_dict()
-    except (NotImplementedError, RuntimeError):
-        return None
 
 
 def _in_name(path: Path) -> set[int]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import attrs
-import torch
 
 from srkit.engine import build, checkpoint, training, transfer
 from srkit.errors import InputRejected, RecipeError, UsageError
@@ -122,11 +121,7 @@ def rehearse_start(stage: Stage, before: Stage, registry: Registry) -> transfer.
 
     Raises InputRejected where that does not fit.
     """
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        own, found = (
-            {name: tuple(tensor.shape) for name, tensor in build.make_network(registry, s.recipe).state_dict().items()}
-            for s in (stage, before)
-        )
+    own, found = (build.weight_shapes(registry, s.recipe) for s in (stage, before))
     what = f"'{stage.recipe.architecture.type}' at scale {stage.recipe.scale}"
     source = before.home.best
     try:
