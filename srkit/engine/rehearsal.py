@@ -26,17 +26,19 @@ def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch
         small, large = recipe.data.patch, recipe.data.patch * recipe.scale
         lr, hr = torch.rand(1, 3, small, small, device=device), torch.rand(1, 3, large, large, device=device)
         name = f"architecture '{recipe.architecture.type}'"
-        try:
-            network = make(registry, recipe.architecture, scale=recipe.scale).to(device).eval()
-            sr = network(lr)
-        except Exception as error:
-            raise origins.error([Problem(("architecture",), f"{name} fails: {located(error)}")]) from error
-        if not any(parameter.requires_grad for parameter in network.parameters()):
-            raise origins.error([Problem(("architecture",), f"{name} has nothing to train")])
-        if not isinstance(sr, torch.Tensor) or sr.shape != hr.shape:
-            must = f"at scale {recipe.scale} it must return {list(hr.shape)}"
-            text = f"{name} returns {_shape(sr)} for {list(lr.shape)}; {must}"
-            raise origins.error([Problem(("architecture",), text)])
+        for training, when in ((False, ""), (True, " in training")):
+            try:
+                if not training:
+                    network = make(registry, recipe.architecture, scale=recipe.scale).to(device)
+                sr = network.train(training)(lr)
+            except Exception as error:
+                raise origins.error([Problem(("architecture",), f"{name} fails{when}: {located(error)}")]) from error
+            if not any(parameter.requires_grad for parameter in network.parameters()):
+                raise origins.error([Problem(("architecture",), f"{name} has nothing to train")])
+            if not isinstance(sr, torch.Tensor) or sr.shape != hr.shape:
+                must = f"at scale {recipe.scale} it must return {list(hr.shape)}"
+                text = f"{name} returns {_shape(sr)} for {list(lr.shape)}{when}; {must}"
+                raise origins.error([Problem(("architecture",), text)])
         if not sr.requires_grad:
             text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
             raise origins.error([Problem(("architecture",), text)])

@@ -456,6 +456,8 @@ class Net(nn.Module):
         x = self.conv(x)
         if self.kind == "detached":
             return self.shuffle(x).detach()
+        if self.kind == "auxiliary" and self.training:
+            return self.shuffle(x), x
         return x if self.kind == "size" else (self.shuffle(x), x) if self.kind == "tuple" else self.shuffle(x)
 
 def picture(): return lambda sr, hr: (sr - hr).abs()
@@ -482,6 +484,10 @@ def srkit_components():
         (
             ["architecture={type='mine', kind='tuple'}"],
             "architecture 'mine' returns a tuple for [1, 3, 8, 8]; at scale 2 it must return [1, 3, 16, 16]",
+        ),
+        (
+            ["architecture={type='mine', kind='auxiliary'}"],
+            "architecture 'mine' returns a tuple for [1, 3, 8, 8] in training; at scale 2 it must return [1, 3, 16, 16]",
         ),
         (
             ["architecture={type='mine', kind='typo'}"],
