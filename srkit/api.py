@@ -34,7 +34,13 @@ def create(kind: str, name: str, /, *given: Any, **settings: Any) -> Any:
 
     Raises ComponentError for an unknown component or setting, naming the nearest.
     """
-    return installed().create(kind, name, *given, **settings)
+    registry = installed()
+    made = registry.create(kind, name, *given, **settings)
+    if kind != "architecture":
+        return made
+    from srkit.engine.fitting import fit
+
+    return fit(made, registry.find(kind, name).component)
 
 
 def load_recipe(path: PathLike, *, set: Sequence[str] = ()) -> Recipe:

@@ -62,12 +62,37 @@ def describe(error: BaseException) -> str:
 
 
 @attrs.frozen
+class Fact:
+    """What a component may state of itself under a name: the type of its value, and what it means."""
+
+    type: Any
+    meaning: str
+
+    def holds(self, value: Any) -> bool:
+        """Say whether a value is of the fact's type."""
+        return _is(self.type, value)
+
+
+def _is(hint: Any, value: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return any(type(choice) is type(value) and choice == value for choice in arguments)
+    if origin is tuple:
+        return isinstance(value, list | tuple) and all(_is(arguments[0], member) for member in value)
+    if origin is dict:
+        return isinstance(value, Mapping) and all(
+            _is(arguments[0], key) and _is(arguments[1], member) for key, member in value.items()
+        )
+    return type(value) is hint
+
+
+@attrs.frozen
 class Kind:
     """A row of `srkit.contracts`: what targets are given beside their settings, and the facts a component may state."""
 
     name: str
     given: tuple[str, ...]
-    facts: Mapping[str, str]
+    facts: Mapping[str, Fact]
     summary: str
     plural: str
 
@@ -194,6 +219,14 @@ def type_name(hint: Any) -> str:
             return f"list of {len(arguments)} {names[0]}s"
         return f"list of {len(arguments)} values ({', '.join(map(type_name, arguments))})"
     return f"table of {type_name(arguments[1])}s" if origin is dict else str(hint)
+
+
+def of_type(hint: Any) -> str:
+    """Return a type as a message names it: "an integer", "a list of strings"."""
+    noun = type_name(hint)
+    if noun[0] == '"':
+        return noun
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def parameter_docs(target: Callable[..., Any], names: Collection[str]) -> dict[str, str]:

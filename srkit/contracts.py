@@ -10,9 +10,9 @@ A component of a kind is any callable that keeps its protocol: it need not inher
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from srkit.component import Kind
+from srkit.component import Fact, Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,16 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-def _kind(name: str, summary: str, *, given: tuple[str, ...] = (), plural: str = "", **facts: str) -> Kind:
-    return Kind(name, given, facts, summary, plural or f"{name}s")
+_ANY = {
+    "deviations": Fact(
+        dict[str, str], "checks of its contract (`srkit check-plugin`) that it does not pass, each with the reason"
+    )
+}
+_SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
+
+
+def _kind(name: str, summary: str, *, given: tuple[str, ...] = (), plural: str = "", **facts: Fact) -> Kind:
+    return Kind(name, given, {**facts, **_ANY}, summary, plural or f"{name}s")
 
 
 KINDS: Mapping[str, Kind] = {
@@ -38,14 +46,18 @@ KINDS: Mapping[str, Kind] = {
             "architecture",
             "a network: LR to SR",
             given=("scale",),
-            scales="the scales it is made for, a tuple of integers; any scale where absent",
-            tileable="True where the output for a window is the window of the output (no global pooling, say)",
+            scales=_SCALES,
+            tileable=Fact(bool, "whether the output for a window is the window of the output (no global pooling, say)"),
+            min_size=Fact(int, "the least height and width of LR, in pixels (1); smaller images are padded, SR is cut"),
+            multiple_of=Fact(int, "what height and width of LR must divide by (1); others are padded, SR is cut"),
         ),
         _kind(
             "loss",
             "what training makes small",
             plural="losses",
-            reduction='"mean" (the default) or "sum": over the batch; an attribute `reduction` of the loss goes first',
+            reduction=Fact(
+                Literal["mean", "sum"], "over the batch (mean); an attribute `reduction` of the loss goes first"
+            ),
         ),
         _kind("dataset", "a source of images"),
         _kind("writer", "a format that `srkit prepare` packs images into", given=("path",)),
@@ -53,18 +65,20 @@ KINDS: Mapping[str, Kind] = {
             "degradation",
             "HR to LR",
             given=("scale",),
-            scales="the scales it is made for, a tuple of integers; any scale where absent",
-            deterministic="True (the default): whole image to whole image, once; False: batch to batch, with draws",
-            draws="for a random one: how many uniform draws a sample needs",
+            scales=_SCALES,
+            deterministic=Fact(bool, "whether it takes a whole image, once (true), or batches, with draws"),
+            draws=Fact(int, "for a random one: how many uniform draws a sample needs (1)"),
         ),
         _kind(
-            "augmentation", "a change to LR and HR alike", draws="how many uniform draws a sample needs; 1 by default"
+            "augmentation",
+            "a change to LR and HR alike",
+            draws=Fact(int, "how many uniform draws a sample needs (1)"),
         ),
         _kind(
             "metric",
             "how good SR is",
-            better='"higher" or "lower"',
-            color='what it looks at, for the caption: "Y" or "RGB"',
+            better=Fact(Literal["higher", "lower"], "which scores are better (higher)"),
+            color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB" (RGB)'),
         ),
         _kind("optimizer", "how the weights learn", given=("parameters",)),
         _kind("schedule", "the learning rate's factor at each step", given=("steps",)),

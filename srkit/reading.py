@@ -16,11 +16,11 @@ from typing import Any, Literal, Union
 import attrs
 import cattrs
 
-from srkit.component import REQUIRED, Component, describe, read_settings, type_name
+from srkit.component import REQUIRED, Component, describe, of_type, read_settings, type_name
 from srkit.contracts import KINDS
 from srkit.errors import ComponentError, InputRejected, SrkitError, did_you_mean
 from srkit.layers import Origins, Problem, fields, lay_overrides, read_layers
-from srkit.recipe import Part, Recipe, Train
+from srkit.recipe import Data, Part, Recipe, Train
 from srkit.registry import Registry
 
 # Makes a component and throws it away: (component, target, settings, given), where `given` has the recipe's scale and
@@ -94,6 +94,7 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
         if scale not in scales:
             offered = ", ".join(map(str, scales))
             problems.append(Problem(("scale",), f"{kind} '{name}' has scales {offered}, not {scale}"))
+    problems += _patch_problems(tree, registry)
     batch, accumulate = data.get("batch", 16), train.get("accumulate", 1)
     if type(batch) is int and type(accumulate) is int and batch > 0 and accumulate > 0 and batch % accumulate:
         message = f"accumulate is {accumulate}, which does not divide data.batch, {batch}"
@@ -116,6 +117,26 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
         if isinstance(given_name, str) and given_name in names[:i]:
             problems.append(Problem(("validate", i, "name"), f"two validation sets are named '{given_name}'"))
     return problems
+
+
+def _patch_problems(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
+    """Check that training windows are of a size that the network takes as it is: padding would be trained, too."""
+    data, part = tree.get("data"), tree.get("architecture")
+    patch = data.get("patch", fields(Data).patch.default) if isinstance(data, Mapping) else None
+    name = part.get("type") if isinstance(part, Mapping) else None
+    if not isinstance(name, str) or not _is_right(fields(Data).patch, patch):
+        return []
+    try:
+        facts = registry.find("architecture", name).component.facts
+    except ComponentError:
+        return []
+    least, multiple = facts.get("min_size", 1), facts.get("multiple_of", 1)
+    where = ("data", "patch")
+    if patch < least:
+        return [Problem(where, f"'patch' is {patch}, and architecture '{name}' takes {least} pixels at least")]
+    if patch % multiple:
+        return [Problem(where, f"'patch' is {patch}, and architecture '{name}' takes multiples of {multiple}")]
+    return []
 
 
 class Problems(Exception):
@@ -161,11 +182,11 @@ def _structure(strict: cattrs.Converter, value: Any, cls: Any, key: str | int, p
 
 def _scalar(value: Any, cls: type) -> Any:
     if type(value) is int and value.bit_length() > 64:
-        raise ValueError(f"must be {_article(type_name(cls))}, not {_show(value)}")
+        raise ValueError(f"must be {of_type(cls)}, not {_show(value)}")
     if cls is float and type(value) is int:
         return float(value)
     if type(value) is not cls:
-        raise ValueError(f"must be {_article(type_name(cls))}, not {_show(value)}")
+        raise ValueError(f"must be {of_type(cls)}, not {_show(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"must be a finite number, not {value}")
     return value
@@ -188,7 +209,7 @@ def _union(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
             return strict.structure(value, member)
         except (ValueError, Problems):
             continue
-    raise ValueError(f"must be {_article(type_name(cls))}, not {_show(value)}")
+    raise ValueError(f"must be {of_type(cls)}, not {_show(value)}")
 
 
 def _array(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
@@ -333,9 +354,3 @@ def _show(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > 64:
         return "one of more than 64 bits"
     return "a list" if isinstance(value, list) else str(value)
-
-
-def _article(noun: str) -> str:
-    if noun[0] == '"':
-        return noun
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

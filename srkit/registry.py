@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from srkit.component import Component, read_settings, refuse_unknown
+from srkit.component import Component, of_type, read_settings, refuse_unknown
 from srkit.contracts import KINDS
 from srkit.errors import ComponentError, did_you_mean, nearest
 
@@ -133,6 +133,9 @@ def check(component: Component) -> None:
     module, _, attribute = component.target.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
         raise ComponentError(f"{what}: its target is '{component.target}'; write \"package.module:Name\"")
-    for fact in component.facts:
-        if fact not in kind.facts:
-            raise ComponentError(f"{what}: unknown fact '{fact}'{did_you_mean(fact, kind.facts)}")
+    for name, value in component.facts.items():
+        fact = kind.facts.get(name)
+        if fact is None:
+            raise ComponentError(f"{what}: unknown fact '{name}'{did_you_mean(name, kind.facts)}")
+        if not fact.holds(value):
+            raise ComponentError(f"{what}: its fact '{name}' must be {of_type(fact.type)}, not {value!r}")

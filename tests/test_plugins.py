@@ -27,6 +27,10 @@ BROKEN = {
         plugin('"loss", "x", "a:b", facts={"reducton": "sum"}'),
         "ComponentError: loss 'x': unknown fact 'reducton'; did you mean 'reduction'?",
     ),
+    "facttype": (
+        plugin('"architecture", "x", "a:b", facts={"scales": 4}'),
+        "ComponentError: architecture 'x': its fact 'scales' must be a list of integers, not 4",
+    ),
     "target": (
         plugin('"loss", "x", "a/b.py"'),
         "ComponentError: loss 'x': its target is 'a/b.py'; write \"package.module:Name\"",

@@ -20,6 +20,7 @@ from srkit.contracts import KINDS, Dataset
 from srkit.engine import sampling
 from srkit.engine.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.evaluate import EvaluationSet, Metric
+from srkit.engine.fitting import fit
 from srkit.engine.pairs import Pairs
 from srkit.engine.pools import large_enough
 from srkit.engine.sketch import sketch_or_make
@@ -83,8 +84,8 @@ def make(registry: Registry, part: Part, *arguments: Any, **given: Any) -> Any:
 def make_network(registry: Registry, recipe: Recipe) -> nn.Module:
     """Return the recipe's network with the first weights of its seed."""
     torch.manual_seed(recipe.seed)
-    network: nn.Module = make(registry, recipe.architecture, scale=recipe.scale)
-    return network
+    component = registry.find("architecture", recipe.architecture.type).component
+    return fit(make(registry, recipe.architecture, scale=recipe.scale), component)
 
 
 def make_baseline(registry: Registry, scale: int) -> nn.Module:

@@ -9,10 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srkit.component import Component, describe, read_settings
 from srkit.contracts import KINDS
+from srkit.engine.fitting import fitting
 from srkit.engine.sketch import sketch_or_make
 
 WIDTH, HEIGHT = 1280, 720  # of the output; the field's convention
-SIDE = 96  # of the LR patch that is measured: the cost of a convolution grows with its pixels
+SIDE = 96  # of the LR patch that is measured, or what fits the network: the cost of a convolution grows with its pixels
 
 
 def cost(component: Component, scale: int) -> dict[str, Any]:
@@ -27,17 +28,18 @@ def cost(component: Component, scale: int) -> dict[str, Any]:
     needed = [name for name, setting in read_settings(target, KINDS["architecture"].given).items() if setting.required]
     if needed:
         return {"scale": scale, "reason": f"not counted: it needs {', '.join(needed)}"}
+    side = fitting(SIDE, component.facts.get("min_size", 1), component.facts.get("multiple_of", 1))
     try:
         network = sketch_or_make(lambda: target(scale=scale)).eval()
         device = next((parameter.device for parameter in network.parameters()), torch.device("meta"))
         counter = FlopCounterMode(display=False)
         with device, torch.no_grad(), counter:
-            network(torch.zeros(1, 3, SIDE, SIDE))
+            network(torch.zeros(1, 3, side, side))
     except Exception as error:
         return {"scale": scale, "reason": describe(error)}
     pixels = (WIDTH // scale) * (HEIGHT // scale)
     return {
         "scale": scale,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "multiply_adds": round(counter.get_total_flops() / 2 * pixels / SIDE**2),
+        "multiply_adds": round(counter.get_total_flops() / 2 * pixels / side**2),
     }

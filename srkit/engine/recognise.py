@@ -92,7 +92,7 @@ def _fits(
 
     try:
         own = sketch(create)
-    except (ArithmeticError, ComponentError, TypeError, ValueError):  # told when the network itself is made
+    except (ArithmeticError, ComponentError, RuntimeError, TypeError, ValueError):  # told later
         return False
     return own is not None and {name: tensor.shape for name, tensor in own.state_dict().items()} == {
         name: tensor.shape for name, tensor in weights.items()

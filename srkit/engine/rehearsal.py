@@ -1,4 +1,4 @@
-"""One small sample through a recipe's network and losses, before anything is trained."""
+"""A small sample or two through a recipe's network and losses, before anything is trained."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from srkit.registry import Registry
 
 
 def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch.device) -> None:
-    """Take one small sample through a network and losses of their own, made for this and thrown away.
+    """Take a small sample or two through a network and losses of their own, made for this and thrown away.
 
     What a stranger's network or loss gets wrong is told now, in the recipe's terms. Raises RecipeError.
     """
     problems: list[Problem] = []
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
+        # In training two where there are two: statistics of a batch may want more than one.
+        several = min(2, recipe.data.batch // recipe.train.accumulate)
         small, large = recipe.data.patch, recipe.data.patch * recipe.scale
-        lr, hr = torch.rand(1, 3, small, small, device=device), torch.rand(1, 3, large, large, device=device)
         name = f"architecture '{recipe.architecture.type}'"
-        for training, when in ((False, ""), (True, " in training")):
+        for count, when in ((1, ""), (several, " in training")):
+            lr = torch.rand(count, 3, small, small, device=device)
+            hr = torch.rand(count, 3, large, large, device=device)
             try:
-                if not training:
+                if not when:
                     network = make(registry, recipe.architecture, scale=recipe.scale).to(device)
-                sr = network.train(training)(lr)
+                sr = network.train(bool(when))(lr)
             except Exception as error:
                 raise origins.error([Problem(("architecture",), f"{name} fails{when}: {located(error)}")]) from error
             if not any(parameter.requires_grad for parameter in network.parameters()):

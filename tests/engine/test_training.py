@@ -487,7 +487,8 @@ def srkit_components():
         ),
         (
             ["architecture={type='mine', kind='auxiliary'}"],
-            "architecture 'mine' returns a tuple for [1, 3, 8, 8] in training; at scale 2 it must return [1, 3, 16, 16]",
+            "architecture 'mine' returns a tuple for [2, 3, 8, 8] in training; "
+            "at scale 2 it must return [2, 3, 16, 16]",
         ),
         (
             ["architecture={type='mine', kind='typo'}"],
@@ -505,7 +506,7 @@ def srkit_components():
             ["loss=['still']"],
             "loss 'still' teaches nothing: no gradient comes from it (is something detached?)",
         ),
-        (["loss=['picture']"], "loss 'picture' returns [1, 3, 16, 16]; it must return a tensor of one value"),
+        (["loss=['picture']"], "loss 'picture' returns [2, 3, 16, 16]; it must return a tensor of one value"),
         (
             ["loss=['narrow']"],
             "loss 'narrow' fails: TypeError: narrow.<locals>.<lambda>() takes 1 positional argument but 2 were given",
