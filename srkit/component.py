@@ -6,6 +6,7 @@ import builtins
 import importlib
 import inspect
 import os
+import traceback
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -59,6 +60,17 @@ def describe(error: BaseException) -> str:
     """Return an error as one line, "ImportError: no module named x"."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def located(error: BaseException) -> str:
+    """Return an error as one line, with the place in the component's own file that it came from."""
+    own = os.path.join(os.path.dirname(__file__), "")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+    last = frames[-1] if frames else None
+    if last is None or last.filename.startswith(own):
+        return describe(error)
+    here = os.path.join(os.getcwd(), "")
+    return f"{describe(error)} ({last.filename.removeprefix(here)}:{last.lineno})"
 
 
 @attrs.frozen

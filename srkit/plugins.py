@@ -42,7 +42,7 @@ def discover(extra: Sequence[str] = ()) -> Registry:
     for name, module_name, origin in _entry_points(registry):
         _load(registry, name, module_name, origin)
     for name in extra:
-        module = name if not _looks_like_a_file(name) else _import_file(Path(name))
+        module = name if not _looks_like_a_file(name) else import_file(Path(name))
         failed = len(registry.failures)
         _load(registry, name, module, Origin(Path(name).name))
         if len(registry.failures) > failed:
@@ -117,7 +117,7 @@ def _looks_like_a_file(name: str) -> bool:
     return name.endswith(".py") or os.sep in name
 
 
-def _import_file(path: Path) -> ModuleType:
+def import_file(path: Path) -> ModuleType:
     """Import a one-file plugin under its own name, or a private one where that would shadow another module."""
     if not path.is_file():
         raise UsageError(f"-p {path}: there is no such file")

@@ -19,6 +19,10 @@ class Origin:
     distribution: str
     version: str = ""
 
+    @property
+    def is_file(self) -> bool:
+        return not self.version
+
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}".rstrip()
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import traceback
-
 import torch
 from torch import nn
 
-from srkit.component import describe
+from srkit.component import located
 from srkit.engine.build import make
 from srkit.layers import Origins, Problem
 from srkit.recipe import Recipe
@@ -66,13 +63,3 @@ def _shape(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return str(list(value.shape))
     return "None" if value is None else f"a {type(value).__name__}"
-
-
-def located(error: Exception) -> str:
-    """Return an error as one line with the place in the component's own file that it came from."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
-    last = frames[-1] if frames else None
-    if last is None or last.filename == __file__:
-        return describe(error)
-    here = os.path.join(os.getcwd(), "")
-    return f"{describe(error)} ({last.filename.removeprefix(here)}:{last.lineno})"

@@ -1,0 +1,144 @@
+"""What every component must do, of whatever kind."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from srkit.component import REQUIRED, describe, read_settings
+from srkit.contracts import KINDS
+from srkit.errors import did_you_mean, nearest
+from srkit.plugins import GROUP
+from srkit.testing.check import Check, Inapplicable, Subject, fail
+from srkit.testing.imported import Imported, imported
+
+
+def importing_is_light(subject: Subject) -> None:
+    """Importing the plugin, which `srkit list` does, imports neither torch nor numpy nor anything as heavy."""
+    if subject.entry.origin.is_file:
+        raise Inapplicable("a plugin of one file is imported whole")
+    heavy = _imported(subject).heavy
+    if heavy:
+        fail(
+            f"importing it imports {', '.join(heavy)}",
+            'let the module with the hook declare only, and name the target by a string, "package.module:Name"',
+        )
+
+
+def importing_changes_nothing(subject: Subject) -> None:
+    """Importing the target leaves alone what is the whole process's: random states, torch's default dtype and number of
+    threads, signal handlers, environment variables."""
+    changed = _imported(subject).changed.get(subject.component.target.partition(":")[0], [])
+    if changed:
+        fail(
+            f"importing {subject.component.target} changes {', '.join(changed)}",
+            "do it where it is needed, and undo it",
+        )
+
+
+def _imported(subject: Subject) -> Imported:
+    """Return what importing all of the subject's distribution, or its file, does; once a process."""
+    origin = subject.entry.origin
+    own = [entry.component for entry in subject.registry if entry.origin == origin and not entry.component.missing]
+    targets = tuple(dict.fromkeys(component.target.partition(":")[0] for component in own))
+    modules: tuple[str, ...] = ()
+    file = ""
+    if origin.is_file:
+        file = str(getattr(sys.modules.get(targets[0]), "__file__", "") or "")
+    else:
+        found = metadata.distribution(origin.distribution).entry_points
+        modules = tuple(point.value for point in found if point.group == GROUP)
+    result = imported(modules, file, targets)
+    if result.error:
+        fail(f"importing it in a new process fails: {result.error}", "mend that first")
+    return result
+
+
+def says_what_it_is(subject: Subject) -> None:
+    """It has a summary; each setting has a type, and a line in the docstring's section `Args:`."""
+    component = subject.component
+    if not component.summary:
+        fail("it has no summary", 'give Component(..., summary="what it is, in a line")')
+    target = component.load()
+    settings = read_settings(target, KINDS[component.kind].given)
+    untyped = [name for name, parameter in _parameters(subject).items() if _could_be_set(name, parameter, settings)]
+    if untyped:
+        default = _parameters(subject)[untyped[0]].default
+        fail(
+            f"{_named('parameter', untyped)} without a type, which recipes cannot set",
+            f"write {untyped[0]}: {type(default).__name__} = {default!r}",
+        )
+    silent = [name for name, setting in settings.items() if not setting.doc]
+    if silent:
+        fail(
+            f"{_named('setting', silent)} without a meaning",
+            f'add to the docstring, under a line "Args:", the line "    {silent[0]}: what it does."',
+        )
+
+
+def _could_be_set(name: str, parameter: inspect.Parameter, settings: Any) -> bool:
+    plain = isinstance(parameter.default, bool | int | float | str | list | tuple)
+    return name not in settings and parameter.annotation is parameter.empty and plain
+
+
+def _named(noun: str, names: list[str]) -> str:
+    return f"{noun}{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+def _parameters(subject: Subject) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(subject.component.load()).parameters)
+
+
+def is_made_with_defaults(subject: Subject) -> None:
+    """It is made from what its kind is given and the defaults of its settings."""
+    component = subject.component
+    target = component.load()
+    parameters, given = _parameters(subject), KINDS[component.kind].given
+    swallows = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in given:
+        if component.kind != "optimizer" and name not in parameters and not swallows:
+            near = nearest(name, parameters)
+            instead = f"call it with {near}={name}" if near else f"use {name}"
+            fail(
+                f"it takes no '{name}'{did_you_mean(name, parameters)}",
+                f"write a subclass or a function that has the parameter '{name}', to {instead} (see docs/plugins.md)",
+            )
+    known = read_settings(target, given)
+    needed = [name for name, s in known.items() if s.default is REQUIRED and name not in subject.settings]
+    if needed:
+        fail(
+            f"it needs {', '.join(needed)}",
+            f"give {needed[0]} a default, or check it with --set {needed[0]}=... (in a test, check({needed[0]}=...))",
+        )
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = _make(subject, Path(folder) / "made")
+            if component.kind == "writer":
+                made.close()
+    except Exception as error:
+        fail(f"making it raises {describe(error)}", "let the defaults, with every scale that it states, be good ones")
+    if component.kind == "architecture" and not isinstance(made, nn.Module):
+        fail(f"it makes a {type(made).__name__}", "return a torch.nn.Module")
+
+
+def _make(subject: Subject, path: Path) -> Any:
+    match subject.component.kind:
+        case "optimizer":
+            return subject.make([nn.Parameter(torch.zeros(1))])
+        case "schedule":
+            return subject.make(steps=100)
+        case "writer":
+            return subject.make(path=path)
+        case _:
+            return subject.make()
+
+
+MADE = Check(is_made_with_defaults)
+CHECKS = (Check(importing_is_light), Check(importing_changes_nothing), Check(says_what_it_is), MADE)

@@ -1,0 +1,300 @@
+"""What a network must do."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srkit.engine.fitting import fitting
+from srkit.engine.model import read_model, save_model
+from srkit.testing.check import Check, Inapplicable, Subject, fail
+
+SCALES = (2, 3, 4)  # where a component states none
+ODD = (13, 17)  # pixels
+# Sums of float32 in another order: measured at most 1e-6 of the largest value for srkit's networks and thirty others.
+SAME = 1e-4
+DEVIATION = 'or state the deviation with its reason: facts={{"deviations": {{"{}": "..."}}}}'
+
+
+def returns_one_tensor(subject: Subject) -> None:
+    """Called with LR, float32 [n, 3, h, w] in 0..1, it returns SR alone, a finite float32 tensor, in training as in
+    evaluation."""
+    network = subject.make()
+    x = _images(subject, 2)
+    for training, when in ((False, ""), (True, " in training")):
+        sr: object = network.train(training)(x)
+        if not isinstance(sr, Tensor):
+            fail(f"it returns a {type(sr).__name__}{when}", "return SR alone, always; a subclass's forward can pick it")
+        if sr.dtype != torch.float32:
+            fail(f"it returns {_dtype(sr)}{when}", "return float32")
+        if not bool(sr.isfinite().all()):
+            fail(f"its output is not finite{when}", "look at the first weights, and at divisions by zero")
+
+
+def output_is_scaled(subject: Subject) -> None:
+    """SR is as much larger than LR as the scale says, at every scale that it states (or 2, 3 and 4), for odd sides,
+    too."""
+    for scale in subject.facts.get("scales", SCALES):
+        try:
+            network = subject.make(scale=scale).eval()
+        except ValueError as error:
+            if "scales" in subject.facts:
+                raise
+            fail(f"it has no scale {scale}: {error}", 'state its scales: facts={"scales": (2, 4)}')
+        x = _images(subject)
+        _refuse_other_size(_run(network, x), x, scale)
+
+
+def smallest_image_works(subject: Subject) -> None:
+    """LR of 1x1 works, or of the `min_size` and `multiple_of` that it states."""
+    side = _side(subject, 1)
+    x = torch.rand(1, 3, side, side)
+    try:
+        sr = _run(subject.make().eval(), x)
+    except Exception as error:
+        fail(
+            f"LR of {side}x{side} fails: {type(error).__name__}: {error}",
+            'pad within the network, or state what it takes: facts={"min_size": 8} or {"multiple_of": 8}',
+        )
+    _refuse_other_size(sr, x, subject.scale)
+    if not bool(sr.isfinite().all()):
+        fail(f"the output for LR of {side}x{side} is not finite", "look at what is divided by a number of pixels")
+
+
+def every_parameter_learns(subject: Subject) -> None:
+    """The gradient of SR reaches every parameter."""
+    network = subject.make().train()
+    parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    if not parameters:
+        raise Inapplicable("there is nothing to train")
+    sr = network(_images(subject, 2))
+    (sr * torch.rand_like(sr)).sum().backward()
+    unreached = [name for name, parameter in parameters.items() if parameter.grad is None]
+    if unreached:
+        more = f" and {len(unreached) - 3} more" if len(unreached) > 3 else ""
+        fail(
+            f"no gradient reaches {', '.join(unreached[:3])}{more}",
+            "use them in forward, or leave them out; a detach() or no_grad() on the way stops it, too",
+        )
+
+
+def batch_mates_do_not_matter(subject: Subject) -> None:
+    """In evaluation, an image's SR does not depend on the other images of its batch."""
+    network = subject.make().eval()
+    x = _images(subject, 3)
+    together, alone = _run(network, x)[:1], _run(network, x[:1])
+    if _differ(together, alone):
+        fail(
+            f"an image's output changes by {_largest(together - alone):.2g} with its batch",
+            "take means over each image alone (dim=(2, 3)), and no statistics of the batch in eval()",
+        )
+
+
+def same_image_gives_same_output(subject: Subject) -> None:
+    """In evaluation, the same LR gives the same SR: there is no dropout and no noise left."""
+    network = subject.make().eval()
+    x = _images(subject)
+    first, second = _run(network, x), _run(network, x)
+    if _differ(first, second):
+        fail(
+            f"the same image gives outputs that differ by {_largest(first - second):.2g}",
+            "draw chance only where self.training",
+        )
+
+
+def input_is_left_alone(subject: Subject) -> None:
+    """The input is not written to."""
+    network = subject.make()
+    for training in (False, True):
+        x = _images(subject, 2)
+        before = x.clone()
+        network.train(training)(x)
+        if not torch.equal(x, before):
+            fail("it changes its input", "take no in-place operation (relu_, +=) on the input itself")
+
+
+def same_seed_gives_same_weights(subject: Subject) -> None:
+    """The first weights are a function of torch's seed."""
+    first, second = (_seeded(subject, 1).state_dict() for _ in range(2))
+    for name, tensor in first.items():
+        if not torch.equal(tensor, second[name]):
+            fail(
+                f"with the same seed, {name} is another one each time", "draw first weights by torch's own chance alone"
+            )
+
+
+def weights_survive_a_file(subject: Subject) -> None:
+    """Written to a file that describes itself and read again, it gives the same SR: all that it learns is in its state
+    dict."""
+    network = _stirred(_seeded(subject, 1)).eval()
+    if not network.state_dict():
+        raise Inapplicable("there is nothing to save")
+    x = _images(subject)
+    described = {
+        "architecture": subject.entry.full_name,
+        "settings": dict(subject.settings),
+        "scale": subject.scale,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.safetensors"
+        save_model(path, network.state_dict(), described)
+        torch.manual_seed(2)
+        again = read_model(path, subject.registry).network
+    before, after = _run(network, x), _run(again, x)
+    if _differ(before, after):
+        fail(
+            f"read again from its file, its output differs by {_largest(before - after):.2g}",
+            "hold what is learnt in parameters and registered buffers, and what is drawn by chance, too",
+        )
+
+
+def bfloat16_is_finite(subject: Subject) -> None:
+    """Under torch's autocast to bfloat16, SR has its size and is finite."""
+    network = subject.make().eval()
+    x = _images(subject)
+    with torch.autocast("cpu", torch.bfloat16):
+        sr = _run(network, x)
+    _refuse_other_size(sr, x, subject.scale)
+    if not bool(sr.isfinite().all()):
+        fail("under autocast to bfloat16 its output is not finite", "keep what overflows in float32: x.float()")
+
+
+def channels_last_is_the_same(subject: Subject) -> None:
+    """With weights and LR in channels_last, as training has them by default, SR is the same."""
+    network = subject.make().eval()
+    x = _images(subject, 2)
+    plain = _run(network, x)
+    other = _run(network.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last))
+    if _differ(plain, other):
+        fail(
+            f"in channels_last its output differs by {_largest(plain - other):.2g}",
+            "use reshape or permute, and no view or as_strided that takes a layout for granted",
+        )
+
+
+def tiles_are_as_stated(subject: Subject) -> None:
+    """Whether a window's SR is the window of the whole image's is stated by `tileable`, and true of a network with
+    strong weights: by chance, first weights are so small that a mean over the image hardly shows."""
+    stated = subject.facts.get("tileable")
+    off = _off_tile(subject)
+    found = off <= SAME
+    if stated is None:
+        fail(
+            f"it does not state whether tiles make up the whole image; they {'do' if found else 'do not'}",
+            f'state it: facts={{"tileable": {found}}}',
+        )
+    if stated and not found:
+        fail(
+            f"tileable is stated, and a window's output differs from the whole's by {off:.2g} of its largest value",
+            "state tileable=False; a mean over the image, positions or windows at fixed places do that",
+        )
+    if found and not stated:
+        fail("tileable=False is stated, and a window's output is the whole's", "state tileable=True")
+
+
+def _off_tile(subject: Subject) -> float:
+    """Return how much the right end of a strip changes when its left part is taken away, of the largest value.
+
+    The end is over two hundred pixels from the cut, further than convolutions carry anything that matters.
+    """
+    multiple = subject.facts.get("multiple_of", 1)
+    height, width = _side(subject, 16), _side(subject, 400)
+    cut = 155 // multiple * multiple or multiple
+    x = torch.rand(1, 3, height, width) * torch.linspace(0.1, 1, width)  # what a mean over all of it sees changes
+    for strength in (2.0, 1.3, 1.0):
+        network = _stirred(_seeded(subject, 1), strength).eval()
+        whole, tile = _run(network, x), _run(network, x[..., cut:])
+        if bool(whole.isfinite().all() and tile.isfinite().all()):
+            break
+    end = 24 * subject.scale
+    whole, tile = whole[..., -end:], tile[..., -end:]
+    return _largest(whole - tile) / max(_largest(whole), 1e-30)
+
+
+def compiles(subject: Subject) -> None:
+    """Under torch.compile it gives the same SR."""
+    network = subject.make().eval()
+    x = _images(subject)
+    plain, compiled = _run(network, x), _run(torch.compile(network), x)
+    if _largest(plain - compiled) > 1e-3 * _largest(plain):
+        fail(
+            f"under torch.compile its output differs by {_largest(plain - compiled):.2g}",
+            DEVIATION.format("compiles"),
+        )
+
+
+CALLED = Check(returns_one_tensor)
+CHECKS = (
+    CALLED,
+    Check(output_is_scaled),
+    Check(smallest_image_works),
+    Check(every_parameter_learns),
+    Check(input_is_left_alone),
+    Check(batch_mates_do_not_matter),
+    Check(same_image_gives_same_output),
+    Check(same_seed_gives_same_weights),
+    Check(weights_survive_a_file),
+    Check(tiles_are_as_stated),
+    Check(channels_last_is_the_same),
+    Check(bfloat16_is_finite),
+    Check(compiles, slow=True),
+)
+
+
+def _side(subject: Subject, pixels: int) -> int:
+    """Return the smallest side of so many pixels or more that the network takes."""
+    return fitting(pixels, subject.facts.get("min_size", 1), subject.facts.get("multiple_of", 1))
+
+
+def _images(subject: Subject, count: int = 1) -> Tensor:
+    height, width = (_side(subject, side) for side in ODD)
+    return torch.rand(count, 3, height, width)
+
+
+@torch.no_grad()
+def _run(network: Any, x: Tensor) -> Tensor:
+    sr: Tensor = network(x)
+    return sr
+
+
+def _seeded(subject: Subject, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    network: nn.Module = subject.make()
+    return network
+
+
+@torch.no_grad()
+def _stirred(network: nn.Module, strength: float = 2.0) -> nn.Module:
+    """Give a network strong weights: kernels are scaled, and what is constant at first (zeros, ones) is stirred."""
+    for parameter in network.parameters():
+        if parameter.numel() == 1 or float(parameter.std()) == 0:
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+        elif parameter.dim() > 1:
+            parameter.mul_(strength)
+    return network
+
+
+def _refuse_other_size(sr: Tensor, lr: Tensor, scale: int) -> None:
+    must = [*lr.shape[:2], lr.shape[2] * scale, lr.shape[3] * scale]
+    if list(sr.shape) != must:
+        fail(
+            f"at scale {scale}, LR {list(lr.shape)} becomes {list(sr.shape)}, not {must}",
+            "let every layer keep the size but those that enlarge; padding=kernel_size // 2 does",
+        )
+
+
+def _largest(x: Tensor) -> float:
+    return float(x.abs().max())
+
+
+def _differ(a: Tensor, b: Tensor) -> bool:
+    """Say whether two outputs differ by more than the order of their sums explains."""
+    return _largest(a - b) > SAME * max(_largest(a), 1e-30)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

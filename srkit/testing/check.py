@@ -1,0 +1,77 @@
+"""A check of the contract, the component that it looks at, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import attrs
+
+from srkit.component import Component
+from srkit.contracts import KINDS
+from srkit.registry import Entry, Registry
+
+
+class CheckFailed(AssertionError):
+    """A component does not keep a promise: `what` it does, and what to do `instead`."""
+
+    def __init__(self, what: str, instead: str) -> None:
+        super().__init__(f"{what}; {instead}")
+        self.what = what
+        self.instead = instead
+
+
+class Inapplicable(Exception):
+    """A check has nothing to look at, for a reason."""
+
+
+@attrs.frozen
+class Subject:
+    """A component under check, and the settings that it is made with."""
+
+    entry: Entry
+    registry: Registry
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def component(self) -> Component:
+        return self.entry.component
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.entry.component.facts
+
+    @property
+    def scale(self) -> int:
+        """A scale that the component is made for."""
+        return int((*self.facts.get("scales", ()), 2)[0])
+
+    def make(self, *given: Any, **keywords: Any) -> Any:
+        """Call the target with what its kind is given (its first scale, where no other is said) and the settings."""
+        if "scale" in KINDS[self.component.kind].given:
+            keywords.setdefault("scale", self.scale)
+        return self.component.load()(*given, **keywords, **self.settings)
+
+
+@attrs.frozen
+class Check:
+    """A promise of a kind's contract. `run` raises CheckFailed, or whatever the component raises, where it is broken.
+
+    The function's name is the check's, its docstring the promise. A `slow` one takes many seconds.
+    """
+
+    run: Callable[[Subject], None]
+    slow: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__
+
+    @property
+    def promise(self) -> str:
+        return " ".join((self.run.__doc__ or "").split())
+
+
+def fail(what: str, instead: str) -> NoReturn:
+    """Raise CheckFailed."""
+    raise CheckFailed(what, instead)

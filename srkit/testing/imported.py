@@ -1,0 +1,105 @@
+"""What importing a plugin does to its process, seen from a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+# What srkit's own listing does without, and what plugins commonly need: seconds, or hundreds of megabytes.
+HEAVY = (
+    "torch",
+    "numpy",
+    "cv2",
+    "h5py",
+    "PIL",
+    "lmdb",
+    "scipy",
+    "skimage",
+    "matplotlib",
+    "pandas",
+    "torchvision",
+    "timm",
+)
+
+
+@attrs.frozen
+class Imported:
+    """What came with the plugin's own modules, and what the import of each module of a target changed."""
+
+    heavy: tuple[str, ...]
+    changed: dict[str, list[str]]
+    error: str = ""
+
+
+@functools.lru_cache(maxsize=64)
+def imported(modules: tuple[str, ...], file: str, targets: tuple[str, ...]) -> Imported:
+    """Import a plugin in a new process: its entry points' modules, or its file, and then the modules of its targets."""
+    told = json.dumps({"modules": modules, "file": file, "targets": targets})
+    run = subprocess.run(
+        [sys.executable, "-m", __name__, told], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    if run.returncode != 0:
+        return Imported((), {}, (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1])
+    return Imported(**json.loads(run.stdout.splitlines()[-1]))
+
+
+def _looks() -> dict[str, Callable[[], Any]]:
+    """Return ways to look at what belongs to the whole process, by what they look at."""
+    import os
+    import random
+    import signal
+
+    import numpy as np
+    import torch
+
+    return {
+        "the random state of Python": random.getstate,
+        "the random state of numpy": lambda: str(np.random.get_state()),
+        "the random state of torch": lambda: torch.get_rng_state().tolist(),
+        "torch's default dtype": torch.get_default_dtype,
+        "torch's default device": torch.get_default_device,
+        "torch's number of threads": torch.get_num_threads,
+        "whether torch keeps gradients": torch.is_grad_enabled,
+        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled,
+        "signal handlers": lambda: {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "environment variables": lambda: dict(os.environ),
+        "the current folder": os.getcwd,
+    }
+
+
+def main(told: str) -> None:
+    """Import what is told and print an Imported as JSON."""
+    import contextlib
+    import importlib
+    from pathlib import Path
+
+    asked = json.loads(told)
+    before = set(sys.modules)
+    with contextlib.redirect_stdout(sys.stderr):
+        for module in asked["modules"]:
+            importlib.import_module(module)
+        heavy = [name for name in HEAVY if name in sys.modules and name not in before]
+        looks = _looks()
+        changed: dict[str, list[str]] = {}
+        first = {what: look() for what, look in looks.items()}
+        if asked["file"]:
+            from srkit.plugins import import_file
+
+            import_file(Path(asked["file"]))
+        for module in asked["targets"]:
+            with contextlib.suppress(Exception):  # another check tells what an import raises
+                importlib.import_module(module)
+            now = {what: look() for what, look in looks.items()}
+            changed[module] = [what for what in looks if now[what] != first[what]]
+            first = now
+    print(json.dumps({"heavy": heavy, "changed": changed}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

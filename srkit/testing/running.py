@@ -1,0 +1,66 @@
+"""Checks run one after the other, each to a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import attrs
+import torch
+
+from srkit.component import located
+from srkit.testing.check import Check, CheckFailed, Inapplicable, Subject
+from srkit.testing.contract import CONTRACT, FIRST
+
+Outcome = Literal["passed", "failed", "declared", "skipped"]
+
+
+@attrs.frozen
+class Result:
+    """How a check of a component ended: what was found, and what to do."""
+
+    check: Check
+    outcome: Outcome
+    found: str = ""
+    instead: str = ""
+
+
+def perform(check: Check, subject: Subject) -> None:
+    """Run a check with chance of its own, which is given back. Raises what the check raises."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(0)
+        check.run(subject)
+
+
+def results(subject: Subject, *, slow: bool = False) -> Iterator[Result]:
+    """Run a component's checks and yield how each ended; where it cannot be made at all, the others are skipped."""
+    unmade = ""
+    for check in CONTRACT[subject.component.kind]:
+        if check.slow and not slow:
+            continue
+        result = Result(check, "skipped", unmade) if unmade else _result(check, subject)
+        yield result
+        if check in FIRST and result.outcome == "failed":
+            unmade = f"not run: {check.name} failed"
+
+
+def _result(check: Check, subject: Subject) -> Result:
+    reason = subject.facts.get("deviations", {}).get(check.name)
+    try:
+        perform(check, subject)
+    except Inapplicable as error:
+        return Result(check, "skipped", str(error))
+    except CheckFailed as error:
+        found, instead = error.what, error.instead
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a component may do anything when it is called, SystemExit included
+        found, instead = f"it raises {located(error)}", "mend it there, or state the deviation with its reason"
+    else:
+        if reason is None:
+            return Result(check, "passed")
+        found = f'the deviation "{reason}" is stated, and the check passes'
+        return Result(check, "failed", found, f"take '{check.name}' out of the fact 'deviations'")
+    if reason is None:
+        return Result(check, "failed", found, instead)
+    return Result(check, "declared", reason)
