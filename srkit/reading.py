@@ -100,7 +100,7 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
         message = f"accumulate is {accumulate}, which does not divide data.batch, {batch}"
         problems.append(Problem(("train", "accumulate"), message))
     device = train.get("device", "auto")
-    if isinstance(device, str) and not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", device):
+    if isinstance(device, str) and not re.fullmatch(fields(Train).device.metadata["pattern"], device):
         message = f"unknown device '{device}'; there are: auto, cpu, cuda, cuda:0, mps"
         problems.append(Problem(("train", "device"), message))
     start = tree.get("start")

@@ -1,4 +1,7 @@
-"""What a run is: the recipe and its parts, as data."""
+"""What a run is: the recipe and its parts, as data.
+
+What its keys mean stands in the `Args:` of each class, as with a component's settings, and `srkit schema` tells it.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,12 @@ class ArchitecturePart(Part):
 
 @attrs.frozen
 class LossPart(Part):
+    """One loss of the sum that training makes small.
+
+    Args:
+        weight: what the loss is multiplied by in the sum of all
+    """
+
     kind: ClassVar[str] = "loss"
     weight: float = 1.0
 
@@ -71,9 +80,17 @@ class ObserverPart(Part):
 
 @attrs.frozen
 class Data:
-    """`[data]`: what is trained on. `patch` is in LR pixels; `batch` counts the samples of one update.
+    """`[data]`: what is trained on.
 
-    Without a `degradation`, LR is what the dataset has beside HR, or else MATLAB's bicubic.
+    Args:
+        dataset: the images
+        degradation: HR to LR; without one, the LR files beside HR where there are any, or else MATLAB's bicubic
+        augment: a list of augmentations
+        patch: side of the training windows in LR pixels
+        batch: samples of one update
+        threads: that decode images
+        cache: "memory", "device", "none", or "auto": the device where they fit, the file where windows are read from
+            it, or else memory
     """
 
     dataset: DatasetPart
@@ -87,7 +104,12 @@ class Data:
 
 @attrs.frozen
 class Validate:
-    """`[[validate]]`: a set of whole images, scored during training and named in every table."""
+    """`[[validate]]`: a set of whole images, scored during training.
+
+    Args:
+        name: what every table calls the set
+        dataset: its images
+    """
 
     name: str
     dataset: DatasetPart
@@ -95,7 +117,13 @@ class Validate:
 
 @attrs.frozen
 class Start:
-    """`[start]`: a file of weights to start from, or a recipe whose best they are, and what alone may be new."""
+    """`[start]`: a file of weights to start from, or a recipe whose best they are, and what alone may be new.
+
+    Args:
+        weights: a file of weights or a run directory; taken by name, and all of them
+        recipe: or a recipe, whose best weights they are; its run lies beside this one and is trained first
+        fresh: patterns of the parameters that may be new, ["upconv2.*"]
+    """
 
     weights: str = ""
     recipe: str = ""
@@ -104,13 +132,27 @@ class Start:
 
 @attrs.frozen
 class Train:
-    """`[train]`: how long and how. Intervals are in steps; a step is one update of the weights.
+    """`[train]`: how long and how. A step is one update of the weights.
 
-    `threads` are torch's on the CPU, 0 for its own choice; their number decides the last bits of its sums.
+    Args:
+        steps: updates of the weights; the last is always validated and saved
+        device: "auto": CUDA, MPS or the CPU; "cuda:1"
+        threads: of torch on the CPU; 0 is torch's own choice, and their number decides the last bits
+        precision: "float32", "bfloat16" or "float16"
+        compile: torch.compile
+        channels_last: memory layout
+        ema: decay of a moving average of the weights, which is then what is scored and kept; 0 for none
+        clip: largest norm of the gradients; 0 for none
+        accumulate: parts that a batch is computed in, to save memory
+        log_every: steps from one line of the log to the next
+        validate_every: steps from one validation to the next
+        checkpoint_every: steps from one checkpoint to the next
+        keep: checkpoints kept besides the best
+        deterministic: "run": the same bits after any stop; "off": fastest
     """
 
     steps: int = _number(least=1)
-    device: str = "auto"
+    device: str = attrs.field(default="auto", metadata={"pattern": r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?"})
     threads: int = _number(0, least=0, below=1025)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
@@ -127,7 +169,23 @@ class Train:
 
 @attrs.frozen(kw_only=True)
 class Recipe:
-    """A run, whole. Frozen data: it names components and never holds one."""
+    """A run, whole. Frozen data: it names components and never holds one.
+
+    Args:
+        title: a name for people
+        scale: how much larger SR is than LR
+        architecture: the network
+        data: what is trained on
+        train: how long and how
+        loss: one or several, each with a weight
+        metric: what the sets of [[validate]] are scored by; the first decides which step is best
+        optimizer: how the weights learn
+        schedule: the learning rate's factor at each step
+        validate: sets of whole images, each with a name and a dataset
+        observer: more that watch the run; console, log and metrics_jsonl always do
+        start: what training starts from
+        seed: decides the first weights and every sample
+    """
 
     title: str
     scale: int = _number(least=1, below=65)

@@ -16,7 +16,7 @@ FLOORS = [
     ["component", "recipe", "files", "imaging", "manifest", "packaged", "protocol"],
     ["contracts", "hookspecs", "history", "layers", "rundir", "observing", "stopping"],
     ["registry"],
-    ["plugins", "reading"],
+    ["plugins", "reading", "schema"],
     ["engine", "verifying"],
     ["api"],
     ["testing"],
