@@ -75,10 +75,12 @@ def located(error: BaseException) -> str:
 
 @attrs.frozen
 class Fact:
-    """What a component may state of itself under a name: the type of its value, and what it means."""
+    """What a component may state of itself under a name: the type of its value, what it means, and what holds where it
+    is not stated (None: nothing is known)."""
 
     type: Any
     meaning: str
+    default: Any = None
 
     def holds(self, value: Any) -> bool:
         """Say whether a value is of the fact's type."""

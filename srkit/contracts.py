@@ -48,15 +48,15 @@ KINDS: Mapping[str, Kind] = {
             given=("scale",),
             scales=_SCALES,
             tileable=Fact(bool, "whether the output for a window is the window of the output (no global pooling, say)"),
-            min_size=Fact(int, "the least height and width of LR, in pixels (1); smaller images are padded, SR is cut"),
-            multiple_of=Fact(int, "what height and width of LR must divide by (1); others are padded, SR is cut"),
+            min_size=Fact(int, "the least height and width of LR, in pixels; smaller images are padded, SR is cut", 1),
+            multiple_of=Fact(int, "what height and width of LR must divide by; others are padded, SR is cut", 1),
         ),
         _kind(
             "loss",
             "what training makes small",
             plural="losses",
             reduction=Fact(
-                Literal["mean", "sum"], "over the batch (mean); an attribute `reduction` of the loss goes first"
+                Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
             ),
         ),
         _kind("dataset", "a source of images"),
@@ -66,19 +66,19 @@ KINDS: Mapping[str, Kind] = {
             "HR to LR",
             given=("scale",),
             scales=_SCALES,
-            deterministic=Fact(bool, "whether it takes a whole image, once (true), or batches, with draws"),
-            draws=Fact(int, "for a random one: how many uniform draws a sample needs (1)"),
+            deterministic=Fact(bool, "whether it takes a whole image, once, or else batches, with draws", True),
+            draws=Fact(int, "for a random one: how many uniform draws a sample needs; 1 where absent"),
         ),
         _kind(
             "augmentation",
             "a change to LR and HR alike",
-            draws=Fact(int, "how many uniform draws a sample needs (1)"),
+            draws=Fact(int, "how many uniform draws a sample needs", 1),
         ),
         _kind(
             "metric",
             "how good SR is",
-            better=Fact(Literal["higher", "lower"], "which scores are better (higher)"),
-            color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB" (RGB)'),
+            better=Fact(Literal["higher", "lower"], "which scores are better", "higher"),
+            color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB"', "RGB"),
         ),
         _kind("optimizer", "how the weights learn", given=("parameters",)),
         _kind("schedule", "the learning rate's factor at each step", given=("steps",)),

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
 
+from srkit import toml
 from srkit.cli import output
+from srkit.component import Component, of_type
 from srkit.contracts import KINDS
 from srkit.errors import UsageError, did_you_mean
 from srkit.plugins import discover
@@ -13,6 +18,15 @@ from srkit.plugins import discover
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("--scale", type=int, metavar="N", help="only what has that scale: networks, degradations")
+    parser.add_argument(
+        "--fact",
+        dest="facts",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="only what states that fact, as in tileable=true or better=lower; may be given several times",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -21,8 +35,17 @@ def main(arguments: argparse.Namespace) -> int:
     kind = {k.plural: k.name for k in KINDS.values()}.get(arguments.kind, arguments.kind)
     if kind is not None and kind not in KINDS:
         raise UsageError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
+    wanted = [_parse(text, kind) for text in arguments.facts]
+    if arguments.scale is not None:
+        if arguments.scale < 1:
+            raise UsageError(f"--scale {arguments.scale}: a scale is at least 1")
+        wanted.append(_known(f"--scale {arguments.scale}", "scales", arguments.scale, kind))
     registry = discover(arguments.plugins)
-    entries = [entry for entry in registry if kind in (None, entry.component.kind)]
+    entries = [
+        entry
+        for entry in registry
+        if kind in (None, entry.component.kind) and all(_states(entry.component, *fact) for fact in wanted)
+    ]
     if arguments.json:
         output.print_json(
             {
@@ -73,6 +96,45 @@ def main(arguments: argparse.Namespace) -> int:
         )
     if rows:
         out.print(output.grid(rows, ["kind", "name", "summary", "from"], cut=2))
+    else:
+        print("srkit list: nothing installed fits", file=sys.stderr)
     for failure in registry.failures:
         out.print(f"[red]broken[/red]  {output.clean(failure)}", soft_wrap=True)
     return 0
+
+
+def _parse(text: str, kind: str | None) -> tuple[str, Any]:
+    """Return the key and value of `--fact KEY=VALUE`: VALUE is TOML, or else a string."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--fact {text}: write KEY=VALUE, as in --fact tileable=true")
+    try:
+        parsed = toml.parse(f"value = {value}")["value"]
+    except toml.TomlProblem:
+        parsed = value
+    return _known(f"--fact {text}", key, parsed, kind)
+
+
+def _known(option: str, key: str, value: Any, kind: str | None) -> tuple[str, Any]:
+    """Return a fact. Raises UsageError where the kind, or every kind, has none of that name and type."""
+    known = {name: fact for row in KINDS.values() if kind in (None, row.name) for name, fact in row.facts.items()}
+    if key not in known:
+        raise UsageError(
+            f"{option}: {kind or 'no kind'} has {'no' if kind else 'a'} fact '{key}'{did_you_mean(key, known)}"
+        )
+    if not any(known[key].holds(form) for form in (value, [value])):  # an entry of a list will do
+        raise UsageError(f"{option}: the fact is {of_type(known[key].type)}")
+    return key, value
+
+
+def _states(component: Component, key: str, value: Any) -> bool:
+    """Say whether a fact holds for a component; one that its kind has not holds for none. Of a list, any entry does."""
+    if key not in KINDS[component.kind].facts:
+        return False
+    facts: Mapping[str, Any] = component.facts
+    if key == "scales" and key not in facts:
+        return True
+    stated = facts.get(key, KINDS[component.kind].facts[key].default)
+    if isinstance(stated, list | tuple):
+        return list(stated) == value or value in stated
+    return type(stated) is type(value) and stated == value

@@ -1,16 +1,19 @@
-"""Show a component: its settings with type, default and meaning, its source, and a table to paste into a recipe."""
+"""Show a component: its settings with type, default and meaning, where its code is, and a table to paste into a recipe.
+
+Of one that cannot be used, what is known without it is shown, then the reason, with exit code 2."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from srkit.cli import output
-from srkit.component import read_settings, type_name
+from srkit.component import Component, Setting, read_settings, type_name
 from srkit.contracts import KINDS
 from srkit.errors import ComponentError, did_you_mean
 from srkit.plugins import discover
@@ -37,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Show every component of that name."""
+    """Show every component of that name. Raises ComponentError at last where one of them cannot be used."""
     registry = discover(arguments.plugins)
     entries = registry.by_name(arguments.name)
     if not entries:
@@ -47,20 +50,26 @@ def main(arguments: argparse.Namespace) -> int:
     described = [_describe(entry, ambiguous=namesakes.count(entry.component.kind) > 1) for entry in entries]
     if arguments.json:
         output.print_json({"schema": 1, "components": described}, arguments.stdout)
-        return 0
-    for i, description in enumerate(described):
-        _print(description, first=i == 0)
+    else:
+        for i, description in enumerate(described):
+            _print(description, first=i == 0)
+    arguments.stdout.flush()  # before what stderr says
+    if reasons := [description["reason"] for description in described if description["reason"]]:
+        raise ComponentError("\n".join(reasons))
     return 0
 
 
 def _describe(entry: Entry, *, ambiguous: bool) -> dict[str, Any]:
     """Return all that is known of a component, as JSON's types; `ambiguous`: two distributions give that name."""
     component = entry.component
-    target = component.load()
-    settings = read_settings(target, KINDS[component.kind].given)
-    file = ""
-    with contextlib.suppress(TypeError, OSError):
-        file = inspect.getsourcefile(inspect.unwrap(target)) or ""
+    settings: Mapping[str, Setting] = {}
+    reason, (file, line) = "", _module_file(component)
+    try:
+        target = component.load()
+        file, line = _place(target)
+        settings = read_settings(target, KINDS[component.kind].given)
+    except ComponentError as error:
+        reason = str(error)
     described = [
         {
             "name": setting.name,
@@ -80,13 +89,34 @@ def _describe(entry: Entry, *, ambiguous: bool) -> dict[str, Any]:
         "version": entry.origin.version,
         "target": component.target,
         "file": file,
+        "line": line,
+        "reason": reason,
         "facts": dict(component.facts),
         "settings": described,
-        "toml": _toml(component.kind, entry.full_name if ambiguous else component.name, described),
+        "toml": "" if reason else _toml(component.kind, entry.full_name if ambiguous else component.name, described),
     }
-    if component.kind == "architecture":
+    if component.kind == "architecture" and not reason:
         found["sizes"] = _sizes(entry)
     return found
+
+
+def _place(target: Callable[..., Any]) -> tuple[str, int | None]:
+    """Return the file and the line, from 1, of a class or function; of one in C, say, ("", None)."""
+    target = inspect.unwrap(target)
+    file, line = "", None
+    with contextlib.suppress(TypeError, OSError):
+        file = inspect.getsourcefile(target) or ""
+        line = inspect.getsourcelines(target)[1] or None
+    return file, line
+
+
+def _module_file(component: Component) -> tuple[str, int | None]:
+    """Return the file of a target's module, which is not imported, where there is one."""
+    with contextlib.suppress(Exception):  # its package is imported to find it, and may do anything
+        spec = importlib.util.find_spec(component.target.partition(":")[0])
+        if spec is not None and spec.has_location:
+            return spec.origin or "", None
+    return "", None
 
 
 def _sizes(entry: Entry) -> list[dict[str, Any]]:
@@ -131,7 +161,8 @@ def _print(found: Mapping[str, Any], *, first: bool) -> None:
     origin = f"{found['kind']} of {found['distribution']} {found['version']}".rstrip()
     out.print(f"[dim]{output.clean(origin)}{'; ' if found['source'] else ''}{output.clean(found['source'])}[/dim]")
     if found["file"]:
-        out.print(f"[dim]{output.clean(found['file'])}[/dim]", soft_wrap=True)
+        place = f"{found['file']}:{found['line']}" if found["line"] else found["file"]
+        out.print(f"[dim]{output.clean(place)}[/dim]", soft_wrap=True)
     if found["facts"]:
         facts = "; ".join(f"{key} {_default(value).strip('[]')}" for key, value in found["facts"].items())
         out.print(f"[dim]{output.clean(facts)}[/dim]")
@@ -154,6 +185,8 @@ def _print(found: Mapping[str, Any], *, first: bool) -> None:
             out.print(_sizes_grid(counted))
         for reason in dict.fromkeys(size["reason"] for size in found["sizes"] if "reason" in size):
             out.print(f"[dim]parameters and multi-adds: {output.clean(reason)}[/dim]")
+    if found["reason"]:
+        return
     out.print()
     for line in found["toml"].splitlines() or [f"srkit prepare SRC DST --to {found['name']}"]:
         out.print(output.clean(line), soft_wrap=True)

@@ -3,6 +3,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import plugin
 
 VERSION = importlib.metadata.version("srkit")
@@ -82,3 +84,99 @@ def test_a_narrow_terminal_cuts_the_summary_and_folds_nothing(tmp_path):
     assert [line.split()[-2:] for line in lines[1:]] == [["srkit", VERSION]] * (len(lines) - 1)
     assert {len(line) for line in lines} == {60}
     assert "…" in lines[1]
+
+
+FACTS = """
+"architecture", "any", "srkit_facts:make"
+"architecture", "x4", "srkit_facts:make", facts={"scales": (4,), "tileable": True}
+"architecture", "x2", "srkit_facts:make", facts={"scales": (2, 3), "tileable": False, "min_size": 16}
+"degradation", "noise", "srkit_facts:make", facts={"scales": (4,), "deterministic": False, "draws": 3}
+"degradation", "plain", "srkit_facts:make"
+"loss", "plain", "srkit_facts:make"
+"augmentation", "plain", "srkit_facts:make"
+"metric", "lpips", "srkit_facts:make", facts={"better": "lower"}
+"metric", "plain", "srkit_facts:make"
+"""
+
+
+@pytest.fixture
+def named(sites, call):
+    """The names that `srkit list` prints of those above: kind/name of each."""
+    sites.add("srkit-facts", {"srkit_facts.py": plugin(FACTS)}, "facts = srkit_facts")
+
+    def run(*arguments):
+        code, out, err = call("list", "--json", *arguments)
+        assert (code, err) == (0, "")
+        found = json.loads(out)["components"]
+        return [f"{entry['kind']}/{entry['name']}" for entry in found if entry["distribution"] == "srkit-facts"]
+
+    return run
+
+
+def test_of_a_scale_only_what_has_it_or_has_any_is_listed(named):
+    assert named("--scale", 4) == ["architecture/any", "architecture/x4", "degradation/noise", "degradation/plain"]
+    assert named("architecture", "--scale", 3) == ["architecture/any", "architecture/x2"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "expected"),
+    [
+        ("tileable=true", ["architecture/x4"]),
+        ("tileable=false", ["architecture/x2"]),
+        ("better=lower", ["metric/lpips"]),
+        ('better="lower"', ["metric/lpips"]),
+        ("draws=3", ["degradation/noise"]),
+        ("min_size=16", ["architecture/x2"]),
+        ("scales=3", ["architecture/any", "architecture/x2", "degradation/plain"]),
+        ("scales=[2, 3]", ["architecture/any", "architecture/x2", "degradation/plain"]),
+    ],
+)
+def test_of_a_fact_only_what_states_it_is_listed(named, fact, expected):
+    assert named("--fact", fact) == expected
+
+
+@pytest.mark.parametrize(
+    ("fact", "expected"),
+    [
+        ("deterministic=true", ["degradation/plain"]),
+        ("reduction=mean", ["loss/plain"]),
+        ("draws=1", ["augmentation/plain"]),
+        ("min_size=1", ["architecture/any", "architecture/x4"]),
+        ("better=higher", ["metric/plain"]),
+        ("color=RGB", ["metric/lpips", "metric/plain"]),
+    ],
+)
+def test_what_a_component_does_not_state_is_what_the_core_takes_it_for(named, fact, expected):
+    assert named("--fact", fact) == expected
+
+
+def test_several_facts_must_all_hold(named):
+    assert named("--scale", 4, "--fact", "tileable=true") == ["architecture/x4"]
+    assert named("--fact", "draws=3", "--fact", "deterministic=true") == []
+
+
+def test_where_nothing_fits_stderr_says_so(call):
+    assert call("list", "metric", "--fact", "better=lower") == (0, "", "srkit list: nothing installed fits\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fact", "tilable=true"], "--fact tilable=true: no kind has a fact 'tilable'; did you mean 'tileable'?"),
+        (["metric", "--fact", "bettr=lower"], "--fact bettr=lower: metric has no fact 'bettr'; did you mean 'better'?"),
+        (["--fact", "tileable"], "--fact tileable: write KEY=VALUE, as in --fact tileable=true"),
+        (["--fact", "tileable=yes"], "--fact tileable=yes: the fact is a boolean"),
+        (["--fact", "draws=true"], "--fact draws=true: the fact is an integer"),
+        (["--fact", "better=lowr"], '--fact better=lowr: the fact is "higher" or "lower"'),
+        (["--fact", "scales=x2"], "--fact scales=x2: the fact is a list of integers"),
+        (["--scale", "0"], "--scale 0: a scale is at least 1"),
+    ],
+)
+def test_a_fact_that_is_none_is_one_line(call, arguments, message):
+    assert call("list", *arguments) == (2, "", f"srkit list: {message}\n")
+
+
+def test_a_scale_of_a_kind_that_has_none_is_an_error(call):
+    code, out, err = call("list", "metric", "--scale", "2")
+    assert (code, out) == (2, "")
+    assert err.startswith("srkit list: --scale 2: metric has no fact 'scales'; there are: better, color")

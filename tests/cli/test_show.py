@@ -17,13 +17,19 @@ def shown(call, name):
     return json.loads(out)["components"]
 
 
+def line_of(path, begins):
+    """Return the line of a file, from 1, that begins so."""
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if line.startswith(begins))
+
+
 def test_show_says_all_of_a_component(call):
     code, out, err = call("show", "a2n")
     assert (code, err) == (0, "")
     assert [line.rstrip() for line in out.splitlines()] == [
         "a2n  Attention in Attention Network",
         f"architecture of srkit {srkit.__version__}; arXiv:2104.09497",
-        str(ROOT / "plugins/srkit_a2n/network.py"),
+        f"{ROOT / 'plugins/srkit_a2n/network.py'}:{line_of('plugins/srkit_a2n/network.py', 'class A2N(')}",
         "scales 2, 3, 4; tileable false",
         "",
         "setting                type      default   meaning",
@@ -74,6 +80,8 @@ def test_json_holds_each_setting(call):
     }
     assert found["target"] == "srkit_a2n.network:A2N"
     assert found["file"] == str(ROOT / "plugins/srkit_a2n/network.py")
+    assert found["line"] == line_of("plugins/srkit_a2n/network.py", "class A2N(")
+    assert found["reason"] == ""
 
 
 def test_a_name_of_two_kinds_shows_both(call):
@@ -168,15 +176,82 @@ def test_a_network_that_cannot_be_counted_says_why(call, tmp_path):
     assert json.loads(out)["components"][0]["sizes"] == [{"scale": 2, "reason": "not counted: it needs depth"}]
 
 
-def test_a_target_that_cannot_be_imported_is_one_line(sites, call):
+def test_a_function_has_the_line_of_its_first_decorator(call, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import functools\n\n"
+        "def twice(function):\n"
+        "    @functools.wraps(function)\n"
+        "    def call(**settings): return function(**settings)\n"
+        "    return call\n\n"
+        "@twice\n"
+        "def make(): pass\n\n" + plugin('"loss", "mine", f"{__name__}:make"')
+    )
+    (found,) = json.loads(call("show", "-p", "mine.py", "mine", "--json")[1])["components"]
+    assert (found["file"], found["line"]) == (str(tmp_path / "mine.py"), 8)
+
+
+@pytest.mark.parametrize("target", ["builtins:dict", "itertools:count"])
+def test_a_target_that_is_not_in_python_has_no_file(call, tmp_path, target):
+    (tmp_path / "mine.py").write_text(plugin(f'"loss", "mine", "{target}"'))
+    (found,) = json.loads(call("show", "-p", "mine.py", "mine", "--json")[1])["components"]
+    assert (found["file"], found["line"]) == ("", None)
+
+
+def test_of_a_target_that_cannot_be_imported_the_rest_is_shown_and_the_reason(sites, call):
+    facts = 'summary="gone", source="a book", facts={"reduction": "sum"}'
+    text = plugin(f'"loss", "lost", "srkit_lost_target:make", {facts}')
+    target = "import nowhere_at_all\n"
+    sites.add("srkit-lost", {"srkit_lost.py": text, "srkit_lost_target.py": target}, "lost = srkit_lost")
+    reason = (
+        "loss 'lost' cannot be used: importing srkit_lost_target:make failed with ModuleNotFoundError: "
+        "No module named 'nowhere_at_all'"
+    )
+    code, out, err = call("show", "lost")
+    assert (code, err) == (2, f"srkit show: {reason}\n")
+    assert out.splitlines() == [
+        "lost  gone",
+        "loss of srkit-lost 1.0; a book",
+        str(sites.folder / "srkit_lost_target.py"),
+        'reduction "sum"',
+    ]
+    code, out, err = call("show", "lost", "--json")
+    assert (code, err) == (2, f"srkit show: {reason}\n")
+    (found,) = json.loads(out)["components"]
+    assert found["reason"] == reason
+    assert (found["summary"], found["facts"], found["settings"], found["toml"]) == (
+        "gone",
+        {"reduction": "sum"},
+        [],
+        "",
+    )
+    assert (found["file"], found["line"]) == (str(sites.folder / "srkit_lost_target.py"), None)
+
+
+def test_a_module_that_is_not_there_has_no_file(sites, call):
     text = plugin('"loss", "lost", "srkit_lost.nowhere:make"')
     sites.add("srkit-lost", {"srkit_lost.py": text}, "lost = srkit_lost")
     code, out, err = call("show", "lost")
-    assert (code, out) == (2, "")
+    assert (code, out.splitlines()) == (2, ["lost", "loss of srkit-lost 1.0"])
     assert err == (
         "srkit show: loss 'lost' cannot be used: importing srkit_lost.nowhere:make failed with ModuleNotFoundError: "
         "No module named 'srkit_lost.nowhere'; 'srkit_lost' is not a package\n"
     )
+
+
+def test_what_is_missing_is_the_reason(sites, call):
+    text = plugin('"architecture", "more", "srkit_more:make", missing="it needs more: pip install more"')
+    sites.add("srkit-more", {"srkit_more.py": text}, "more = srkit_more")
+    code, out, err = call("show", "more")
+    assert (code, out.splitlines()[:2]) == (2, ["more", "architecture of srkit-more 1.0"])
+    assert err == "srkit show: architecture 'more' cannot be used: it needs more: pip install more\n"
+
+
+def test_one_that_cannot_be_used_does_not_hide_its_namesake(sites, call):
+    sites.add("srkit-lost", {"srkit_lost.py": plugin('"loss", "hflip", "no_such_module:make"')}, "lost = srkit_lost")
+    code, out, err = call("show", "hflip")
+    assert code == 2
+    assert out.splitlines()[-2:] == ["[[data.augment]]", 'type = "hflip"']
+    assert err.startswith("srkit show: loss 'hflip' cannot be used: ")
 
 
 def test_what_a_target_prints_when_imported_is_not_in_the_json(sites, call):
