@@ -16,7 +16,7 @@ from srkit.errors import SrkitError, UsageError, did_you_mean, nearest
 # Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
 VERBS = {
     "list": "what is installed: networks, losses, datasets, metrics...",
-    "show": "a component's settings, its source and a table to paste into a recipe",
+    "show": "a component's settings, where its code is and a table to paste into a recipe",
     "check": "find every mistake of a recipe, and look at its data",
     "run": "train a recipe, or continue its run",
     "eval": "score networks on folders of images, beside bicubic",
@@ -25,7 +25,10 @@ VERBS = {
     "convert": "any checkpoint to a file that describes itself",
     "degrade": "make LR images from HR images",
     "prepare": "pack images for training: LMDB, HDF5 or a folder of tiles",
-    "new": "copy a recipe here, to change it",
+    "new": "a recipe to change, or a plugin to begin with",
+    "check-plugin": "whether a component keeps its contract, and what to do where it does not",
+    "schema": "a JSON schema of recipes, so that an editor completes and underlines",
+    "completion": "a script that completes srkit's commands in bash, zsh or fish",
 }
 
 
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(prog: str, arguments: argparse.Namespace) -> int:
-    module = importlib.import_module(f"srkit.cli.{arguments.verb}")
+    module = importlib.import_module(f"srkit.cli.{arguments.verb.replace('-', '_')}")
     verb = _Parser(
         prog=prog,
         description=module.__doc__,

@@ -1,0 +1,133 @@
+"""Run a component's contract: each check with its result and, where it fails, with what to do.
+
+NAME is a component ("my_net"), or a distribution ("srkit-xyz") for all that it gives; with -p FILE it may be left out.
+What each check promises stands in docs/contracts.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from srkit.cli import output
+from srkit.errors import ComponentError, RunFailed, UsageError, did_you_mean
+from srkit.plugins import discover
+from srkit.reading import read_part
+from srkit.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from srkit.testing.running import Result
+
+STYLE = {"passed": "green", "failed": "red", "declared": "yellow", "skipped": "dim"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a component or a distribution, as `srkit list` has it")
+    parser.add_argument(
+        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="a setting of the component"
+    )
+    parser.add_argument("--slow", action="store_true", help="the slow checks, too: torch.compile")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Check each component; the exit code is 1 where a check failed."""
+    registry = discover(arguments.plugins)
+    entries = _entries(registry, arguments.name)
+    if arguments.overrides and len(entries) > 1:
+        names = " and ".join(f"{entry.component.kind} '{entry.full_name}'" for entry in entries)
+        raise UsageError(f"--set is for one component, and '{arguments.name}' is {names}")
+    import torch
+
+    from srkit.testing.check import Subject
+    from srkit.testing.running import results
+
+    torch.set_num_threads(1)  # the images are small, and other threads would wait for each other
+    out = output.console()
+    documents, failed = [], 0
+    for i, entry in enumerate(entries):
+        subject = Subject(entry, registry, _settings(registry, entry, arguments.overrides))
+        found = []
+        with out.status("") as status:
+            for result in results(subject, slow=arguments.slow):
+                status.update(f"{entry.component.name}: {result.check.name}")
+                found.append(result)
+        failed += sum(result.outcome == "failed" for result in found)
+        if arguments.json:
+            documents.append(_document(entry, found))
+            continue
+        if i:
+            out.print()
+        _print(out, entry, found)
+    if arguments.json:
+        output.print_json({"schema": 1, "components": documents}, arguments.stdout)
+    return RunFailed.exit_code if failed else 0
+
+
+def _entries(registry: Registry, name: str | None) -> list[Entry]:
+    """Return what a name is of: components of that name, or all of a distribution; without one, all of the files."""
+    if name is None:
+        entries = [entry for entry in registry if entry.origin.is_file]
+        if not entries:
+            raise UsageError("which component, or which distribution? `srkit list` has the names")
+        return entries
+    distribution = re.sub(r"[-_.]+", "-", name).lower()
+    entries = registry.by_name(name) or [entry for entry in registry if entry.origin.distribution == distribution]
+    usable = [entry for entry in entries if not entry.component.missing]
+    if usable:
+        return usable
+    if entries:
+        raise ComponentError(f"{entries[0].component.kind} '{name}' cannot be used: {entries[0].component.missing}")
+    for failure in registry.failures:
+        if name == failure.plugin or distribution == failure.origin.distribution:
+            raise ComponentError(str(failure))
+    names = {known for entry in registry for known in (entry.component.name, entry.origin.distribution)}
+    raise ComponentError(f"there is no component and no distribution '{name}'{did_you_mean(name, names)}")
+
+
+def _settings(registry: Registry, entry: Entry, overrides: Sequence[str]) -> dict[str, Any]:
+    if not overrides:
+        return {}
+    return dict(read_part(registry, entry.component.kind, entry.full_name, overrides).settings)
+
+
+def _document(entry: Entry, found: Sequence[Result]) -> dict[str, Any]:
+    return {
+        "kind": entry.component.kind,
+        "name": entry.component.name,
+        "distribution": entry.origin.distribution,
+        "version": entry.origin.version,
+        "checks": [
+            {
+                "name": result.check.name,
+                "promise": result.check.promise,
+                "outcome": result.outcome,
+                "found": result.found,
+                "instead": result.instead,
+            }
+            for result in found
+        ],
+    }
+
+
+def _print(out: Any, entry: Entry, found: Sequence[Result]) -> None:
+    component = entry.component
+    out.print(
+        f"[bold]{output.clean(component.name)}[/bold]  [dim]{component.kind} of {output.clean(entry.origin)}[/dim]"
+    )
+    rows = []
+    for result in found:
+        style = STYLE[result.outcome]
+        told = output.clean(result.found)
+        if result.outcome == "skipped":
+            told = f"[dim]{told}[/dim]"
+        rows.append([result.check.name, f"[{style}]{result.outcome}[/{style}]", told])
+        if result.instead:
+            rows.append(["", "", f"[bold]{output.clean(result.instead)}[/bold]"])
+    out.print(output.grid(rows, ["check", "result", "found, and what to do"]))
+    counts: Counter[str] = Counter(result.outcome for result in found)
+    out.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in STYLE if counts[outcome]))
