@@ -1,3 +1,5 @@
+import pytest
+
 from srkit.packaged import packaged_recipes
 
 
@@ -33,10 +35,27 @@ def test_a_misspelt_name_names_the_nearest(call):
     assert call("new", "recipe", "quikstart") == (2, "", message)
 
 
-def test_something_other_than_a_recipe_is_refused(call):
-    code, _, err = call("new", "plugin", "mine")
-    assert code == 2
-    assert err.startswith("srkit new: argument what: invalid choice: 'plugin'")
+def test_a_misspelt_word_names_the_nearest(call):
+    message = "srkit new: `srkit new` makes no 'recipy'; did you mean 'recipe'?\n"
+    assert call("new", "recipy", "quickstart") == (2, "", message)
+
+
+def test_a_recipes_name_without_the_word_says_which_words_there_are(call):
+    message = "srkit new: `srkit new` makes no 'quickstart'; there are: plugin, recipe\n"
+    assert call("new", "quickstart") == (2, "", message)
+
+
+@pytest.mark.parametrize("option", ["--kind=loss", "--to=here"])
+def test_the_options_of_a_plugin_are_none_of_a_recipe(call, tmp_path, option):
+    message = "srkit new: --kind and --to go with `srkit new plugin`\n"
+    assert call("new", "recipe", "quickstart", option) == (2, "", message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_explains_both(srkit_command):
+    text = srkit_command("new", "--help").stdout
+    assert "srkit new recipe NAME    copy a packaged recipe here, to change it\n" in text
+    assert "srkit new plugin NAME    write a plugin that works, to change it: " in text
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(call, tmp_path, monkeypatch):
