@@ -18,22 +18,22 @@ from typing import Any
 
 import pluggy
 
-from srkit import hookspecs
+from srkit import __version__, hookspecs
 from srkit.component import describe
 from srkit.errors import UsageError
-from srkit.registry import Failure, Origin, Registry
+from srkit.registry import OWN, Failure, Origin, Registry
 
 GROUP = "srkit"
 
 
 @functools.cache
 def installed() -> Registry:
-    """Return the registry of what is installed, read once a process."""
-    return discover()
+    """Return the registry of what is installed, and of the environment's SRKIT_PLUGINS, read once a process."""
+    return discover(ambient=os.environ.get("SRKIT_PLUGINS", ""))
 
 
-def discover(extra: Sequence[str] = ()) -> Registry:
-    """Load every installed plugin, and the files or modules named in `extra`.
+def discover(extra: Sequence[str] = (), ambient: str = "") -> Registry:
+    """Load every installed plugin, and the files or modules named in `extra` and in `ambient`, a list as PATH is one.
 
     A plugin that fails, in whatever way, becomes a failure of the registry; the others are not disturbed.
     Raises UsageError for an `extra` that is neither a file nor a module, or that fails: it was asked for by name.
@@ -42,12 +42,31 @@ def discover(extra: Sequence[str] = ()) -> Registry:
     for name, module_name, origin in _entry_points(registry):
         _load(registry, name, module_name, origin)
     for name in extra:
-        module = name if not _looks_like_a_file(name) else import_file(Path(name))
-        failed = len(registry.failures)
-        _load(registry, name, module, Origin(Path(name).name))
-        if len(registry.failures) > failed:
-            raise UsageError(f"-p {name}: {registry.failures[-1].reason}")
+        reason = _load_named(registry, name)
+        if reason:
+            raise UsageError(f"-p {name}: {reason}")
+    asked = {_identity(name) for name in extra}
+    for name in dict.fromkeys(filter(None, ambient.split(os.pathsep))):
+        if _identity(name) not in asked:
+            reason = _load_named(registry, name)
+            if reason:
+                registry.failures.append(Failure(name, Origin("SRKIT_PLUGINS"), reason))
     return registry
+
+
+def _load_named(registry: Registry, name: str) -> str:
+    """Load a file or a module by its name; return what was wrong with it, or nothing."""
+    try:
+        module = name if not _looks_like_a_file(name) else import_file(Path(name))
+    except PluginFailed as error:
+        return str(error)
+    failed = len(registry.failures)
+    _load(registry, name, module, Origin(Path(name).name))
+    return registry.failures.pop().reason if len(registry.failures) > failed else ""
+
+
+def _identity(name: str) -> str:
+    return os.path.realpath(name) if _looks_like_a_file(name) else name
 
 
 def _entry_points(registry: Registry) -> Iterator[tuple[str, str, Origin]]:
@@ -70,14 +89,34 @@ def _entry_points(registry: Registry) -> Iterator[tuple[str, str, Origin]]:
                 continue
             seen.add(name)
             origin = Origin(name, distribution.version)
+            unfit = _unfit(distribution) if name != OWN else ""
         except Exception:
             continue  # not a distribution that could be named, so nothing to report of it
         for line in _section(text):
             key, equals, value = (part.strip() for part in line.partition("="))
             if not equals or not re.fullmatch(r"[\w.]+", value):
                 registry.failures.append(Failure(line, origin, f"malformed entry point {line!r}; write name = module"))
+            elif unfit:
+                registry.failures.append(Failure(key, origin, unfit))
             else:
                 yield key, value, origin
+
+
+def _unfit(distribution: importlib.metadata.Distribution) -> str:
+    """Return why a distribution does not go with this srkit, or nothing: pip, told to, installs it nevertheless."""
+    for text in distribution.requires or ():
+        if not text.lower().startswith("srkit"):
+            continue
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            needed = Requirement(text)
+        except InvalidRequirement:
+            continue
+        here = needed.marker is None or needed.marker.evaluate({"extra": ""})
+        if here and needed.name.lower() == "srkit" and not needed.specifier.contains(__version__, prereleases=True):
+            return f"it is for srkit {needed.specifier}, and this is srkit {__version__}"
+    return ""
 
 
 def _section(text: str) -> Iterator[str]:
@@ -113,27 +152,38 @@ def _load(registry: Registry, name: str, module: str | ModuleType, origin: Origi
         registry.failures.append(Failure(name, origin, describe(error)))
 
 
+class PluginFailed(Exception):
+    """A file is no plugin, or its import fails."""
+
+
 def _looks_like_a_file(name: str) -> bool:
     return name.endswith(".py") or os.sep in name
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a one-file plugin under its own name, or a private one where that would shadow another module."""
+    """Import a one-file plugin under its own name, or a private one where that would shadow another module.
+
+    It may import its neighbours, as a script may: its folder comes last on sys.path, and so hides nothing. Raises
+    PluginFailed.
+    """
     if not path.is_file():
-        raise UsageError(f"-p {path}: there is no such file")
+        raise PluginFailed("there is no such file")
     name = path.stem if path.stem.isidentifier() and not _exists(path.stem) else f"srkit_file_{abs(hash(path.stem)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that a target "name:Class" is found
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         del sys.modules[name]
-        raise UsageError(f"-p {path}: importing it failed with {describe(error)}") from error
+        raise PluginFailed(f"importing it failed with {describe(error)}") from error
     return module
 
 

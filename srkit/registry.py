@@ -11,6 +11,8 @@ from srkit.component import Component, of_type, read_settings, refuse_unknown
 from srkit.contracts import KINDS
 from srkit.errors import ComponentError, did_you_mean, nearest
 
+OWN = "srkit"  # the distribution whose components keep their names, whatever else is installed
+
 
 @attrs.frozen
 class Origin:
@@ -90,6 +92,9 @@ class Registry:
             entries = [entry for entry in entries if entry.origin.distribution == distribution]
         if len(entries) == 1:
             return entries[0]
+        own = [entry for entry in entries if entry.origin.distribution == OWN]
+        if own and not any(entry.origin.is_file for entry in entries):
+            return own[0]  # what is installed beside srkit changes no recipe
         if entries:
             both = " and ".join(str(entry.origin) for entry in entries)
             write = " or ".join(f"'{entry.full_name}'" for entry in entries)
@@ -98,12 +103,35 @@ class Registry:
         near = nearest(bare, names)
         text = f"unknown {kind} '{name}'" + (f"; did you mean '{near}'?" if near else "")
         text += f" (installed: {', '.join(sorted(names))})" if names else " (none is installed)"
-        if len(self.failures) == 1:
-            text += f" ({self.failures[0]})"
-        elif self.failures:
-            broken = ", ".join(f"'{failure.plugin}'" for failure in self.failures)
-            text += f" (plugins {broken} failed to load; `srkit list` says why)"
-        raise ComponentError(text)
+        raise ComponentError(text + self._failed(distribution, bare))
+
+    def _failed(self, distribution: str, name: str) -> str:
+        """Return what failed to load, in brackets; the one that most likely has a name with its reason."""
+        meant = {distribution, name, f"srkit-{name.replace('_', '-')}"} - {""}
+        near = [failure for failure in self.failures if {failure.plugin, failure.origin.distribution} & meant]
+        told = near or self.failures
+        if len(told) == 1:
+            return f" ({told[0]})"
+        broken = ", ".join(f"'{failure.plugin}'" for failure in told)
+        return f" (plugins {broken} failed to load; `srkit list` says why)" if told else ""
+
+    def name_of(self, entry: Entry) -> str:
+        """Return the shortest name that finds an entry: "a2n", or "distribution:a2n" where others have that name."""
+        component = entry.component
+        try:
+            return component.name if self.find(component.kind, component.name) is entry else entry.full_name
+        except ComponentError:
+            return entry.full_name
+
+    def clashes(self) -> list[str]:
+        """Return a line on each entry that others of its name hide: what recipes must call it."""
+        lines = []
+        for entry in self:
+            name = self.name_of(entry)
+            if name != entry.component.name:
+                what = f"{entry.component.kind} '{entry.component.name}'"
+                lines.append(f"{what} of {entry.origin}: another has that name; recipes call this one '{name}'")
+        return lines
 
     def by_name(self, name: str) -> list[Entry]:
         """Return the entries of any kind with a name; empty where there is none."""

@@ -90,15 +90,12 @@ def recipe_schema(registry: Registry) -> Schema:
 
 
 def _choices(registry: Registry, kind: str) -> list[_Choice]:
-    entries = registry.of_kind(kind)
-    names = [entry.component.name for entry in entries]
-    return [_choice(entry, bare=names.count(entry.component.name) == 1) for entry in entries]
+    return [_choice(registry, entry) for entry in registry.of_kind(kind)]
 
 
-def _choice(entry: Entry, *, bare: bool) -> _Choice:
-    """Return a component; `bare`: its name is unique, and enough."""
+def _choice(registry: Registry, entry: Entry) -> _Choice:
     component = entry.component
-    names = (component.name, entry.full_name) if bare else (entry.full_name,)
+    names = tuple(dict.fromkeys([registry.name_of(entry), entry.full_name]))
     try:
         settings = read_settings(component.load(), KINDS[component.kind].given)
     except ComponentError:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import hypothesis
@@ -29,12 +30,20 @@ class Sites:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, name: str, files: dict[str, str], entry_points: str, version: str = "1.0") -> None:
+    def add(
+        self,
+        name: str,
+        files: dict[str, str],
+        entry_points: str,
+        version: str = "1.0",
+        requires: Sequence[str] = (),
+    ) -> None:
         for path, text in files.items():
             (self.folder / path).write_text(textwrap.dedent(text))
         info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        needed = "".join(f"Requires-Dist: {text}\n" for text in requires)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}")
         (info / "entry_points.txt").write_text(f"[srkit]\n{entry_points}\n")
 
 

@@ -7,8 +7,10 @@ import tomllib
 
 import pytest
 
-from srkit.errors import ComponentError, UsageError
+import srkit
+from srkit.errors import ComponentError, RecipeError, UsageError
 from srkit.plugins import discover
+from srkit.reading import read_recipe
 from tests.conftest import ROOT, plugin
 
 GOOD = plugin('"loss", "good", "srkit_good:make", summary="a good one"')
@@ -76,6 +78,87 @@ def test_a_hook_of_a_wrong_name_is_named(sites):
     text = "import srkit\n@srkit.hookimpl\ndef srkit_component():\n    return []\n"
     sites.add("srkit-wrong", {"srkit_wrong.py": text}, "wrong = srkit_wrong")
     assert "unknown hook 'srkit_component' in plugin" in discover().failures[0].reason
+
+
+def test_a_hook_with_an_argument_that_it_is_not_given_is_named(sites):
+    text = "import srkit\n@srkit.hookimpl\ndef srkit_components(registry):\n    return []\n"
+    sites.add("srkit-wrong", {"srkit_wrong.py": text}, "wrong = srkit_wrong")
+    assert discover().failures[0].reason == (
+        "PluginValidationError: Plugin 'wrong' for hook 'srkit_components' hookimpl definition: "
+        "srkit_components(registry) Argument(s) {'registry'} are declared in the hookimpl but can not be found in the "
+        "hookspec"
+    )
+
+
+@pytest.mark.parametrize("needed", ["srkit>=9", "srkit (<0.1)", "SRKIT ==9.1 ; python_version > '3'"])
+def test_a_plugin_for_another_srkit_is_not_loaded(sites, needed):
+    sites.add("srkit-good", {"srkit_good.py": GOOD}, "good = srkit_good", requires=[needed])
+    registry = discover()
+    assert registry.by_name("good") == []
+    told = needed.lower().partition(";")[0].removeprefix("srkit").strip(" ()")
+    assert str(registry.failures[0]) == (
+        f"plugin 'good' of srkit-good 1.0 failed to load: it is for srkit {told}, and this is srkit {srkit.__version__}"
+    )
+
+
+@pytest.mark.parametrize(
+    "needed",
+    ["srkit", f"srkit=={srkit.__version__}", "srkit>=9; extra == 'x'", "srkit-other>=9", "srkit ?? 3", "torch"],
+)
+def test_a_plugin_for_this_srkit_is_loaded_whatever_else_it_needs(sites, needed):
+    sites.add("srkit-good", {"srkit_good.py": GOOD}, "good = srkit_good", requires=[needed])
+    registry = discover()
+    assert registry.failures == []
+    assert registry.by_name("good")
+
+
+def test_what_is_installed_beside_srkit_changes_no_recipe(sites):
+    text = plugin('"architecture", "a2n", "srkit_evil:A2N"')
+    sites.add("srkit-evil", {"srkit_evil.py": text}, "evil = srkit_evil")
+    registry = discover()
+    assert registry.find("architecture", "a2n").origin.distribution == "srkit"
+    assert registry.find("architecture", "srkit-evil:a2n").origin.distribution == "srkit-evil"
+    assert registry.clashes() == [
+        "architecture 'a2n' of srkit-evil 1.0: another has that name; recipes call this one 'srkit-evil:a2n'"
+    ]
+
+
+def test_of_a_file_with_a_name_of_srkits_one_has_to_be_meant(tmp_path):
+    (tmp_path / "mine.py").write_text(plugin('"architecture", "a2n", f"{__name__}:A2N"'))
+    with pytest.raises(ComponentError) as error:
+        discover([str(tmp_path / "mine.py")]).find("architecture", "a2n")
+    assert str(error.value) == (
+        "architecture 'a2n' is given by mine.py and srkit 0.1.0; write 'mine.py:a2n' or 'srkit:a2n'"
+    )
+
+
+def test_srkit_list_has_a_row_for_each_broken_plugin_and_each_clash_and_ends_well(sites, srkit_command):
+    sites.add("srkit-evil", {"srkit_evil.py": plugin('"architecture", "a2n", "srkit_evil:A2N"')}, "evil = srkit_evil")
+    for name, (text, _) in BROKEN.items():
+        sites.add(f"srkit-{name}", {f"srkit_{name}.py": text}, f"{name} = srkit_{name}")
+    sites.add("srkit-odd", {}, "odd = = srkit odd")
+    sites.add("srkit-old", {"srkit_old.py": GOOD}, "old = srkit_old", requires=["srkit<0.1"])
+    run = srkit_command("list")
+    assert run.returncode == 0
+    assert "a2n  " in run.stdout
+    rows = [line for line in run.stdout.splitlines() if line.startswith("broken")]
+    assert len(rows) == len(BROKEN) + 2
+    for name, (_, reason) in BROKEN.items():
+        assert f"broken  plugin '{name}' of srkit-{name} 1.0 failed to load: {reason}" in rows
+    assert [line for line in run.stdout.splitlines() if line.startswith("clash")] == [
+        "clash   architecture 'a2n' of srkit-evil 1.0: another has that name; recipes call this one 'srkit-evil:a2n'"
+    ]
+
+
+def test_a_recipe_that_needs_a_broken_plugin_says_so_with_the_reason(sites, tiny):
+    for name in ("raises", "exits"):
+        sites.add(f"srkit-{name}", {f"srkit_{name}.py": BROKEN[name][0]}, f"{name} = srkit_{name}")
+    with pytest.raises(RecipeError) as error:
+        read_recipe(tiny, discover(), overrides=["architecture.type=raises"])
+    assert str(error.value) == (
+        "--set architecture.type=raises: unknown architecture 'raises' (installed: a2n, bicubic, edsr, espcn, srcnn) "
+        "(plugin 'raises' of srkit-raises 1.0 failed to load: ValueError: not today)"
+    )
 
 
 def test_two_distributions_giving_one_name_are_told_apart(sites):
@@ -154,6 +237,30 @@ def test_a_file_that_is_no_plugin_is_an_error(tmp_path, text, message):
     with pytest.raises(UsageError) as error:
         discover([str(path)])
     assert str(error.value) == message.format(path=path)
+
+
+def test_a_file_may_import_its_neighbours_and_hides_nothing(tmp_path):
+    (tmp_path / "neighbour_of_mine.py").write_text("def half(): return lambda sr, hr: (sr - hr).abs().mean() / 2\n")
+    (tmp_path / "json.py").write_text("raise SystemExit('not the json that was meant')\n")
+    path = tmp_path / "with_neighbour.py"
+    path.write_text("import json\nimport neighbour_of_mine\n" + plugin('"loss", "half", "neighbour_of_mine:half"'))
+    assert callable(discover([str(path)]).create("loss", "half"))
+
+
+def test_the_environment_names_files_too_and_a_broken_one_is_a_row(srkit_command, tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(plugin(f'"loss", "{name}", f"{{__name__}}:make"'))
+    (tmp_path / "bad.py").write_text("1 / 0")
+    paths = [tmp_path / name for name in ("one.py", "two.py", "bad.py", "none.py", "one.py")]
+    monkeypatch.setenv("SRKIT_PLUGINS", os.pathsep.join(map(str, paths)))
+    run = srkit_command("-p", "one.py", "list", "loss", "--json")
+    assert run.returncode == 0
+    found = json.loads(run.stdout)
+    assert [c["name"] for c in found["components"]] == ["charbonnier", "l1", "l2", "one", "two"]
+    assert [(f["plugin"], f["distribution"], f["reason"]) for f in found["failures"]] == [
+        (str(tmp_path / "bad.py"), "SRKIT_PLUGINS", "importing it failed with ZeroDivisionError: division by zero"),
+        (str(tmp_path / "none.py"), "SRKIT_PLUGINS", "there is no such file"),
+    ]
 
 
 def test_every_plugin_folder_has_its_entry_point():

@@ -79,6 +79,7 @@ def _run(prog: str, arguments: argparse.Namespace) -> int:
         hint = f"did you mean '{near}'?" if near else f"see {prog} --help"
         raise UsageError(f"unknown argument '{unknown[0]}'; {hint}")
     given.plugins = [*arguments.plugins, *given.plugins]
+    given.ambient = os.environ.get("SRKIT_PLUGINS", "")
     given.stdout = sys.stdout
     # One JSON document and nothing else: whatever a plugin prints, when it is imported or called, goes to stderr.
     quiet = contextlib.redirect_stdout(sys.stderr) if vars(given).get("json") else contextlib.nullcontext()

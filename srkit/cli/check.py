@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Check each recipe; the exit code is that of the worst."""
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     code = 0
     for name in arguments.recipes:
         try:

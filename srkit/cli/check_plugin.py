@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Check each component; the exit code is 1 where a check failed."""
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     entries = _entries(registry, arguments.name)
     if arguments.overrides and len(entries) > 1:
         names = " and ".join(f"{entry.component.kind} '{entry.full_name}'" for entry in entries)

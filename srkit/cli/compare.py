@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Compare the runs."""
     runs = _named([history.find_run(Path(path)) for path in arguments.runs])
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     tables = side_by_side(runs, registry)
     curves = {"scores": [table.curve() for table in tables], "loss": loss_curves(runs)}
     differences = {

@@ -17,7 +17,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from srkit.cli import VERBS
+from srkit.cli import VERBS, scaffold
 from srkit.contracts import KINDS
 from srkit.packaged import packaged_recipes
 from srkit.plugins import discover
@@ -32,7 +32,7 @@ NAMED = {
     ("show", "name"): "components",
     ("check-plugin", "name"): "components",
     ("new", "name"): "recipes",
-    ("new", "kind"): "kinds",
+    ("new", "kind"): "examples",
     ("eval", "metrics"): "metric",
     ("eval", "protocols"): "protocols",
     ("eval", "architecture"): "architecture",
@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the script."""
     import shtab
 
-    names = _names(discover(arguments.plugins))
+    names = _names(discover(arguments.plugins, arguments.ambient))
     print(shtab.complete(command_tree(names), shell=arguments.shell))
     return 0
 
@@ -65,6 +65,7 @@ def _names(registry: Registry) -> dict[str, list[str]]:
     found: dict[str, Iterable[str]] = {kind: [e.component.name for e in registry.of_kind(kind)] for kind in KINDS}
     found |= {
         "kinds": KINDS,
+        "examples": scaffold.EXAMPLES,
         "components": sorted({entry.component.name for entry in registry}),
         "protocols": METHODS,
         "recipes": packaged_recipes(),

@@ -33,7 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     target = Path(arguments.target)
     _refuse_target(target)
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     model = models.read(arguments.source, arguments, registry)
     try:
         description = describe_converted(model, registry)

@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     if arguments.scale < 1:
         raise UsageError(f"--scale must be at least 1, not {arguments.scale}")
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     part = read_part(registry, "degradation", arguments.type, arguments.overrides)
     scales = registry.find("degradation", part.type).component.facts.get("scales", (arguments.scale,))
     if arguments.scale not in scales:

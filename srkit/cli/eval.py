@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     from srkit.engine.build import pick_device
 
     folders = _folders(arguments.data)
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     found = [models.read(path, arguments, registry) for path in arguments.models]
     scales = {model.scale for model in found}
     if len(scales) > 1:

@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.scale < 1:
             raise UsageError(f"--scale {arguments.scale}: a scale is at least 1")
         wanted.append(_known(f"--scale {arguments.scale}", "scales", arguments.scale, kind))
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     entries = [
         entry
         for entry in registry
@@ -63,6 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
                     }
                     for entry in entries
                 ],
+                "clashes": registry.clashes(),
                 "failures": [
                     {
                         "plugin": failure.plugin,
@@ -98,6 +99,8 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(output.grid(rows, ["kind", "name", "summary", "from"], cut=2))
     else:
         print("srkit list: nothing installed fits", file=sys.stderr)
+    for clash in registry.clashes():
+        out.print(f"[yellow]clash[/yellow]   {output.clean(clash)}", soft_wrap=True)
     for failure in registry.failures:
         out.print(f"[red]broken[/red]  {output.clean(failure)}", soft_wrap=True)
     return 0

@@ -73,7 +73,7 @@ def _recipe(arguments: argparse.Namespace) -> int:
 
 def _plugin(arguments: argparse.Namespace) -> int:
     """Write the plugin's folder, and say what to type next."""
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     kind = "architecture" if arguments.kind is None else arguments.kind
     plugin = scaffold.plan_plugin(registry, kind, arguments.name)
     target = Path(plugin.distribution if arguments.to is None else arguments.to)

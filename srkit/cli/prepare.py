@@ -62,7 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     from srkit.engine import preparing
 
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     source, target = Path(arguments.source), Path(arguments.target)
     scales = sorted(set(arguments.scales))
     unit = preparing.unit_of(scales)
@@ -215,7 +215,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from srkit.verifying import verify
 
     path = Path(arguments.verify)
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     format_ = arguments.origin or arguments.to or _format(registry, "dataset", path)
     found = verify(path, registry.find("dataset", format_).full_name, plugins=arguments.plugins)
     for line in found.damaged:

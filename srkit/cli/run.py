@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
             set=arguments.overrides,
             restart=arguments.restart,
             observers=["console"],
-            registry=discover(arguments.plugins),
+            registry=discover(arguments.plugins, arguments.ambient),
         )
     except Stopped as error:
         print(f"{error}\nto continue, run the same command again", file=sys.stderr)

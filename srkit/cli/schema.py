@@ -25,5 +25,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the schema."""
-    output.print_json(recipe_schema(discover(arguments.plugins)), arguments.stdout)
+    output.print_json(recipe_schema(discover(arguments.plugins, arguments.ambient)), arguments.stdout)
     return 0

@@ -41,13 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Show every component of that name. Raises ComponentError at last where one of them cannot be used."""
-    registry = discover(arguments.plugins)
+    registry = discover(arguments.plugins, arguments.ambient)
     entries = registry.by_name(arguments.name)
     if not entries:
         names = {entry.component.name for entry in registry}
         raise ComponentError(f"there is no component '{arguments.name}'{did_you_mean(arguments.name, names)}")
-    namesakes = [entry.component.kind for entry in registry.by_name(entries[0].component.name)]
-    described = [_describe(entry, ambiguous=namesakes.count(entry.component.kind) > 1) for entry in entries]
+    described = [_describe(entry, registry.name_of(entry)) for entry in entries]
     if arguments.json:
         output.print_json({"schema": 1, "components": described}, arguments.stdout)
     else:
@@ -59,8 +58,8 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(entry: Entry, *, ambiguous: bool) -> dict[str, Any]:
-    """Return all that is known of a component, as JSON's types; `ambiguous`: two distributions give that name."""
+def _describe(entry: Entry, name: str) -> dict[str, Any]:
+    """Return all that is known of a component, as JSON's types; `name` is what recipes call it."""
     component = entry.component
     settings: Mapping[str, Setting] = {}
     reason, (file, line) = "", _module_file(component)
@@ -93,7 +92,7 @@ def _describe(entry: Entry, *, ambiguous: bool) -> dict[str, Any]:
         "reason": reason,
         "facts": dict(component.facts),
         "settings": described,
-        "toml": "" if reason else _toml(component.kind, entry.full_name if ambiguous else component.name, described),
+        "toml": "" if reason else _toml(component.kind, name, described),
     }
     if component.kind == "architecture" and not reason:
         found["sizes"] = _sizes(entry)

@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
     from srkit.engine.build import pick_device
 
     work, bad = _plan(arguments.inputs, Path(arguments.out))
-    model = models.read(arguments.model, arguments, discover(arguments.plugins))
+    model = models.read(arguments.model, arguments, discover(arguments.plugins, arguments.ambient))
     device = pick_device("auto")
     network = model.network.to(device)
     for error in bad:

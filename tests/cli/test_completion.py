@@ -115,7 +115,7 @@ def test_a_script_names_every_verb_its_options_and_names(call, shell):
 
 
 def test_every_argument_that_is_named_is_there():
-    names = {what: ["name"] for what in ("kinds", "components", "protocols", "recipes", *KINDS)}
+    names = {what: ["name"] for what in ("kinds", "examples", "components", "protocols", "recipes", *KINDS)}
     verbs = next(action for action in command_tree(names)._actions if action.dest == "verb").choices
     there = {(verb, action.dest) for verb, parser in verbs.items() for action in parser._actions}
     assert NAMED.keys() <= there
