@@ -131,3 +131,7 @@ def _print(out: Any, entry: Entry, found: Sequence[Result]) -> None:
     out.print(output.grid(rows, ["check", "result", "found, and what to do"]))
     counts: Counter[str] = Counter(result.outcome for result in found)
     out.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in STYLE if counts[outcome]))
+    failed = next((result.check.name for result in found if result.outcome == "failed"), None)
+    if failed is not None:
+        text = f'What it is meant to do otherwise, it states: facts={{"deviations": {{"{failed}": "the reason"}}}}'
+        out.print(f"[dim]{output.clean(text)}[/dim]", soft_wrap=True)

@@ -55,7 +55,7 @@ def _imported(subject: Subject) -> Imported:
     else:
         found = metadata.distribution(origin.distribution).entry_points
         modules = tuple(point.value for point in found if point.group == GROUP)
-    result = imported(modules, file, targets)
+    result = imported(modules, file, targets, tuple(sys.path))
     if result.error:
         fail(f"importing it in a new process fails: {result.error}", "mend that first")
     return result

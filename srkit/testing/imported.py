@@ -38,12 +38,15 @@ class Imported:
 
 
 @functools.lru_cache(maxsize=64)
-def imported(modules: tuple[str, ...], file: str, targets: tuple[str, ...]) -> Imported:
-    """Import a plugin in a new process: its entry points' modules, or its file, and then the modules of its targets."""
-    told = json.dumps({"modules": modules, "file": file, "targets": targets})
-    run = subprocess.run(
-        [sys.executable, "-m", __name__, told], capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+def imported(modules: tuple[str, ...], file: str, targets: tuple[str, ...], path: tuple[str, ...]) -> Imported:
+    """Import a plugin in a new process: its entry points' modules, or its file, and then the modules of its targets.
+
+    `path` is where modules are found, sys.path. Once a process for each plugin: it takes seconds.
+    """
+    told = json.dumps({"modules": modules, "file": file, "targets": targets, "path": path})
+    # By its path, and without it on sys.path: `-m` would import this package, and torch with it.
+    command = [sys.executable, "-P", __file__, told]
+    run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if run.returncode != 0:
         return Imported((), {}, (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1])
     return Imported(**json.loads(run.stdout.splitlines()[-1]))
@@ -80,6 +83,7 @@ def main(told: str) -> None:
     from pathlib import Path
 
     asked = json.loads(told)
+    sys.path[:] = asked["path"]
     before = set(sys.modules)
     with contextlib.redirect_stdout(sys.stderr):
         for module in asked["modules"]:

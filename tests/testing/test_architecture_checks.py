@@ -1,0 +1,347 @@
+"""Each check of networks can fail: a network that breaks one promise, and what is told of it."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from srkit.plugins import discover
+from srkit.testing.check import Subject
+from srkit.testing.running import results
+
+PLUGIN = '''
+import random
+
+import srkit
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Good(nn.Module):
+    """Keeps all promises."""
+
+    def __init__(self, *, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.head = nn.Conv2d(3, 8, 3, padding=1)
+        self.tail = nn.Conv2d(8, 3 * scale**2, 3, padding=1)
+
+    def features(self, x):
+        return self.head(x).relu()
+
+    def forward(self, x):
+        return F.pixel_shuffle(self.tail(self.features(x)), self.scale)
+
+
+class Pair(Good):
+    def forward(self, x):
+        return (super().forward(x), x) if self.training else super().forward(x)
+
+
+class Half(Good):
+    def forward(self, x):
+        return super().forward(x).half()
+
+
+class Infinite(Good):
+    def forward(self, x):
+        return super().forward(x) / 0
+
+
+class Raises(Good):
+    def forward(self, x):
+        return self.tale(x)
+
+
+class Narrow(Good):
+    def forward(self, x):
+        return super().forward(x[..., 1:-1] if x.shape[-1] > 2 else x)
+
+
+class Twice(Good):
+    def __init__(self, *, scale: int) -> None:
+        if scale != 2:
+            raise ValueError(f"there is scale 2 alone, not {scale}")
+        super().__init__(scale=scale)
+
+
+class Sided(Good):
+    def forward(self, x):
+        if min(x.shape[2:]) < 4:
+            raise ValueError("too small")
+        return super().forward(x)
+
+
+class MeanOfMany(Good):
+    def forward(self, x):
+        return super().forward(x) / (x.shape[2] - 1)
+
+
+class Unused(Good):
+    def __init__(self, *, scale: int) -> None:
+        super().__init__(scale=scale)
+        self.spare = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(3))
+
+
+class InPlace(Good):
+    def features(self, x):
+        x.mul_(2).sub_(1)
+        return super().features(x)
+
+
+class Batch(Good):
+    def features(self, x):
+        return super().features(x - x.mean())
+
+
+class Dropout(Good):
+    def features(self, x):
+        return F.dropout(super().features(x), 0.5)
+
+
+class OwnChance(Good):
+    def __init__(self, *, scale: int) -> None:
+        super().__init__(scale=scale)
+        nn.init.constant_(self.head.bias, random.Random().random())
+
+
+class Forgets(Good):
+    def __init__(self, *, scale: int) -> None:
+        super().__init__(scale=scale)
+        self.noise = torch.rand(3, 1, 1)
+
+    def features(self, x):
+        return super().features(x + self.noise)
+
+
+class Pooled(Good):
+    def __init__(self, *, scale: int) -> None:
+        super().__init__(scale=scale)
+        self.attend = nn.Conv2d(8, 8, 1)
+        nn.init.zeros_(self.attend.weight)
+
+    def features(self, x):
+        x = super().features(x)
+        return x * self.attend(x.mean((2, 3), keepdim=True)).sigmoid()
+
+
+class Strided(Good):
+    def features(self, x):
+        x = super().features(x)
+        return x if x.is_contiguous() else x * 1.1
+
+
+class Overflows(Good):
+    def features(self, x):
+        x = super().features(x)
+        return x if x.dtype == torch.float32 else x * 1e39
+
+
+class Compiled(Good):
+    def features(self, x):
+        x = super().features(x)
+        return x * 1.1 if torch.compiler.is_compiling() else x
+
+
+class Eights(Good):
+    def forward(self, x):
+        assert x.shape[2] % 8 == 0 and x.shape[3] % 8 == 0 and min(x.shape[2:]) >= 16
+        return super().forward(x)
+
+
+ONLY_2 = {"tileable": True, "scales": (2,)}
+LOCAL = {"tileable": True}
+
+@srkit.hookimpl
+def srkit_components():
+    for cls, facts in (
+        (Good, LOCAL), (Pair, LOCAL), (Half, LOCAL), (Infinite, LOCAL), (Raises, LOCAL), (Narrow, LOCAL),
+        (Twice, LOCAL),
+        (Sided, LOCAL), (MeanOfMany, ONLY_2), (Unused, LOCAL), (InPlace, LOCAL), (Batch, {"tileable": False}),
+        (Dropout, {"tileable": False}), (OwnChance, LOCAL), (Forgets, LOCAL), (Strided, LOCAL), (Overflows, LOCAL),
+        (Compiled, LOCAL),
+    ):
+        yield srkit.Component("architecture", cls.__name__, f"{__name__}:{cls.__name__}", summary="one", facts=facts)
+    eights = {**LOCAL, "min_size": 16, "multiple_of": 8}
+    yield srkit.Component("architecture", "Eights", f"{__name__}:Eights", summary="one", facts=eights)
+    for name, facts in (("unsaid", {}), ("local", LOCAL), ("pooled", {"tileable": False})):
+        yield srkit.Component("architecture", f"Pooled_{name}", f"{__name__}:Pooled", summary="one", facts=facts)
+    for name, facts in (("unsaid", {}), ("pooled", {"tileable": False})):
+        yield srkit.Component("architecture", f"Good_{name}", f"{__name__}:Good", summary="one", facts=facts)
+'''
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugin") / "bad_networks.py"
+    path.write_text(PLUGIN)
+    return discover([str(path)])
+
+
+def failures(registry, name, *, slow=False):
+    found = results(Subject(registry.find("architecture", name), registry), slow=slow)
+    return {result.check.name: (result.found, result.instead) for result in found if result.outcome == "failed"}
+
+
+@pytest.mark.parametrize("name", ["Good", "Eights", "Pooled_pooled"])
+def test_a_network_that_keeps_all_promises_passes(registry, name):
+    assert failures(registry, name) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "found", "instead"),
+    [
+        (
+            "Pair",
+            "returns_one_tensor",
+            "it returns a tuple in training",
+            "return SR alone, always; a subclass's forward can pick it",
+        ),
+        ("Half", "returns_one_tensor", "it returns float16", "return float32"),
+        (
+            "Infinite",
+            "returns_one_tensor",
+            "its output is not finite",
+            "look at the first weights, and at divisions by zero",
+        ),
+        (
+            "Twice",
+            "output_is_scaled",
+            "it has no scale 3: there is scale 2 alone, not 3",
+            'state its scales: facts={"scales": (2, 4)}',
+        ),
+        (
+            "Sided",
+            "smallest_image_works",
+            "LR of 1x1 fails: ValueError: too small",
+            'pad within the network, or state what it takes: facts={"min_size": 8} or {"multiple_of": 8}',
+        ),
+        (
+            "Unused",
+            "every_parameter_learns",
+            "no gradient reaches spare.0.weight, spare.0.bias, spare.1.weight and 3 more",
+            "use them in forward, or leave them out; a detach() or no_grad() on the way stops it, too",
+        ),
+        (
+            "OwnChance",
+            "same_seed_gives_same_weights",
+            "with the same seed, head.bias is another one each time",
+            "draw first weights by torch's own chance alone",
+        ),
+        (
+            "Pooled_unsaid",
+            "tiles_are_as_stated",
+            "it does not state whether tiles make up the whole image; they do not",
+            'state it: facts={"tileable": False}',
+        ),
+        (
+            "Good_unsaid",
+            "tiles_are_as_stated",
+            "it does not state whether tiles make up the whole image; they do",
+            'state it: facts={"tileable": True}',
+        ),
+        (
+            "Good_pooled",
+            "tiles_are_as_stated",
+            "tileable=False is stated, and a window's output is the whole's",
+            "state tileable=True",
+        ),
+        (
+            "Overflows",
+            "bfloat16_is_finite",
+            "under autocast to bfloat16 its output is not finite",
+            "keep what overflows in float32: x.float()",
+        ),
+        (
+            "Raises",
+            "returns_one_tensor",
+            "it raises AttributeError: 'Raises' object has no attribute 'tale' (bad_networks.py:43)",
+            "mend it there, or state the deviation with its reason",
+        ),
+    ],
+)
+def test_a_network_that_breaks_a_promise_is_told_so(registry, name, check, found, instead, monkeypatch):
+    monkeypatch.chdir(Path(inspect.getfile(registry.find("architecture", name).component.load())).parent)
+    assert failures(registry, name) == {check: (found, instead)}
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "found", "instead"),
+    [
+        (
+            "InPlace",
+            "input_is_left_alone",
+            "it changes its input",
+            "take no in-place operation (relu_, +=) on the input itself",
+        ),
+        (
+            "MeanOfMany",
+            "smallest_image_works",
+            "the output for LR of 1x1 is not finite",
+            "look at what is divided by a number of pixels",
+        ),
+        (
+            "Narrow",
+            "output_is_scaled",
+            "at scale 2, LR [1, 3, 13, 17] becomes [1, 3, 26, 30], not [1, 3, 26, 34]",
+            "let every layer keep the size but those that enlarge; padding=kernel_size // 2 does",
+        ),
+    ],
+)
+def test_a_network_that_breaks_several_promises_is_told_each(registry, name, check, found, instead):
+    assert failures(registry, name)[check] == (found, instead)
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "found", "instead"),
+    [
+        (
+            "Batch",
+            "batch_mates_do_not_matter",
+            "an image's output changes by # with its batch",
+            "take means over each image alone (dim=(2, 3)), and no statistics of the batch in eval()",
+        ),
+        (
+            "Dropout",
+            "same_image_gives_same_output",
+            "the same image gives outputs that differ by #",
+            "draw chance only where self.training",
+        ),
+        (
+            "Forgets",
+            "weights_survive_a_file",
+            "read again from its file, its output differs by #",
+            "hold what is learnt in parameters and registered buffers, and what is drawn by chance, too",
+        ),
+        (
+            "Strided",
+            "channels_last_is_the_same",
+            "in channels_last its output differs by #",
+            "use reshape or permute, and no view or as_strided that takes a layout for granted",
+        ),
+        (
+            "Pooled_local",
+            "tiles_are_as_stated",
+            "tileable is stated, and a window's output differs from the whole's by # of its largest value",
+            "state tileable=False; a mean over the image, positions or windows at fixed places do that",
+        ),
+    ],
+)
+def test_how_far_a_network_is_off_is_told(registry, name, check, found, instead):
+    told, do = failures(registry, name)[check]
+    before, after = found.split("#")
+    assert told.startswith(before)
+    assert told.endswith(after)
+    assert 0 < float(told.removeprefix(before).removesuffix(after)) < 10
+    assert do == instead
+
+
+@pytest.mark.slow
+def test_a_network_that_is_another_one_compiled_is_told_so(registry):
+    told = failures(registry, "Compiled", slow=True)
+    assert list(told) == ["compiles"]
+    assert told["compiles"][0].startswith("under torch.compile its output differs by ")
+    assert failures(registry, "Good", slow=True) == {}
