@@ -136,7 +136,8 @@ class Dataset(Protocol):
         """
 
     def lr(self, scale: int) -> Dataset | None:
-        """Return the LR images of a scale, one for each HR image in the same order, or None where there are none.
+        """Return the LR images of a scale, one for each HR image by the same name in the same order, or None where there
+        are none.
 
         Raises InputRejected where some HR images have one and others have not.
         """
@@ -195,7 +196,8 @@ class Metric(Protocol):
 
 
 class OptimizerFactory(Protocol):
-    """Called with the parameters (positionally) and `**settings`. Any `torch.optim.Optimizer`."""
+    """Called with the parameters (positionally) and `**settings`. Any `torch.optim.Optimizer` whose groups have an
+    `lr`, and whose state is of tensors and of what JSON has a form for."""
 
     def __call__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer: ...
 
@@ -250,3 +252,19 @@ class Observer(Protocol):
     def saved(self, step: int, path: Path) -> None: ...
 
     def run_ended(self, step: int, outcome: str) -> None: ...
+
+
+# What the target of each kind is, and the values that it is given or gives.
+PROTOCOLS: Mapping[str, tuple[type, ...]] = {
+    "architecture": (Architecture,),
+    "loss": (Loss,),
+    "dataset": (Dataset, Window),
+    "writer": (Writer,),
+    "degradation": (DeterministicDegradation, RandomDegradation),
+    "augmentation": (Augmentation,),
+    "metric": (Metric,),
+    "optimizer": (OptimizerFactory,),
+    "schedule": (Schedule,),
+    "observer": (Observer, Run),
+    "detector": (Detector, Detected),
+}

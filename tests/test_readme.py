@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import re
@@ -16,11 +17,13 @@ import attrs
 import pytest
 from PIL import Image
 
-from srkit.cli import main
+from srkit import hookspecs
+from srkit.cli import VERBS, main
 from srkit.contracts import KINDS
 from srkit.layers import fields
 from srkit.plugins import installed
 from srkit.recipe import Data, Recipe, Start, Train, Validate
+from srkit.testing.page import page
 from tests.conftest import ROOT, photograph
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,8 +65,12 @@ def reader(tmp_path, monkeypatch, capsys):
     def run(found) -> int:
         namespace: dict[str, object] = {}
         ran = 0
+        shown = ""
         for language, name, text in found:
-            if name:  # ```python my_net.py: a file of the reader's
+            if name == "output":  # ```text output: lines of what the commands before have printed
+                lines = {" ".join(line.split()) for line in shown.splitlines()}
+                assert {" ".join(line.split()) for line in text.splitlines()} <= lines, shown
+            elif name:  # ```python my_net.py: a file of the reader's
                 Path(name).write_text(text)
             elif language == "python":
                 with redirect_stdout(io.StringIO()):
@@ -71,11 +78,13 @@ def reader(tmp_path, monkeypatch, capsys):
             elif language == "toml":
                 tomllib.loads(text)
             elif language == "sh":
+                capsys.readouterr()
                 for words in commands(text):
                     assert words[0] == "srkit", words
                     command = [*words[1:], *(SHORT if "run" in words else [])]
                     assert main(command) == 0, (words, capsys.readouterr().err)
                     ran += 1
+                shown = capsys.readouterr().out
         return ran
 
     return run
@@ -99,8 +108,6 @@ def test_links_lead_somewhere(path):
 
 
 def test_the_readme_names_every_command_and_every_kind():
-    from srkit.cli import VERBS
-
     for word in [*(f"srkit {verb}" for verb in VERBS), *(f"`{kind}`" for kind in KINDS)]:
         assert word in TEXT, word
 
@@ -113,6 +120,26 @@ def test_the_readme_names_every_key_of_a_recipe_and_every_component():
         name = entry.component.name.partition("/")[0]  # "spandrel/swinir" is one of the networks of spandrel
         assert f"`{name}`" in TEXT, name
     assert attrs.has(Recipe)
+
+
+def test_the_page_of_contracts_is_what_they_are():
+    assert (ROOT / "docs/contracts.md").read_text(encoding="utf-8") == page()
+
+
+def test_the_docs_name_each_hook_with_its_exact_signature_each_kind_and_each_command():
+    texts = {path.name: path.read_text(encoding="utf-8") for path in DOCS}
+    hooks = [hook for name, hook in vars(hookspecs).items() if name.startswith("srkit_")]
+    assert hooks
+    for hook in hooks:
+        signature = f"{hook.__name__}{inspect.signature(hook)}".replace("'", "")
+        for name in ("plugins.md", "contracts.md"):
+            assert f"`{signature}`" in texts[name], signature
+    together = "\n".join([TEXT, *texts.values()])
+    for kind in KINDS:
+        assert f"`{kind}`" in together, kind
+        assert f"\n## `{kind}`\n" in texts["contracts.md"]
+    for verb in VERBS:
+        assert f"srkit {verb}" in re.sub(r"srkit -p \S+ ", "srkit ", together), verb
 
 
 @pytest.mark.parametrize("code", ["0", "1", "2", "3", "75"])

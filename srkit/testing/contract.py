@@ -6,11 +6,33 @@ from collections.abc import Mapping
 
 from srkit.contracts import KINDS
 from srkit.errors import did_you_mean
-from srkit.testing import anything, architecture
+from srkit.testing import (
+    anything,
+    architecture,
+    augmentation,
+    dataset,
+    degradation,
+    detector,
+    learning,
+    loss,
+    metric,
+    observer,
+    writer,
+)
 from srkit.testing.check import Check, Subject, fail
 
 _OWN: Mapping[str, tuple[Check, ...]] = {
     "architecture": architecture.CHECKS,
+    "loss": loss.CHECKS,
+    "degradation": degradation.CHECKS,
+    "augmentation": augmentation.CHECKS,
+    "metric": metric.CHECKS,
+    "dataset": dataset.CHECKS,
+    "writer": writer.CHECKS,
+    "optimizer": learning.OPTIMIZER_CHECKS,
+    "schedule": learning.SCHEDULE_CHECKS,
+    "observer": observer.CHECKS,
+    "detector": detector.CHECKS,
 }
 
 
@@ -25,6 +47,6 @@ def deviations_are_checks(subject: Subject) -> None:
 
 # Where one of these fails, no other can be run.
 FIRST = (anything.MADE, architecture.CALLED)
-CONTRACT: Mapping[str, tuple[Check, ...]] = {
-    kind: (*anything.CHECKS, Check(deviations_are_checks), *_OWN.get(kind, ())) for kind in KINDS
-}
+# What every component does, of whatever kind.
+SHARED = (*anything.CHECKS, Check(deviations_are_checks))
+CONTRACT: Mapping[str, tuple[Check, ...]] = {kind: (*SHARED, *_OWN.get(kind, ())) for kind in KINDS}

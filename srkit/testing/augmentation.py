@@ -1,0 +1,188 @@
+"""What an augmentation must do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srkit.component import describe
+from srkit.testing.check import Check, Subject, fail
+from srkit.testing.samples import EXTREMES, SEED, call, chance, draws, largest, photographs, states_of_chance
+
+SCALES = (2, 3)
+SIDE = 12  # LR pixels
+SAMPLES = 16  # each with draws of its own: what is done to one in ten of them is likely to be seen
+SAME = 1e-5  # sums of float32 in another order; a level of 8 bits is 4e-3
+
+
+def gives_lr_and_hr(subject: Subject) -> None:
+    """Called with square patches LR and HR, float32 [n, 3, h, w], and draws [n, k], it returns both, of the same size
+    and dtype, at scales 2 and 3."""
+    change = subject.make()
+    for scale in SCALES:
+        lr, hr = _pair(scale)
+        changed = call(subject, change, lr, hr)
+        if not isinstance(changed, tuple) or len(changed) != 2:
+            what = f"{len(changed)} values" if isinstance(changed, tuple) else f"a {type(changed).__name__}"
+            fail(f"it returns {what}", "return the tuple (lr, hr)")
+        _refuse_other_form(changed, (lr, hr))
+
+
+def values_stay_in_range(subject: Subject) -> None:
+    """Values stay within 0..1, of black and white, too: nothing clamps them afterwards."""
+    change = subject.make()
+    lr, hr = _pair(2)
+    contrast = [(images > images.mean()).float() for images in (lr, hr)]
+    for images in ((lr, hr), contrast):
+        for name, x in zip(("LR", "HR"), change(*images, draws(subject, SAMPLES)), strict=True):
+            least, most = float(x.min()), float(x.max())
+            if not -SAME <= least <= most <= 1 + SAME:
+                fail(f"{name} has values from {least:.3g} to {most:.3g}", "end with clamp(0, 1)")
+
+
+def lr_and_hr_stay_aligned(subject: Subject) -> None:
+    """LR and HR change alike: where HR is LR with each pixel enlarged to a square, it still is afterwards."""
+    change = subject.make()
+    for scale in SCALES:
+        lr, _ = _pair(scale)
+        small, large = change(lr, _enlarged(lr, scale), draws(subject, SAMPLES))
+        off = largest(_enlarged(small, scale) - large)
+        if off > SAME:
+            fail(
+                f"at scale {scale}, HR that is LR enlarged differs from it by {off:.2g} afterwards",
+                "turn, mirror and recolour both alike, and shift HR by the scale times as much",
+            )
+
+
+def images_are_left_alone(subject: Subject) -> None:
+    """LR, HR and the draws are not written to."""
+    change = subject.make()
+    given = {**dict(zip(("LR", "HR"), _pair(2), strict=True)), "the draws": draws(subject, SAMPLES)}
+    before = {name: x.clone() for name, x in given.items()}
+    change(*given.values())
+    changed = [name for name, x in given.items() if not torch.equal(x, before[name])]
+    if changed:
+        fail(f"it changes {' and '.join(changed)}", "take no in-place operation (mul_, x[...] = y) on what it is given")
+
+
+def chance_is_left_alone(subject: Subject) -> None:
+    """The process's own chance (Python's, numpy's, torch's) is neither drawn from nor seeded."""
+    change = subject.make()
+    with chance(SEED):
+        before = states_of_chance()
+        change(*_pair(2), draws(subject, SAMPLES))
+        after = states_of_chance()
+    used = [whose for whose in before if before[whose] != after[whose]]
+    if used:
+        fail(
+            f"it draws from the chance of {' and '.join(used)}, or seeds it",
+            'compute with `draws`, of which it may state more: facts={"draws": 2}',
+        )
+
+
+def same_draws_give_same_images(subject: Subject) -> None:
+    """The same images with the same draws become the same to the bit, whatever the process's own chance."""
+    change = subject.make()
+    with chance(1):
+        first = change(*_pair(2), draws(subject, SAMPLES))
+    with chance(2):
+        second = change(*_pair(2), draws(subject, SAMPLES))
+    if not all(map(torch.equal, first, second)):
+        off = max(largest(a - b) for a, b in zip(first, second, strict=True))
+        fail(f"the same draws give images that differ by {off:.2g}", "compute with `draws` alone, and keep nothing")
+
+
+def some_draws_change_the_images(subject: Subject) -> None:
+    """With some draws, LR or HR is another than it was."""
+    pair = _pair(2)
+    changed = subject.make()(*pair, draws(subject, SAMPLES))
+    if all(map(torch.equal, changed, pair)):
+        fail(f"with none of {SAMPLES} draws it changes anything", "compute with `draws`, which are uniform in 0..1")
+
+
+def extreme_draws_work(subject: Subject) -> None:
+    """Draws of 0 and of 1, both of which occur, give finite images of the same size."""
+    change = subject.make()
+    pair = _pair(2)
+    for extreme, instead in EXTREMES.items():
+        try:
+            changed = change(*pair, torch.full_like(draws(subject, SAMPLES), extreme))
+        except Exception as error:
+            fail(f"draws of {extreme:.0f} raise {describe(error)}", instead)
+        _refuse_other_form(changed, pair)
+        if not all(bool(x.isfinite().all()) for x in changed):
+            fail(f"draws of {extreme:.0f} give images that are not finite", instead)
+
+
+def batch_mates_do_not_matter(subject: Subject) -> None:
+    """What becomes of a sample depends on it and on its own row of draws: not on how many others there are, nor on
+    which."""
+    change = subject.make()
+    given = *_pair(2), draws(subject, SAMPLES)
+    others = *_pair(2, seed=SAMPLES), draws(subject, SAMPLES, seed=1)
+    together = change(*given)
+    for i in range(3):
+        alone = change(*(x[i : i + 1] for x in given))
+        mixed = [torch.cat([other[:i], x[i : i + 1], other[i + 1 :]]) for other, x in zip(others, given, strict=True)]
+        among_others = change(*mixed)
+        off = max(
+            largest(whole[i] - part)
+            for whole, a, b in zip(together, alone, among_others, strict=True)
+            for part in (a[0], b[i])
+        )
+        if off > SAME:
+            fail(
+                f"a sample changes by {off:.2g} with its batch",
+                "take draws[i] for sample i alone (draws[:, 0].view(-1, 1, 1, 1)), and no mean or roll over the batch",
+            )
+
+
+def memory_layout_does_not_matter(subject: Subject) -> None:
+    """With LR and HR in channels_last, as training has them, they become the same."""
+    change = subject.make()
+    pair, drawn = _pair(2), draws(subject, SAMPLES)
+    plain = change(*pair, drawn)
+    other = change(*(x.contiguous(memory_format=torch.channels_last) for x in pair), drawn)
+    off = max(largest(a - b) for a, b in zip(plain, other, strict=True))
+    if off > SAME:
+        fail(
+            f"in channels_last the images differ by {off:.2g}",
+            "use reshape or permute, and no as_strided that takes a layout for granted",
+        )
+
+
+CALLED = Check(gives_lr_and_hr)
+CHECKS = (
+    CALLED,
+    Check(values_stay_in_range),
+    Check(lr_and_hr_stay_aligned),
+    Check(images_are_left_alone),
+    Check(chance_is_left_alone),
+    Check(same_draws_give_same_images),
+    Check(some_draws_change_the_images),
+    Check(extreme_draws_work),
+    Check(batch_mates_do_not_matter),
+    Check(memory_layout_does_not_matter),
+)
+
+
+def _pair(scale: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    return photographs(SAMPLES, SIDE, SIDE, seed), photographs(SAMPLES, SIDE * scale, SIDE * scale, seed)
+
+
+def _enlarged(lr: Tensor, scale: int) -> Tensor:
+    return lr.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+
+
+def _refuse_other_form(changed: Any, pair: tuple[Tensor, Tensor]) -> None:
+    for name, x, was in zip(("LR", "HR"), changed, pair, strict=True):
+        if not isinstance(x, Tensor):
+            fail(f"its {name} is a {type(x).__name__}", "return tensors")
+        if x.dtype != was.dtype:
+            fail(f"its {name} is {str(x.dtype).removeprefix('torch.')}", "return float32")
+        if x.shape != was.shape:
+            fail(
+                f"{name} {list(was.shape)} becomes {list(x.shape)}", "keep the sizes; srkit has cut the patches already"
+            )

@@ -1,0 +1,310 @@
+"""What a degradation must do, a deterministic one and a random one."""
+
+from __future__ import annotations
+
+import inspect
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srkit.component import describe
+from srkit.testing.check import Check, Inapplicable, Subject, fail
+from srkit.testing.samples import (
+    EXTREMES,
+    SEED,
+    call,
+    chance,
+    draws,
+    largest,
+    photograph,
+    photographs,
+    states_of_chance,
+)
+
+Image = NDArray[Any]
+
+SCALES = (2, 3, 4)  # where a component states none
+LR_SIDES = (24, 31)  # pixels
+THREADS, CALLS = 4, 24
+SAME = 1e-5  # sums of float32 in another order; a level of 8 bits is 4e-3
+
+
+def gives_lr(subject: Subject) -> None:
+    """HR becomes LR of the same form and dtype, smaller by the scale, at every scale that it states (or 2, 3 and 4): a
+    whole image at rest, or a batch [n, 3, h, w] with draws [n, k] where it is random."""
+    for scale in subject.facts.get("scales", SCALES):
+        try:
+            degrade = subject.make(scale=scale)
+        except ValueError as error:
+            if "scales" in subject.facts:
+                raise
+            fail(f"it has no scale {scale}: {error}", 'state its scales: facts={"scales": (2, 4)}')
+        _refuse_other_arguments(subject, degrade)
+        if _is_random(subject):
+            _refuse_other_batch(call(subject, degrade, photographs(2, *(side * scale for side in LR_SIDES))), scale)
+        else:
+            hr = _image(scale)
+            _refuse_other_image(degrade(hr), hr, scale)
+
+
+def hr_is_left_alone(subject: Subject) -> None:
+    """HR is not written to, nor are the draws."""
+    degrade = subject.make()
+    if _is_random(subject):
+        hr, drawn = _batch(subject, 2)
+        before = hr.clone(), drawn.clone()
+        degrade(hr, drawn)
+        given = (("HR", hr, before[0]), ("the draws", drawn, before[1]))
+        changed = [name for name, x, was in given if not torch.equal(x, was)]
+    else:
+        image = _image(subject.scale)
+        was = image.copy()
+        degrade(image)
+        changed = [] if np.array_equal(image, was) else ["HR"]
+    if changed:
+        fail(f"it changes {' and '.join(changed)}", "take no in-place operation (*=, add_, out=) on what it is given")
+
+
+def chance_is_left_alone(subject: Subject) -> None:
+    """The process's own chance (Python's, numpy's, torch's) is neither drawn from nor seeded."""
+    degrade = subject.make()
+    with chance(SEED):
+        before = states_of_chance()
+        _run(subject, degrade)
+        after = states_of_chance()
+    used = [whose for whose in before if before[whose] != after[whose]]
+    if used:
+        fail(
+            f"it draws from the chance of {' and '.join(used)}, or seeds it",
+            _instead_of_chance(subject),
+        )
+
+
+def same_image_gives_same_lr(subject: Subject) -> None:
+    """The same HR, with the same draws, gives the same LR to the bit, whatever the process's own chance."""
+    degrade = subject.make()
+    with chance(1):
+        first = _run(subject, degrade)
+    with chance(2):
+        second = _run(subject, degrade)
+    if not torch.equal(first, second):
+        fail(
+            f"the same image gives LR that differs by {largest(first.double() - second.double()):.2g}",
+            _instead_of_chance(subject),
+        )
+
+
+def threads_do_not_matter(subject: Subject) -> None:
+    """A deterministic one, called from several threads at once, gives what it gives in one."""
+    if _is_random(subject):
+        raise Inapplicable("it is random: called from one thread")
+    degrade = subject.make()
+    images = [_image(subject.scale, seed) for seed in range(THREADS)] * (CALLS // THREADS)
+    alone = [degrade(hr) for hr in images[:THREADS]] * (CALLS // THREADS)
+    with ThreadPoolExecutor(THREADS) as threads:
+        together = list(threads.map(degrade, images))
+    if not all(map(np.array_equal, alone, together)):
+        fail("called from several threads at once, it gives another LR", "keep nothing of a call in self or a global")
+
+
+def lr_has_memory_of_its_own(subject: Subject) -> None:
+    """LR of a deterministic one can be written to, and is no view of HR, which would have to be kept for it."""
+    if _is_random(subject):
+        raise Inapplicable("it is random: its LR is rounded into new memory")
+    hr = _image(subject.scale)
+    lr = subject.make()(hr)
+    if np.shares_memory(hr, lr):
+        fail("LR is a view of HR", "return a copy: hr[::scale, ::scale].copy()")
+    if not lr.flags.writeable:
+        fail("LR cannot be written to", "return a copy: np.array(...) where it was np.asarray(...)")
+
+
+def sixteen_bits_work_or_are_refused(subject: Subject) -> None:
+    """Of HR of 16 bits a deterministic one makes LR of 16 bits, the same picture as of 8 bits, or raises a ValueError
+    that says so."""
+    if _is_random(subject):
+        raise Inapplicable("it is random: what it is given are floats")
+    degrade = subject.make()
+    hr = _image(subject.scale)
+    lr = degrade(hr).astype(np.float64)
+    deep = hr.astype(np.uint16) * np.uint16(257)
+    instead = "scale by np.iinfo(hr.dtype).max, or raise ValueError that says that images of 8 bits are needed"
+    try:
+        of_deep = degrade(deep)
+    except ValueError as error:
+        if str(error):
+            return
+        fail("HR of 16 bits raises a ValueError without a message", "say that images of 8 bits are needed")
+    except Exception as error:
+        fail(f"HR of 16 bits raises {describe(error)}", instead)
+    _refuse_other_image(of_deep, deep, subject.scale)
+    off = float(np.abs(of_deep / 257 - lr).mean())
+    if off > 4:  # levels: rounding is off by fewer in the mean, and a fixed noise, too
+        fail(f"of HR of 16 bits it makes another picture: {off:.3g} of 255 levels off in the mean", instead)
+
+
+def values_are_of_the_range(subject: Subject) -> None:
+    """A random one's LR is finite and within -1..2: srkit clamps it to 0..1, so that noise may overshoot, but a picture
+    of 0..255 would be white."""
+    _refuse_deterministic(subject)
+    lr = subject.make()(*_batch(subject, 8))
+    if not bool(lr.isfinite().all()):
+        fail("its LR is not finite", "look at divisions by zero, and at logarithms of it")
+    least, most = float(lr.min()), float(lr.max())
+    if least < -1 or most > 2:
+        fail(f"its LR has values from {least:.3g} to {most:.3g}", "return LR in the range of HR, 0..1")
+
+
+def extreme_draws_work(subject: Subject) -> None:
+    """Draws of 0 and of 1, both of which occur, give LR that is finite and of the same size."""
+    _refuse_deterministic(subject)
+    degrade = subject.make()
+    hr, drawn = _batch(subject, 2)
+    for extreme, instead in EXTREMES.items():
+        try:
+            lr = degrade(hr, torch.full_like(drawn, extreme))
+        except Exception as error:
+            fail(f"draws of {extreme:.0f} raise {describe(error)}", instead)
+        _refuse_other_batch(lr, subject.scale)
+        if not bool(lr.isfinite().all()):
+            fail(f"draws of {extreme:.0f} give LR that is not finite", instead)
+
+
+def batch_mates_do_not_matter(subject: Subject) -> None:
+    """A sample's LR depends on its own image and its own row of draws, not on how many others there are, nor on
+    which."""
+    _refuse_deterministic(subject)
+    degrade = subject.make()
+    hr, drawn = _batch(subject, 3)
+    others, other_drawn = _batch(subject, 3, seed=3)
+    together = degrade(hr, drawn)
+    for i in range(3):
+        alone = degrade(hr[i : i + 1], drawn[i : i + 1])[0]
+        mixed, mixed_drawn = others.clone(), other_drawn.clone()
+        mixed[i], mixed_drawn[i] = hr[i], drawn[i]
+        among_others = degrade(mixed, mixed_drawn)[i]
+        off = max(largest(together[i] - alone), largest(together[i] - among_others))
+        if off > SAME:
+            fail(
+                f"a sample's LR changes by {off:.2g} with its batch",
+                "take draws[i] for image i alone (draws[:, 0].view(-1, 1, 1, 1)), and no mean over the batch",
+            )
+
+
+def draws_matter(subject: Subject) -> None:
+    """One HR with other draws becomes another LR."""
+    _refuse_deterministic(subject)
+    hr, drawn = _batch(subject, 8)
+    lr = subject.make()(hr[:1].expand(8, -1, -1, -1).contiguous(), drawn)
+    if largest(lr - lr[:1]) <= SAME:
+        fail(
+            "whatever the draws, its LR is the same",
+            "compute with `draws`; or leave out deterministic=False and take a whole image at rest",
+        )
+
+
+def memory_layout_does_not_matter(subject: Subject) -> None:
+    """With HR in channels_last, as training has it, a random one's LR is the same."""
+    _refuse_deterministic(subject)
+    degrade = subject.make()
+    hr, drawn = _batch(subject, 2)
+    off = largest(degrade(hr, drawn) - degrade(hr.contiguous(memory_format=torch.channels_last), drawn))
+    if off > SAME:
+        fail(
+            f"in channels_last its LR differs by {off:.2g}",
+            "use reshape or permute, and no as_strided that takes a layout for granted",
+        )
+
+
+CALLED = Check(gives_lr)
+CHECKS = (
+    CALLED,
+    Check(hr_is_left_alone),
+    Check(chance_is_left_alone),
+    Check(same_image_gives_same_lr),
+    Check(threads_do_not_matter),
+    Check(lr_has_memory_of_its_own),
+    Check(sixteen_bits_work_or_are_refused),
+    Check(values_are_of_the_range),
+    Check(extreme_draws_work),
+    Check(batch_mates_do_not_matter),
+    Check(draws_matter),
+    Check(memory_layout_does_not_matter),
+)
+
+
+def _is_random(subject: Subject) -> bool:
+    return subject.facts.get("deterministic", True) is False
+
+
+def _refuse_deterministic(subject: Subject) -> None:
+    if not _is_random(subject):
+        raise Inapplicable("it is deterministic")
+
+
+def _instead_of_chance(subject: Subject) -> str:
+    if _is_random(subject):
+        return "compute with `draws` alone, and keep nothing from call to call"
+    return 'take draws, as one with facts={"deterministic": False} does; for a fixed pattern, np.random.default_rng(0)'
+
+
+def _image(scale: int, seed: int = 0) -> Image:
+    height, width = LR_SIDES
+    return photograph(height * scale, width * scale, seed)
+
+
+def _batch(subject: Subject, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    height, width = (side * subject.scale for side in LR_SIDES)
+    return photographs(n, height, width, seed), draws(subject, n, seed)
+
+
+def _run(subject: Subject, degrade: Any) -> Tensor:
+    """Return LR of the same HR, and of the same draws, each time."""
+    if _is_random(subject):
+        lr: Tensor = degrade(*_batch(subject, 4))
+        return lr
+    return torch.from_numpy(np.array(degrade(_image(subject.scale))))
+
+
+def _refuse_other_arguments(subject: Subject, degrade: Any) -> None:
+    given = ("hr", "draws") if _is_random(subject) else ("hr",)
+    try:
+        inspect.signature(degrade).bind(*given)
+    except TypeError as error:
+        fail(
+            f"it cannot be called with {' and '.join(given)}: {error}",
+            "state deterministic=False of one that takes a batch and draws, and of no other",
+        )
+    except ValueError:  # it has no signature that could be read
+        pass
+
+
+def _refuse_other_image(lr: object, hr: Image, scale: int) -> None:
+    if not isinstance(lr, np.ndarray):
+        fail(f"it returns a {type(lr).__name__}", "return an image at rest, a numpy array")
+    if lr.dtype != hr.dtype:
+        fail(f"of {hr.dtype} it makes {lr.dtype}", "round and clip, then return lr.astype(hr.dtype)")
+    _refuse_other_size(list(hr.shape), list(lr.shape), [hr.shape[0] // scale, hr.shape[1] // scale, 3], scale)
+
+
+def _refuse_other_batch(lr: object, scale: int) -> None:
+    height, width = LR_SIDES
+    if not isinstance(lr, Tensor):
+        fail(f"it returns a {type(lr).__name__}", "return LR alone, a tensor")
+    if lr.dtype != torch.float32:
+        fail(f"it returns {str(lr.dtype).removeprefix('torch.')}", "return float32")
+    if lr.requires_grad:
+        fail("its LR asks for a gradient", "hold what is constant in buffers or tensors, not in parameters")
+    _refuse_other_size([2, 3, height * scale, width * scale], list(lr.shape), [2, 3, height, width], scale)
+
+
+def _refuse_other_size(hr: list[int], lr: list[int], must: list[int], scale: int) -> None:
+    if lr != must:
+        fail(
+            f"at scale {scale}, HR {hr} becomes {lr}, not {must}",
+            "divide height and width by the scale, of which they are multiples, and keep the order of the axes",
+        )

@@ -1,0 +1,193 @@
+"""What a loss must do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srkit.testing.check import Check, Inapplicable, Subject, fail
+from srkit.testing.samples import SEED, blurred, chance, largest, photographs
+
+SIDE = 64  # pixels: perceptual losses make images up to 32 times smaller
+# Sums of float32 in another order: measured at most 2e-7 of the value for srkit's losses; deep features have more.
+SAME = 1e-4
+
+
+def gives_a_scalar(subject: Subject) -> None:
+    """Of SR and HR, float32 [n, 3, h, w] in 0..1, it gives one finite value: a tensor without axes."""
+    sr, hr = _pair()
+    value: object = subject.make()(sr, hr)
+    if not isinstance(value, Tensor):
+        fail(f"it returns a {type(value).__name__}", "return a tensor: without float() or item(), which end gradients")
+    if value.dim():
+        fail(f"it returns a tensor {list(value.shape)}", "return one value for the batch: mean() or sum()")
+    if not bool(value.isfinite()):
+        fail(f"its value is {float(value.detach())}", "look at divisions by zero, and at logarithms of it")
+
+
+def sr_gets_a_gradient(subject: Subject) -> None:
+    """Where SR differs from HR, its gradient is finite and not zero all over."""
+    gradient = _gradient(subject.make(), *_pair())
+    if gradient is None:
+        fail("no gradient reaches SR", "compute with torch alone, without detach(), no_grad() or numpy on the way")
+    if not bool(gradient.isfinite().all()):
+        fail("the gradient of SR is not finite", "look at divisions by zero, and at logarithms of it")
+    if not largest(gradient):
+        fail("the gradient of SR is zero all over", "compute with what has a slope: round(), sign() and > have none")
+
+
+def gradient_is_finite_at_equality(subject: Subject) -> None:
+    """Where SR equals HR, on black patches too, loss and gradient are finite; so are those of its own parameters."""
+    for hr, where in ((_pair()[1], "SR equals HR"), (torch.zeros(2, 3, SIDE, SIDE), "SR and HR are black")):
+        loss = subject.make()
+        _refuse_infinite(loss, hr, hr, where, "add a small number before a root, a division or a logarithm")
+
+
+def sr_may_leave_the_range(subject: Subject) -> None:
+    """For SR beyond 0..1, which a network gives until it has learnt better, loss and gradient are finite."""
+    hr = _pair()[1]
+    sr = hr + torch.randn_like(hr)
+    _refuse_infinite(subject.make(), sr, hr, "SR goes beyond 0..1", "take no root, power or logarithm of SR itself")
+
+
+def hr_itself_is_best(subject: Subject) -> None:
+    """No SR has a smaller loss than HR itself: none with noise, none blurred, shifted, brighter or darker."""
+    loss = subject.make()
+    hr = _pair()[1]
+    changed = {
+        "with noise": hr + 0.05 * torch.randn_like(hr),
+        "blurred": blurred(hr, 3),
+        "shifted by a pixel": hr.roll(1, dims=3),
+        "brighter": hr + 0.05,
+        "darker": hr - 0.05,
+    }
+    least = _value(loss, hr, hr)
+    values = {how: _value(loss, sr, hr) for how, sr in changed.items()}
+    margin = SAME * max(abs(value) for value in values.values())
+    for how, value in values.items():
+        if value < least - margin:
+            fail(
+                f"HR {how} has the loss {value:.4g}, HR itself {least:.4g}",
+                "let it grow with the difference; state the deviation where it is to be added to a loss that does",
+            )
+
+
+def reduction_is_as_stated(subject: Subject) -> None:
+    """The loss of a batch is the mean of its images' losses, or their sum where it says so: so that a batch can be
+    trained in parts."""
+    loss = subject.make()
+    hr = photographs(2, SIDE, SIDE)
+    sr = hr + torch.tensor([0.01, 0.04]).view(2, 1, 1, 1) * torch.randn_like(hr)
+    whole, first, second = (_value(loss, sr[part], hr[part]) for part in (slice(0, 2), slice(0, 1), slice(1, 2)))
+    is_attribute = hasattr(loss, "reduction")
+    stated = loss.reduction if is_attribute else subject.facts.get("reduction", "mean")
+    counts_as = "sum" if stated == "sum" else "mean"
+    would_be = {"mean": (first + second) / 2, "sum": first + second}
+    margin = SAME * max(abs(first), abs(second))
+    found = [reduction for reduction, value in would_be.items() if abs(whole - value) <= margin]
+    if not found:
+        fail(
+            f"of two images with the losses {first:.4g} and {second:.4g}, the batch has {whole:.4g}: neither their "
+            "mean nor their sum",
+            "take it of each image, then the mean over the batch; a batch trained in parts has no other",
+        )
+    if counts_as not in found:
+        fail(
+            f"it is a {found[0]} over the batch, and counts as a {counts_as}",
+            f'let its attribute `reduction` be "{found[0]}"'
+            if is_attribute
+            else f'state it: facts={{"reduction": "{found[0]}"}}',
+        )
+
+
+def images_are_left_alone(subject: Subject) -> None:
+    """SR and HR are not written to, and HR is not asked for a gradient."""
+    sr, hr = _pair()
+    before = sr.clone(), hr.clone()
+    output = sr.clone().requires_grad_().mul(1)  # in training it is no leaf, which torch would guard
+    subject.make()(output, hr)
+    for name, image, was in (("SR", output, before[0]), ("HR", hr, before[1])):
+        if not torch.equal(image, was):
+            fail(f"it changes {name}", "take no in-place operation (sub_, -=, clamp_) on the images themselves")
+    if hr.requires_grad:
+        fail("it asks for a gradient of HR", "leave out requires_grad_(); HR is the goal, and is not trained")
+
+
+def own_parameters_learn(subject: Subject) -> None:
+    """The gradient reaches its own parameters that are to be trained, where it has some."""
+    loss = subject.make()
+    named = dict(loss.named_parameters()) if isinstance(loss, nn.Module) else {}
+    trained = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
+    if not trained:
+        raise Inapplicable("it has no parameters to train")
+    _gradient(loss, *_pair())
+    unreached = [name for name, parameter in trained.items() if parameter.grad is None]
+    if unreached:
+        more = f" and {len(unreached) - 3} more" if len(unreached) > 3 else ""
+        fail(
+            f"no gradient reaches {', '.join(unreached[:3])}{more}",
+            "call requires_grad_(False) on what is not to be trained, or leave it out",
+        )
+
+
+def memory_layout_does_not_matter(subject: Subject) -> None:
+    """With SR and HR in channels_last, as training has them by default, the loss is the same."""
+    loss = subject.make()
+    sr, hr = _pair()
+    plain = _value(loss, sr, hr)
+    other = _value(loss, *(images.contiguous(memory_format=torch.channels_last) for images in (sr, hr)))
+    if abs(plain - other) > SAME * abs(plain):
+        fail(
+            f"in channels_last it is {other:.4g}, not {plain:.4g}",
+            "use reshape or permute, and no as_strided that takes a layout for granted",
+        )
+
+
+CALLED = Check(gives_a_scalar)
+CHECKS = (
+    CALLED,
+    Check(sr_gets_a_gradient),
+    Check(gradient_is_finite_at_equality),
+    Check(sr_may_leave_the_range),
+    Check(hr_itself_is_best),
+    Check(reduction_is_as_stated),
+    Check(images_are_left_alone),
+    Check(own_parameters_learn),
+    Check(memory_layout_does_not_matter),
+)
+
+
+def _pair() -> tuple[Tensor, Tensor]:
+    """Return SR and HR that differ by noise."""
+    hr = photographs(2, SIDE, SIDE)
+    return hr + 0.05 * torch.randn_like(hr), hr
+
+
+def _value(loss: Any, sr: Tensor, hr: Tensor) -> float:
+    """Return the loss, of the same chance each time: it may draw from torch's, which a step seeds."""
+    with chance(SEED):
+        return float(torch.as_tensor(loss(sr, hr)).detach())
+
+
+def _gradient(loss: Any, sr: Tensor, hr: Tensor) -> Tensor | None:
+    """Return SR's gradient, or None where none reaches it; the loss's parameters get theirs."""
+    sr = sr.detach().clone().requires_grad_()
+    value = loss(sr, hr)
+    if value.requires_grad:
+        value.backward()
+    return sr.grad
+
+
+def _refuse_infinite(loss: Any, sr: Tensor, hr: Tensor, where: str, instead: str) -> None:
+    value = _value(loss, sr, hr)
+    if not math.isfinite(value):
+        fail(f"where {where} it is {value}", instead)
+    gradients = {"SR": _gradient(loss, sr, hr)}
+    if isinstance(loss, nn.Module):
+        gradients |= {name: parameter.grad for name, parameter in loss.named_parameters()}
+    for name, gradient in gradients.items():
+        if gradient is not None and not bool(gradient.isfinite().all()):
+            fail(f"where {where} the gradient of {name} is not finite", instead)

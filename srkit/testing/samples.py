@@ -1,0 +1,100 @@
+"""What checks show to a component: images, draws, and the process's own chance, on which it must not depend."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srkit.engine.tensors import to_network
+from srkit.testing.check import Subject, fail
+
+SEED = 987_654_321  # one that no component is likely to seed chance with
+MORE = 8  # draws that are tried beyond those stated
+# Both occur, 1 where float32 rounds a draw that is less by under 2**-25.
+EXTREMES = {
+    0.0: "keep away from a logarithm of zero or a division by it: draws.clamp(min=1e-6)",
+    1.0: "limit what is made of them: (draws * count).long().clamp(max=count - 1)",
+}
+
+
+def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Return an image with coarse and fine structure, uint8 [height, width, 3] in 57..199: changes have room."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), 128.0)
+    for side, strength in ((32, 45), (8, 18), (1, 8)):
+        rows, columns = -(-height // side), -(-width // side)
+        levels = rng.uniform(-strength, strength, (rows, columns, 3))
+        image += levels.repeat(side, axis=0).repeat(side, axis=1)[:height, :width]
+    return image.round().astype(np.uint8)
+
+
+def photographs(count: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """Return such images in the network's form, [count, 3, height, width], contiguous."""
+    images = np.stack([photograph(height, width, seed + i) for i in range(count)])
+    return to_network(torch.from_numpy(images)).contiguous()
+
+
+def blurred(images: Tensor, side: int) -> Tensor:
+    """Return [n, 3, h, w] as the means of squares of an odd side."""
+    reach = side // 2
+    return F.avg_pool2d(F.pad(images, (reach,) * 4, mode="replicate"), side, stride=1)
+
+
+def draws(subject: Subject, n: int, seed: int = 0) -> Tensor:
+    """Return as many draws as the component states, [n, k]."""
+    return torch.rand(n, _count(subject), generator=torch.Generator().manual_seed(seed))
+
+
+def call(subject: Subject, function: Callable[..., object], *images: Tensor) -> object:
+    """Return what a function makes of images and its draws. Where those that it states are too few, fail with how many
+    would do."""
+    n = len(images[0])
+    try:
+        return function(*images, draws(subject, n))
+    except Exception:
+        for count in range(_count(subject) + 1, _count(subject) + MORE + 1):
+            try:
+                function(*images, torch.rand(n, count))
+            except Exception:
+                continue
+            fail(f"it needs {count} draws and is given {_count(subject)}", f'state them: facts={{"draws": {count}}}')
+        raise
+
+
+def _count(subject: Subject) -> int:
+    return int(subject.facts.get("draws", 1))
+
+
+def largest(x: Tensor) -> float:
+    return float(x.abs().max())
+
+
+@contextlib.contextmanager
+def chance(seed: int) -> Iterator[None]:
+    """Seed the chance of Python, numpy and torch within, and give each its state back after it."""
+    of_python, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+        torch.set_rng_state(of_torch)
+
+
+def states_of_chance() -> dict[str, object]:
+    """Return what tells whether chance was drawn from or seeded, by whose it is."""
+    return {
+        "Python": random.getstate(),
+        "numpy": str(np.random.get_state()),
+        "torch": torch.get_rng_state().tolist(),
+    }

@@ -1,0 +1,65 @@
+"""srkit's own components keep the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from srkit.cli import main
+from srkit.plugins import installed
+from srkit.testing import parametrize_components
+from srkit.testing.contract import CONTRACT
+from tests.conftest import photograph
+
+OWN = [
+    entry.full_name
+    for entry in installed()
+    if entry.origin.distribution == "srkit" and not entry.component.missing and "spandrel" not in entry.component.name
+]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory) -> dict[str, Path]:
+    """The same images with LR beside HR, in each format."""
+    folder = tmp_path_factory.mktemp("packed")
+    (folder / "photos").mkdir()
+    for i, size in enumerate([(48, 64), (64, 48), (40, 41)]):
+        Image.fromarray(photograph(i, *size)).save(folder / f"photos/p{i}.png")
+    paths = {"folder": folder / "tree", "h5": folder / "all.h5", "lmdb": folder / "all.lmdb"}
+    for name, path in paths.items():
+        command = ["prepare", str(folder / "photos"), str(path), "--to", name, "--scale", "2", "--scale", "4"]
+        assert main(command) == 0
+    return paths
+
+
+@parametrize_components(*dict.fromkeys(OWN))
+def test_contract(check, packed):
+    component = check.entry.component
+    settings = {}
+    if component.kind == "dataset":
+        settings = {"path": packed[component.name]} if component.name in packed else {"count": 4, "size": 64}
+    if component.name == "multistep":
+        settings = {"milestones": [50]}
+    check(**settings)
+
+
+@pytest.mark.slow
+@parametrize_components(*dict.fromkeys(OWN), slow=True)
+def test_slow_contract(check):
+    check()
+
+
+def test_every_kind_has_checks_of_its_own():
+    shared = set.intersection(*(set(checks) for checks in CONTRACT.values()))
+    assert len(shared) == 5
+    for kind, checks in CONTRACT.items():
+        assert len(set(checks) - shared) >= 3, kind
+
+
+def test_no_two_checks_of_a_kind_have_one_name_and_each_says_what_it_promises():
+    for checks in CONTRACT.values():
+        names = [check.name for check in checks]
+        assert len(names) == len(set(names))
+        assert all(check.promise.endswith(".") for check in checks)
