@@ -177,7 +177,7 @@ class RandomDegradation(Protocol):
     """Called with `scale=4, **settings`; the component states `deterministic=False` and its `draws`.
 
     HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. `draws` is [n, k], uniform in 0..1, on the
-    images' device: sample i may depend on row i alone, and on no other source of chance.
+    images' device, both ends included: sample i may depend on row i alone, and on no other source of chance.
     """
 
     def __call__(self, hr: Tensor, draws: Tensor) -> Tensor: ...
@@ -190,7 +190,8 @@ class Augmentation(Protocol):
 
 
 class Metric(Protocol):
-    """Made from `**settings`. Two images at rest, uint8, of one size, whose border the protocol has cut."""
+    """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut; a number, which is the same
+    whichever is named first. Raises ValueError for images of different sizes, or too small for it."""
 
     def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float: ...
 

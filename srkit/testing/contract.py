@@ -46,7 +46,7 @@ def deviations_are_checks(subject: Subject) -> None:
 
 
 # Where one of these fails, no other can be run.
-FIRST = (anything.MADE, architecture.CALLED)
+FIRST = (anything.MADE, *(kind.CALLED for kind in (architecture, augmentation, degradation, loss, metric)))
 # What every component does, of whatever kind.
 SHARED = (*anything.CHECKS, Check(deviations_are_checks))
 CONTRACT: Mapping[str, tuple[Check, ...]] = {kind: (*SHARED, *_OWN.get(kind, ())) for kind in KINDS}

@@ -1,0 +1,172 @@
+"""Each check of augmentations can fail: augmentations that break one promise each, and what is told of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from srkit.plugins import discover
+from srkit.testing import augmentation
+from srkit.testing.check import Subject
+from srkit.testing.running import results
+
+PLUGIN = '''
+import numpy as np
+import srkit
+import torch
+
+
+def mirrored(lr, hr, draws):
+    taken = (draws[:, 0] < 0.5).view(-1, 1, 1, 1)
+    return torch.where(taken, lr.flip(3), lr), torch.where(taken, hr.flip(3), hr)
+
+
+def both(change):
+    """Mirror, then change LR and HR alike."""
+    return lambda lr, hr, draws: tuple(change(x, draws) for x in mirrored(lr, hr, draws))
+
+
+def column(draws, i=0):
+    return draws[:, i].view(-1, 1, 1, 1)
+
+
+def half_mirrored(lr, hr, draws):
+    return mirrored(lr, hr, draws)[0], hr.flip(2)
+
+
+def clamps(lr, hr, draws):
+    return mirrored(lr.clamp_(0.3, 0.7), hr.clamp_(0.3, 0.7), draws)
+
+
+def clamps_draws(lr, hr, draws):
+    return mirrored(lr, hr, draws.clamp_(0.3, 0.7))
+
+
+def seeds(lr, hr, draws):
+    torch.manual_seed(1)
+    return mirrored(lr, hr, draws)
+
+
+def by_layout(lr, hr, draws):
+    return mirrored(*((x / 2 if x.stride(1) == 1 else x) for x in (lr, hr)), draws)
+
+
+CHANGES = {
+    "good": mirrored,
+    "two": both(lambda x, draws: x * (0.5 + 0.5 * column(draws, 1))),
+    "in_a_list": lambda lr, hr, draws: list(mirrored(lr, hr, draws)),
+    "three": lambda lr, hr, draws: (*mirrored(lr, hr, draws), draws),
+    "of_arrays": both(lambda x, draws: x.numpy()),
+    "half": both(lambda x, draws: x.half()),
+    "cropped": both(lambda x, draws: x[..., 1:]),
+    "brighter": both(lambda x, draws: x + 0.5 * column(draws)),
+    "half_mirrored": half_mirrored,
+    "clamps": clamps,
+    "clamps_draws": clamps_draws,
+    "seeds": seeds,
+    "by_chance": both(lambda x, draws: x * (0.5 + 0.25 * float(np.random.get_state()[1][0] % 2))),
+    "nothing": lambda lr, hr, draws: (lr, hr),
+    "logarithm": both(lambda x, draws: x + 0 * column(draws).log()),
+    "picks": both(lambda x, draws: x * torch.tensor([0.5, 0.75, 1.0])[(column(draws) * 3).long()]),
+    "mixes": both(lambda x, draws: (x + x.roll(1, 0)) / 2),
+    "by_layout": by_layout,
+}
+for _name, _change in CHANGES.items():
+    globals()[f"make_{_name}"] = lambda _change=_change: _change
+
+
+@srkit.hookimpl
+def srkit_components():
+    for name in CHANGES:
+        yield srkit.Component("augmentation", name, f"{__name__}:make_{name}", summary="a change")
+'''
+
+IN_PLACE = "take no in-place operation (mul_, x[...] = y) on what it is given"
+BROKEN = {
+    "brighter": (
+        augmentation.values_stay_in_range,
+        "LR has values from 0.337 to 1.17",
+        "end with clamp(0, 1)",
+    ),
+    "half_mirrored": (
+        augmentation.lr_and_hr_stay_aligned,
+        "at scale 2, HR that is LR enlarged differs from it by 0.18 afterwards",
+        "turn, mirror and recolour both alike, and shift HR by the scale times as much",
+    ),
+    "clamps": (augmentation.images_are_left_alone, "it changes LR and HR", IN_PLACE),
+    "clamps_draws": (augmentation.images_are_left_alone, "it changes the draws", IN_PLACE),
+    "seeds": (
+        augmentation.chance_is_left_alone,
+        "it draws from the chance of torch, or seeds it",
+        'compute with `draws`, of which it may state more: facts={"draws": 2}',
+    ),
+    "by_chance": (
+        augmentation.same_draws_give_same_images,
+        "the same draws give images that differ by 0.19",
+        "compute with `draws` alone, and keep nothing",
+    ),
+    "nothing": (
+        augmentation.some_draws_change_the_images,
+        "with none of 16 draws it changes anything",
+        "compute with `draws`, which are uniform in 0..1",
+    ),
+    "logarithm": (
+        augmentation.extreme_draws_work,
+        "draws of 0 give images that are not finite",
+        "keep away from a logarithm of zero or a division by it: draws.clamp(min=1e-6)",
+    ),
+    "picks": (
+        augmentation.extreme_draws_work,
+        "draws of 1 raise IndexError: index 3 is out of bounds for dimension 0 with size 3",
+        "limit what is made of them: (draws * count).long().clamp(max=count - 1)",
+    ),
+    "mixes": (
+        augmentation.batch_mates_do_not_matter,
+        "a sample changes by 0.21 with its batch",
+        "take draws[i] for sample i alone (draws[:, 0].view(-1, 1, 1, 1)), and no mean or roll over the batch",
+    ),
+    "by_layout": (
+        augmentation.memory_layout_does_not_matter,
+        "in channels_last the images differ by 0.38",
+        "use reshape or permute, and no as_strided that takes a layout for granted",
+    ),
+}
+NOT_CALLED = {
+    "two": ("it needs 2 draws and is given 1", 'state them: facts={"draws": 2}'),
+    "in_a_list": ("it returns a list", "return the tuple (lr, hr)"),
+    "three": ("it returns 3 values", "return the tuple (lr, hr)"),
+    "of_arrays": ("its LR is a ndarray", "return tensors"),
+    "half": ("its LR is float16", "return float32"),
+    "cropped": ("LR [16, 3, 12, 12] becomes [16, 3, 12, 11]", "keep the sizes; srkit has cut the patches already"),
+}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugin") / "bad_augmentations.py"
+    path.write_text(PLUGIN)
+    return discover([str(path)])
+
+
+def failures(registry, name):
+    found = results(Subject(registry.find("augmentation", name), registry))
+    return {result.check.name: (result.found, result.instead) for result in found if result.outcome == "failed"}
+
+
+def test_an_augmentation_that_keeps_all_promises_passes(registry):
+    assert failures(registry, "good") == {}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_promise_fails_its_own_check_alone(registry, name):
+    check, found, instead = BROKEN[name]
+    assert failures(registry, name) == {check.__name__: (found, instead)}
+
+
+@pytest.mark.parametrize("name", NOT_CALLED)
+def test_an_augmentation_that_gives_no_pair_fails_the_first_check(registry, name):
+    assert failures(registry, name)["gives_lr_and_hr"] == NOT_CALLED[name]
+
+
+def test_each_check_of_augmentations_is_seen_to_fail():
+    seen = {augmentation.gives_lr_and_hr, *(check for check, *_ in BROKEN.values())}
+    assert {check.run for check in augmentation.CHECKS} == seen
