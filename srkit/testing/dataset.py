@@ -11,12 +11,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
 from typing import Any
 
-import attrs
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from srkit.component import describe, located
@@ -25,6 +22,7 @@ from srkit.errors import InputRejected
 from srkit.imaging import SUFFIXES
 from srkit.manifest import HR, ImageRecord, Manifest
 from srkit.testing.check import Check, Inapplicable, Subject, fail
+from srkit.testing.watching import watching
 
 Image = NDArray[Any]
 Ask = tuple[int, Window | None]  # what `read` is called with
@@ -34,8 +32,6 @@ ABSENT = 97  # a scale that nobody has
 THREADS = 8
 PATCH = 48  # pixels of a window's side, at most
 SWITCH = 1e-5  # seconds between two threads' turns, so that they meet within a read
-# Packages whose functions give pixels of files. What a component's own functions give may have been in memory before.
-READERS = ("h5py", "imageio", "skimage", "tifffile", "torchvision", "zarr")
 # In a process of its own, where hash() of a text is another.
 _FINGERPRINT = """
 import json, sys
@@ -93,7 +89,7 @@ def size_is_known_without_decoding(subject: Subject) -> None:
     """An image's size is told without decoding the image: it is asked for a hundred thousand before training begins."""
     dataset = _opened(subject)
     index = _looked_at(dataset)[-1]
-    with _watching() as seen:
+    with watching() as seen:
         dataset.size(index)
     decoder = seen.decoder(*_whole(dataset, index).shape[:2])
     if decoder:
@@ -247,7 +243,7 @@ def windowed_is_true(subject: Subject) -> None:
         height, width = dataset.size(index)
         if min(height, width) < 2:
             continue
-        with _watching() as seen:
+        with watching() as seen:
             dataset.read(index, Window(0, 0, 1, 1))
         decoder = seen.decoder(height, width)
         if decoder:
@@ -424,43 +420,3 @@ def _fingerprint_elsewhere(subject: Subject) -> str | None:
         env=environment,
     )
     return None if run.returncode else str(json.loads(run.stdout.splitlines()[-1]))
-
-
-@attrs.frozen
-class _Seen:
-    """Decoders that ran, and arrays that readers gave: (reader, sides)."""
-
-    decoders: list[str] = attrs.field(factory=list)
-    arrays: list[tuple[str, tuple[int, ...]]] = attrs.field(factory=list)
-
-    def decoder(self, height: int, width: int) -> str:
-        """Return what decoded an image of this size, or nothing."""
-        whole = (reader for reader, sides in self.arrays if {height, width} <= set(sides) and len(sides) > 1)
-        return next(iter(self.decoders), None) or next(whole, "")
-
-
-@contextlib.contextmanager
-def _watching() -> Iterator[_Seen]:
-    """Watch this thread for what decodes images."""
-    seen = _Seen()
-
-    def look(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "c_call":
-            name = getattr(argument, "__name__", "")
-            if name in ("imread", "imdecode"):  # OpenCV's
-                seen.decoders.append(f"{name}()")
-            return
-        module, name = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
-        if event == "call" and name == "load" and module.startswith("PIL."):
-            seen.decoders.append("Pillow's load()")
-        elif event == "return" and isinstance(argument, np.ndarray | torch.Tensor):
-            package = module.partition(".")[0]
-            if package in READERS:
-                seen.arrays.append((f"{package}'s {name}()", tuple(argument.shape)))
-
-    before = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        yield seen
-    finally:
-        sys.setprofile(before)
