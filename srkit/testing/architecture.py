@@ -14,8 +14,8 @@ from srkit.component import describe
 from srkit.engine.fitting import fitting
 from srkit.engine.model import read_model, save_model
 from srkit.testing.check import Check, Inapplicable, Subject, fail
+from srkit.testing.samples import largest, refuse_unreached
 
-SCALES = (2, 3, 4)  # where a component states none
 ODD = (13, 17)  # pixels
 # Sums of float32 in another order: measured at most 1e-6 of the largest value for srkit's networks and thirty others.
 SAME = 1e-4
@@ -40,15 +40,9 @@ def returns_one_tensor(subject: Subject) -> None:
 def output_is_scaled(subject: Subject) -> None:
     """SR is as much larger than LR as the scale says, at every scale that it states (or 2, 3 and 4), for odd sides,
     too."""
-    for scale in subject.facts.get("scales", SCALES):
-        try:
-            network = subject.make(scale=scale).eval()
-        except ValueError as error:
-            if "scales" in subject.facts:
-                raise
-            fail(f"it has no scale {scale}: {error}", 'state its scales: facts={"scales": (2, 4)}')
+    for scale, network in subject.made_at_each_scale():
         x = _images(subject)
-        _refuse_other_size(_run(network, x), x, scale)
+        _refuse_other_size(_run(network.eval(), x), x, scale)
 
 
 def smallest_image_works(subject: Subject) -> None:
@@ -75,13 +69,9 @@ def every_parameter_learns(subject: Subject) -> None:
         raise Inapplicable("there is nothing to train")
     sr = network(_images(subject, 2))
     (sr * torch.rand_like(sr)).sum().backward()
-    unreached = [name for name, parameter in parameters.items() if parameter.grad is None]
-    if unreached:
-        more = f" and {len(unreached) - 3} more" if len(unreached) > 3 else ""
-        fail(
-            f"no gradient reaches {', '.join(unreached[:3])}{more}",
-            "use them in forward, or leave them out; a detach() or no_grad() on the way stops it, too",
-        )
+    refuse_unreached(
+        parameters, "use them in forward, or leave them out; a detach() or no_grad() on the way stops it, too"
+    )
 
 
 def batch_mates_do_not_matter(subject: Subject) -> None:
@@ -91,7 +81,7 @@ def batch_mates_do_not_matter(subject: Subject) -> None:
     together, alone = _run(network, x)[:1], _run(network, x[:1])
     if _differ(together, alone):
         fail(
-            f"an image's output changes by {_largest(together - alone):.2g} with its batch",
+            f"an image's output changes by {largest(together - alone):.2g} with its batch",
             "take means over each image alone (dim=(2, 3)), and no statistics of the batch in eval()",
         )
 
@@ -103,7 +93,7 @@ def same_image_gives_same_output(subject: Subject) -> None:
     first, second = _run(network, x), _run(network, x)
     if _differ(first, second):
         fail(
-            f"the same image gives outputs that differ by {_largest(first - second):.2g}",
+            f"the same image gives outputs that differ by {largest(first - second):.2g}",
             "draw chance only where self.training",
         )
 
@@ -149,7 +139,7 @@ def weights_survive_a_file(subject: Subject) -> None:
     before, after = _run(network, x), _run(again, x)
     if _differ(before, after):
         fail(
-            f"read again from its file, its output differs by {_largest(before - after):.2g}",
+            f"read again from its file, its output differs by {largest(before - after):.2g}",
             "hold what is learnt in parameters and registered buffers, and what is drawn by chance, too",
         )
 
@@ -173,7 +163,7 @@ def channels_last_is_the_same(subject: Subject) -> None:
     other = _run(network.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last))
     if _differ(plain, other):
         fail(
-            f"in channels_last its output differs by {_largest(plain - other):.2g}",
+            f"in channels_last its output differs by {largest(plain - other):.2g}",
             "use reshape or permute, and no view or as_strided that takes a layout for granted",
         )
 
@@ -214,7 +204,7 @@ def _off_tile(subject: Subject) -> float:
             break
     end = 24 * subject.scale
     whole, tile = whole[..., -end:], tile[..., -end:]
-    return _largest(whole - tile) / max(_largest(whole), 1e-30)
+    return largest(whole - tile) / max(largest(whole), 1e-30)
 
 
 def compiles(subject: Subject) -> None:
@@ -224,9 +214,9 @@ def compiles(subject: Subject) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the compiler on itself
         plain, compiled = _run(network, x), _run(torch.compile(network), x)
-    if _largest(plain - compiled) > 1e-3 * _largest(plain):
+    if largest(plain - compiled) > 1e-3 * largest(plain):
         fail(
-            f"under torch.compile its output differs by {_largest(plain - compiled):.2g}",
+            f"under torch.compile its output differs by {largest(plain - compiled):.2g}",
             "branch on nothing that torch.compile fixes when it traces",
         )
 
@@ -291,13 +281,9 @@ def _refuse_other_size(sr: Tensor, lr: Tensor, scale: int) -> None:
         )
 
 
-def _largest(x: Tensor) -> float:
-    return float(x.abs().max())
-
-
 def _differ(a: Tensor, b: Tensor) -> bool:
     """Say whether two outputs differ by more than the order of their sums explains."""
-    return _largest(a - b) > SAME * max(_largest(a), 1e-30)
+    return largest(a - b) > SAME * max(largest(a), 1e-30)
 
 
 def _dtype(tensor: Tensor) -> str:

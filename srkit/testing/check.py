@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import attrs
@@ -10,6 +10,8 @@ import attrs
 from srkit.component import Component
 from srkit.contracts import KINDS
 from srkit.registry import Entry, Registry
+
+SCALES = (2, 3, 4)  # what is tried where a component states none
 
 
 class CheckFailed(AssertionError):
@@ -51,6 +53,18 @@ class Subject:
         if "scale" in KINDS[self.component.kind].given:
             keywords.setdefault("scale", self.scale)
         return self.component.load()(*given, **keywords, **self.settings)
+
+    def made_at_each_scale(self) -> Iterator[tuple[int, Any]]:
+        """Yield each scale that the component states, or else 2, 3 and 4, and what it makes for it."""
+        stated = "scales" in self.facts
+        for scale in self.facts.get("scales", SCALES):
+            try:
+                made = self.make(scale=scale)
+            except ValueError as error:
+                if stated:
+                    raise
+                fail(f"it has no scale {scale}: {error}", 'state its scales: facts={"scales": (2, 4)}')
+            yield scale, made
 
 
 @attrs.frozen

@@ -27,7 +27,6 @@ from srkit.testing.samples import (
 
 Image = NDArray[Any]
 
-SCALES = (2, 3, 4)  # where a component states none
 LR_SIDES = (24, 31)  # pixels
 THREADS, CALLS = 4, 24
 SAME = 1e-5  # sums of float32 in another order; a level of 8 bits is 4e-3
@@ -36,13 +35,7 @@ SAME = 1e-5  # sums of float32 in another order; a level of 8 bits is 4e-3
 def gives_lr(subject: Subject) -> None:
     """HR becomes LR of the same form and dtype, smaller by the scale, at every scale that it states (or 2, 3 and 4): a
     whole image at rest, or a batch [n, 3, h, w] with draws [n, k] where it is random."""
-    for scale in subject.facts.get("scales", SCALES):
-        try:
-            degrade = subject.make(scale=scale)
-        except ValueError as error:
-            if "scales" in subject.facts:
-                raise
-            fail(f"it has no scale {scale}: {error}", 'state its scales: facts={"scales": (2, 4)}')
+    for scale, degrade in subject.made_at_each_scale():
         _refuse_other_arguments(subject, degrade)
         if _is_random(subject):
             _refuse_other_batch(call(subject, degrade, photographs(2, *(side * scale for side in LR_SIDES))), scale)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit.testing.check import Check, Inapplicable, Subject, fail
-from srkit.testing.samples import SEED, blurred, chance, largest, photographs
+from srkit.testing.samples import SEED, blurred, chance, largest, photographs, refuse_unreached
 
 SIDE = 64  # pixels: perceptual losses make images up to 32 times smaller
 # Sums of float32 in another order: measured at most 2e-7 of the value for srkit's losses; deep features have more.
@@ -124,13 +124,7 @@ def own_parameters_learn(subject: Subject) -> None:
     if not trained:
         raise Inapplicable("it has no parameters to train")
     _gradient(loss, *_pair())
-    unreached = [name for name, parameter in trained.items() if parameter.grad is None]
-    if unreached:
-        more = f" and {len(unreached) - 3} more" if len(unreached) > 3 else ""
-        fail(
-            f"no gradient reaches {', '.join(unreached[:3])}{more}",
-            "call requires_grad_(False) on what is not to be trained, or leave it out",
-        )
+    refuse_unreached(trained, "call requires_grad_(False) on what is not to be trained, or leave it out")
 
 
 def memory_layout_does_not_matter(subject: Subject) -> None:

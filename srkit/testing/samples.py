@@ -1,16 +1,16 @@
-"""What checks show to a component: images, draws, and the process's own chance, on which it must not depend."""
+"""What several kinds' checks show to a component and look for: images, draws, the process's own chance, gradients."""
 
 from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from srkit.engine.tensors import to_network
 from srkit.testing.check import Subject, fail
@@ -70,6 +70,14 @@ def call(subject: Subject, function: Callable[..., object], *images: Tensor) -> 
 
 def _count(subject: Subject) -> int:
     return int(subject.facts.get("draws", 1))
+
+
+def refuse_unreached(parameters: Mapping[str, nn.Parameter], instead: str) -> None:
+    """Fail, after a backward pass, where some parameters have no gradient."""
+    unreached = [name for name, parameter in parameters.items() if parameter.grad is None]
+    if unreached:
+        more = f" and {len(unreached) - 3} more" if len(unreached) > 3 else ""
+        fail(f"no gradient reaches {', '.join(unreached[:3])}{more}", instead)
 
 
 def largest(x: Tensor) -> float:

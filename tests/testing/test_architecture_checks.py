@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from srkit.plugins import discover
-from srkit.testing.check import Subject
-from srkit.testing.running import results
-
+KIND = "architecture"
 PLUGIN = '''
 import random
 
@@ -174,21 +171,9 @@ def srkit_components():
 '''
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    path = tmp_path_factory.mktemp("plugin") / "bad_networks.py"
-    path.write_text(PLUGIN)
-    return discover([str(path)])
-
-
-def failures(registry, name, *, slow=False):
-    found = results(Subject(registry.find("architecture", name), registry), slow=slow)
-    return {result.check.name: (result.found, result.instead) for result in found if result.outcome == "failed"}
-
-
 @pytest.mark.parametrize("name", ["Good", "Eights", "Pooled_pooled"])
-def test_a_network_that_keeps_all_promises_passes(registry, name):
-    assert failures(registry, name) == {}
+def test_a_network_that_keeps_all_promises_passes(failures, name):
+    assert failures(name) == {}
 
 
 @pytest.mark.parametrize(
@@ -258,14 +243,14 @@ def test_a_network_that_keeps_all_promises_passes(registry, name):
         (
             "Raises",
             "returns_one_tensor",
-            "it raises AttributeError: 'Raises' object has no attribute 'tale' (bad_networks.py:43)",
+            "it raises AttributeError: 'Raises' object has no attribute 'tale' (bad_architecture.py:43)",
             "mend it there, or state the deviation with its reason",
         ),
     ],
 )
-def test_a_network_that_breaks_a_promise_is_told_so(registry, name, check, found, instead, monkeypatch):
+def test_a_network_that_breaks_a_promise_is_told_so(registry, failures, name, check, found, instead, monkeypatch):
     monkeypatch.chdir(Path(inspect.getfile(registry.find("architecture", name).component.load())).parent)
-    assert failures(registry, name) == {check: (found, instead)}
+    assert failures(name) == {check: (found, instead)}
 
 
 @pytest.mark.parametrize(
@@ -291,8 +276,8 @@ def test_a_network_that_breaks_a_promise_is_told_so(registry, name, check, found
         ),
     ],
 )
-def test_a_network_that_breaks_several_promises_is_told_each(registry, name, check, found, instead):
-    assert failures(registry, name)[check] == (found, instead)
+def test_a_network_that_breaks_several_promises_is_told_each(failures, name, check, found, instead):
+    assert failures(name)[check] == (found, instead)
 
 
 @pytest.mark.parametrize(
@@ -330,8 +315,8 @@ def test_a_network_that_breaks_several_promises_is_told_each(registry, name, che
         ),
     ],
 )
-def test_how_far_a_network_is_off_is_told(registry, name, check, found, instead):
-    told, do = failures(registry, name)[check]
+def test_how_far_a_network_is_off_is_told(failures, name, check, found, instead):
+    told, do = failures(name)[check]
     before, after = found.split("#")
     assert told.startswith(before)
     assert told.endswith(after)
@@ -340,8 +325,8 @@ def test_how_far_a_network_is_off_is_told(registry, name, check, found, instead)
 
 
 @pytest.mark.slow
-def test_a_network_that_is_another_one_compiled_is_told_so(registry):
-    told = failures(registry, "Compiled", slow=True)
+def test_a_network_that_is_another_one_compiled_is_told_so(failures):
+    told = failures("Compiled", slow=True)
     assert list(told) == ["compiles"]
     assert told["compiles"][0].startswith("under torch.compile its output differs by ")
-    assert failures(registry, "Good", slow=True) == {}
+    assert failures("Good", slow=True) == {}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from srkit.plugins import discover
 from srkit.testing import augmentation
-from srkit.testing.check import Subject
-from srkit.testing.running import results
 
+KIND = "augmentation"
 PLUGIN = '''
 import numpy as np
 import srkit
@@ -140,31 +138,19 @@ NOT_CALLED = {
 }
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    path = tmp_path_factory.mktemp("plugin") / "bad_augmentations.py"
-    path.write_text(PLUGIN)
-    return discover([str(path)])
-
-
-def failures(registry, name):
-    found = results(Subject(registry.find("augmentation", name), registry))
-    return {result.check.name: (result.found, result.instead) for result in found if result.outcome == "failed"}
-
-
-def test_an_augmentation_that_keeps_all_promises_passes(registry):
-    assert failures(registry, "good") == {}
+def test_an_augmentation_that_keeps_all_promises_passes(failures):
+    assert failures("good") == {}
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_promise_fails_its_own_check_alone(registry, name):
+def test_a_broken_promise_fails_its_own_check_alone(failures, name):
     check, found, instead = BROKEN[name]
-    assert failures(registry, name) == {check.__name__: (found, instead)}
+    assert failures(name) == {check.__name__: (found, instead)}
 
 
 @pytest.mark.parametrize("name", NOT_CALLED)
-def test_an_augmentation_that_gives_no_pair_fails_the_first_check(registry, name):
-    assert failures(registry, name)["gives_lr_and_hr"] == NOT_CALLED[name]
+def test_an_augmentation_that_gives_no_pair_fails_the_first_check(failures, name):
+    assert failures(name)["gives_lr_and_hr"] == NOT_CALLED[name]
 
 
 def test_each_check_of_augmentations_is_seen_to_fail():

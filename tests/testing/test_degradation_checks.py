@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from srkit.plugins import discover
 from srkit.testing import degradation
 from srkit.testing.check import Subject
 from srkit.testing.running import results
 
+KIND = "degradation"
 PLUGIN = '''
 import time
 
@@ -300,40 +300,28 @@ NOT_CALLED = {
 }
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    path = tmp_path_factory.mktemp("plugin") / "bad_degradations.py"
-    path.write_text(PLUGIN)
-    return discover([str(path)])
-
-
 def outcomes(registry, name):
     return {result.check.name: result for result in results(Subject(registry.find("degradation", name), registry))}
 
 
-def failures(registry, name):
-    found = outcomes(registry, name).items()
-    return {check: (result.found, result.instead) for check, result in found if result.outcome == "failed"}
-
-
 @pytest.mark.parametrize("name", ["Means", "Refuses", "Random"])
-def test_a_degradation_that_keeps_all_promises_passes(registry, name):
-    assert failures(registry, name) == {}
+def test_a_degradation_that_keeps_all_promises_passes(failures, name):
+    assert failures(name) == {}
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_promise_fails_its_own_check_alone(registry, name):
+def test_a_broken_promise_fails_its_own_check_alone(failures, name):
     check, found, instead = BROKEN[name]
-    assert failures(registry, name) == {check.__name__: (found, instead)}
+    assert failures(name) == {check.__name__: (found, instead)}
 
 
 @pytest.mark.parametrize("name", NOT_CALLED)
-def test_a_degradation_that_gives_no_lr_fails_the_first_check(registry, name):
-    assert failures(registry, name)["gives_lr"] == NOT_CALLED[name]
+def test_a_degradation_that_gives_no_lr_fails_the_first_check(failures, name):
+    assert failures(name)["gives_lr"] == NOT_CALLED[name]
 
 
-def test_lr_that_is_not_finite_is_said_to_be_so(registry):
-    assert failures(registry, "Infinite")["values_are_of_the_range"] == (
+def test_lr_that_is_not_finite_is_said_to_be_so(failures):
+    assert failures("Infinite")["values_are_of_the_range"] == (
         "its LR is not finite",
         "look at divisions by zero, and at logarithms of it",
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from srkit.plugins import discover
 from srkit.testing import loss
 from srkit.testing.check import Subject
 from srkit.testing.running import results
 
+KIND = "loss"
 PLUGIN = """
 import srkit
 import torch
@@ -179,32 +179,20 @@ NOT_CALLED = {
 }
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    path = tmp_path_factory.mktemp("plugin") / "bad_losses.py"
-    path.write_text(PLUGIN)
-    return discover([str(path)])
-
-
-def failures(registry, name):
-    found = results(Subject(registry.find("loss", name), registry))
-    return {result.check.name: (result.found, result.instead) for result in found if result.outcome == "failed"}
-
-
 @pytest.mark.parametrize("name", ["good", "drawn"])
-def test_a_loss_that_keeps_all_promises_passes(registry, name):
-    assert failures(registry, name) == {}
+def test_a_loss_that_keeps_all_promises_passes(failures, name):
+    assert failures(name) == {}
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_promise_fails_its_own_check_alone(registry, name):
+def test_a_broken_promise_fails_its_own_check_alone(failures, name):
     check, found, instead = BROKEN[name]
-    assert failures(registry, name) == {check.__name__: (found, instead)}
+    assert failures(name) == {check.__name__: (found, instead)}
 
 
 @pytest.mark.parametrize("name", NOT_CALLED)
-def test_a_loss_that_gives_no_scalar_fails_the_first_check(registry, name):
-    assert failures(registry, name)["gives_a_scalar"] == NOT_CALLED[name]
+def test_a_loss_that_gives_no_scalar_fails_the_first_check(failures, name):
+    assert failures(name)["gives_a_scalar"] == NOT_CALLED[name]
 
 
 def test_a_loss_without_parameters_is_not_asked_for_their_gradients(registry):

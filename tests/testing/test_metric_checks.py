@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from srkit.plugins import discover
 from srkit.testing import metric
 from srkit.testing.check import Subject
 from srkit.testing.running import results
 
+KIND = "metric"
 PLUGIN = """
 import numpy as np
 import srkit
@@ -189,36 +189,24 @@ WRONG_WAY = {
 }
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    path = tmp_path_factory.mktemp("plugin") / "bad_metrics.py"
-    path.write_text(PLUGIN)
-    return discover([str(path)])
-
-
-def failures(registry, name):
-    found = results(Subject(registry.find("metric", name), registry))
-    return {result.check.name: (result.found, result.instead) for result in found if result.outcome == "failed"}
-
-
-def test_a_metric_that_keeps_all_promises_passes(registry):
-    assert failures(registry, "good") == {}
+def test_a_metric_that_keeps_all_promises_passes(failures):
+    assert failures("good") == {}
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_promise_fails_its_own_check_alone(registry, name):
+def test_a_broken_promise_fails_its_own_check_alone(failures, name):
     check, found, instead = BROKEN[name]
-    assert failures(registry, name) == {check.__name__: (found, instead)}
+    assert failures(name) == {check.__name__: (found, instead)}
 
 
 @pytest.mark.parametrize("name", NOT_CALLED)
-def test_a_metric_that_gives_no_number_fails_the_first_check(registry, name):
-    assert failures(registry, name)["gives_a_number"] == NOT_CALLED[name]
+def test_a_metric_that_gives_no_number_fails_the_first_check(failures, name):
+    assert failures(name)["gives_a_number"] == NOT_CALLED[name]
 
 
 @pytest.mark.parametrize("name", WRONG_WAY)
-def test_a_metric_that_states_the_wrong_direction_is_told_the_other(registry, name):
-    found = failures(registry, name)
+def test_a_metric_that_states_the_wrong_direction_is_told_the_other(failures, name):
+    found = failures(name)
     assert set(found) == {"equal_images_score_best", "more_damage_scores_worse"}
     assert found["more_damage_scores_worse"] == WRONG_WAY[name]
 
