@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import srkit
+import srkit.testing
 from srkit.engine.model import save_model
 from tests.conftest import photograph
 
@@ -53,6 +54,10 @@ def test_the_public_names_are_these():
     for name in srkit.__all__:
         assert getattr(srkit, name).__doc__ or name == "hookimpl"
     assert dir(srkit) == sorted([*srkit.__all__, "__version__"])
+
+
+def test_the_public_names_of_testing_are_these():
+    assert srkit.testing.__all__ == ["Case", "parametrize_components"]
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from srkit.testing import architecture
+
 KIND = "architecture"
 PLUGIN = '''
 import random
@@ -176,145 +178,145 @@ def test_a_network_that_keeps_all_promises_passes(failures, name):
     assert failures(name) == {}
 
 
-@pytest.mark.parametrize(
-    ("name", "check", "found", "instead"),
-    [
-        (
-            "Pair",
-            "returns_one_tensor",
-            "it returns a tuple in training",
-            "return SR alone, always; a subclass's forward can pick it",
-        ),
-        ("Half", "returns_one_tensor", "it returns float16", "return float32"),
-        (
-            "Infinite",
-            "returns_one_tensor",
-            "its output is not finite",
-            "look at the first weights, and at divisions by zero",
-        ),
-        (
-            "Twice",
-            "output_is_scaled",
-            "it has no scale 3: there is scale 2 alone, not 3",
-            'state its scales: facts={"scales": (2, 4)}',
-        ),
-        (
-            "Sided",
-            "smallest_image_works",
-            "LR of 1x1 fails: ValueError: too small",
-            'pad within the network, or state what it takes: facts={"min_size": 8} or {"multiple_of": 8}',
-        ),
-        (
-            "Unused",
-            "every_parameter_learns",
-            "no gradient reaches spare.0.weight, spare.0.bias, spare.1.weight and 3 more",
-            "use them in forward, or leave them out; a detach() or no_grad() on the way stops it, too",
-        ),
-        (
-            "OwnChance",
-            "same_seed_gives_same_weights",
-            "with the same seed, head.bias is another one each time",
-            "draw first weights by torch's own chance alone",
-        ),
-        (
-            "Pooled_unsaid",
-            "tiles_are_as_stated",
-            "it does not state whether tiles make up the whole image; they do not",
-            'state it: facts={"tileable": False}',
-        ),
-        (
-            "Good_unsaid",
-            "tiles_are_as_stated",
-            "it does not state whether tiles make up the whole image; they do",
-            'state it: facts={"tileable": True}',
-        ),
-        (
-            "Good_pooled",
-            "tiles_are_as_stated",
-            "tileable=False is stated, and a window's output is the whole's",
-            "state tileable=True",
-        ),
-        (
-            "Overflows",
-            "bfloat16_is_finite",
-            "under autocast to bfloat16 its output is not finite",
-            "keep what overflows in float32: x.float()",
-        ),
-        (
-            "Raises",
-            "returns_one_tensor",
-            "it raises AttributeError: 'Raises' object has no attribute 'tale' (bad_architecture.py:43)",
-            "mend it there, or state the deviation with its reason",
-        ),
-    ],
-)
+ALONE = [
+    (
+        "Pair",
+        "returns_one_tensor",
+        "it returns a tuple in training",
+        "return SR alone, always; a subclass's forward can pick it",
+    ),
+    ("Half", "returns_one_tensor", "it returns float16", "return float32"),
+    (
+        "Infinite",
+        "returns_one_tensor",
+        "its output is not finite",
+        "look at the first weights, and at divisions by zero",
+    ),
+    (
+        "Twice",
+        "output_is_scaled",
+        "it has no scale 3: there is scale 2 alone, not 3",
+        'state its scales: facts={"scales": (2, 4)}',
+    ),
+    (
+        "Sided",
+        "smallest_image_works",
+        "LR of 1x1 fails: ValueError: too small",
+        'pad within the network, or state what it takes: facts={"min_size": 8} or {"multiple_of": 8}',
+    ),
+    (
+        "Unused",
+        "every_parameter_learns",
+        "no gradient reaches spare.0.weight, spare.0.bias, spare.1.weight and 3 more",
+        "use them in forward, or leave them out; a detach() or no_grad() on the way stops it, too",
+    ),
+    (
+        "OwnChance",
+        "same_seed_gives_same_weights",
+        "with the same seed, head.bias is another one each time",
+        "draw first weights by torch's own chance alone",
+    ),
+    (
+        "Pooled_unsaid",
+        "tiles_are_as_stated",
+        "it does not state whether tiles make up the whole image; they do not",
+        'state it: facts={"tileable": False}',
+    ),
+    (
+        "Good_unsaid",
+        "tiles_are_as_stated",
+        "it does not state whether tiles make up the whole image; they do",
+        'state it: facts={"tileable": True}',
+    ),
+    (
+        "Good_pooled",
+        "tiles_are_as_stated",
+        "tileable=False is stated, and a window's output is the whole's",
+        "state tileable=True",
+    ),
+    (
+        "Overflows",
+        "bfloat16_is_finite",
+        "under autocast to bfloat16 its output is not finite",
+        "keep what overflows in float32: x.float()",
+    ),
+    (
+        "Raises",
+        "returns_one_tensor",
+        "it raises AttributeError: 'Raises' object has no attribute 'tale' (bad_architecture.py:43)",
+        "mend it there, or state the deviation with its reason",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "check", "found", "instead"), ALONE)
 def test_a_network_that_breaks_a_promise_is_told_so(registry, failures, name, check, found, instead, monkeypatch):
     monkeypatch.chdir(Path(inspect.getfile(registry.find("architecture", name).component.load())).parent)
     assert failures(name) == {check: (found, instead)}
 
 
-@pytest.mark.parametrize(
-    ("name", "check", "found", "instead"),
-    [
-        (
-            "InPlace",
-            "input_is_left_alone",
-            "it changes its input",
-            "take no in-place operation (relu_, +=) on the input itself",
-        ),
-        (
-            "MeanOfMany",
-            "smallest_image_works",
-            "the output for LR of 1x1 is not finite",
-            "look at what is divided by a number of pixels",
-        ),
-        (
-            "Narrow",
-            "output_is_scaled",
-            "at scale 2, LR [1, 3, 13, 17] becomes [1, 3, 26, 30], not [1, 3, 26, 34]",
-            "let every layer keep the size but those that enlarge; padding=kernel_size // 2 does",
-        ),
-    ],
-)
+SEVERAL = [
+    (
+        "InPlace",
+        "input_is_left_alone",
+        "it changes its input",
+        "take no in-place operation (relu_, +=) on the input itself",
+    ),
+    (
+        "MeanOfMany",
+        "smallest_image_works",
+        "the output for LR of 1x1 is not finite",
+        "look at what is divided by a number of pixels",
+    ),
+    (
+        "Narrow",
+        "output_is_scaled",
+        "at scale 2, LR [1, 3, 13, 17] becomes [1, 3, 26, 30], not [1, 3, 26, 34]",
+        "let every layer keep the size but those that enlarge; padding=kernel_size // 2 does",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "check", "found", "instead"), SEVERAL)
 def test_a_network_that_breaks_several_promises_is_told_each(failures, name, check, found, instead):
     assert failures(name)[check] == (found, instead)
 
 
-@pytest.mark.parametrize(
-    ("name", "check", "found", "instead"),
-    [
-        (
-            "Batch",
-            "batch_mates_do_not_matter",
-            "an image's output changes by # with its batch",
-            "take means over each image alone (dim=(2, 3)), and no statistics of the batch in eval()",
-        ),
-        (
-            "Dropout",
-            "same_image_gives_same_output",
-            "the same image gives outputs that differ by #",
-            "draw chance only where self.training",
-        ),
-        (
-            "Forgets",
-            "weights_survive_a_file",
-            "read again from its file, its output differs by #",
-            "hold what is learnt in parameters and registered buffers, and what is drawn by chance, too",
-        ),
-        (
-            "Strided",
-            "channels_last_is_the_same",
-            "in channels_last its output differs by #",
-            "use reshape or permute, and no view or as_strided that takes a layout for granted",
-        ),
-        (
-            "Pooled_local",
-            "tiles_are_as_stated",
-            "tileable is stated, and a window's output differs from the whole's by # of its largest value",
-            "state tileable=False; a mean over the image, positions or windows at fixed places do that",
-        ),
-    ],
-)
+MEASURED = [
+    (
+        "Batch",
+        "batch_mates_do_not_matter",
+        "an image's output changes by # with its batch",
+        "take means over each image alone (dim=(2, 3)), and no statistics of the batch in eval()",
+    ),
+    (
+        "Dropout",
+        "same_image_gives_same_output",
+        "the same image gives outputs that differ by #",
+        "draw chance only where self.training",
+    ),
+    (
+        "Forgets",
+        "weights_survive_a_file",
+        "read again from its file, its output differs by #",
+        "hold what is learnt in parameters and registered buffers, and what is drawn by chance, too",
+    ),
+    (
+        "Strided",
+        "channels_last_is_the_same",
+        "in channels_last its output differs by #",
+        "use reshape or permute, and no view or as_strided that takes a layout for granted",
+    ),
+    (
+        "Pooled_local",
+        "tiles_are_as_stated",
+        "tileable is stated, and a window's output differs from the whole's by # of its largest value",
+        "state tileable=False; a mean over the image, positions or windows at fixed places do that",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "check", "found", "instead"), MEASURED)
 def test_how_far_a_network_is_off_is_told(failures, name, check, found, instead):
     told, do = failures(name)[check]
     before, after = found.split("#")
@@ -322,6 +324,11 @@ def test_how_far_a_network_is_off_is_told(failures, name, check, found, instead)
     assert told.endswith(after)
     assert 0 < float(told.removeprefix(before).removesuffix(after)) < 10
     assert do == instead
+
+
+def test_each_check_of_networks_is_seen_to_fail():
+    seen = {check for _, check, *_ in [*ALONE, *SEVERAL, *MEASURED]} | {"compiles"}
+    assert {check.name for check in architecture.CHECKS} == seen
 
 
 @pytest.mark.slow
