@@ -136,8 +136,8 @@ class Dataset(Protocol):
         """
 
     def lr(self, scale: int) -> Dataset | None:
-        """Return the LR images of a scale, one for each HR image by the same name in the same order, or None where there
-        are none.
+        """Return the LR images of a scale, one for each HR image in the same order and by the same name, or None where
+        there are none.
 
         Raises InputRejected where some HR images have one and others have not.
         """

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -52,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"{result.directory} is finished at step {result.step}; a larger train.steps continues it")
     print()
     output.print_tables(result.tables)
-    _print_next(result.directory)
+    _print_next(result.directory, arguments.plugins)
     return 0
 
 
@@ -64,15 +66,16 @@ class _ToStderr(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-def _print_next(directory: Path) -> None:
+def _print_next(directory: Path, plugins: Sequence[str]) -> None:
     out = output.console()
+    srkit = output.clean(shlex.join(["srkit", *(word for name in plugins for word in ("-p", name))]))
     model = output.clean(directory / "best.safetensors")
     out.print("\n[bold]Next[/bold]")
     rows = [
-        [f"srkit upscale {model} photo.jpg -o out/", "enlarge your own pictures"],
-        [f"srkit eval {model} --data Set5=DIR", "score it on a folder of images"],
+        [f"{srkit} upscale {model} photo.jpg -o out/", "enlarge your own pictures"],
+        [f"{srkit} eval {model} --data Set5=DIR", "score it on a folder of images"],
         [f"ls {output.clean(directory / 'samples')}", "bicubic, network and HR side by side"],
-        ["srkit list", "the networks, losses, datasets... to try in its place"],
+        [f"{srkit} list", "the networks, losses, datasets... to try in its place"],
     ]
     width = max(len(command) for command, _ in rows)
     for command, text in rows:  # as a comment, so that a line can be pasted whole

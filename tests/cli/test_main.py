@@ -117,6 +117,7 @@ def test_a_network_of_a_plugin_file_is_trained(call, nearest, tiny, before):
     assert code == 0
     assert "bicubic" in out
     assert os.path.isfile("runs/tiny/best.safetensors")
+    assert f"srkit -p {nearest} upscale runs/tiny/best.safetensors photo.jpg -o out/  #" in out
 
 
 def test_a_module_is_a_plugin_by_its_name(sites, call):
