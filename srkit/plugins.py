@@ -8,10 +8,12 @@ import importlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import inspect
+import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,11 +21,14 @@ from typing import Any
 import pluggy
 
 from srkit import __version__, hookspecs
-from srkit.component import describe
+from srkit.component import Component, describe
 from srkit.errors import UsageError
 from srkit.registry import OWN, Failure, Origin, Registry
 
 GROUP = "srkit"
+HOOK = "srkit_components"
+
+log = logging.getLogger("srkit")
 
 
 @functools.cache
@@ -51,6 +56,8 @@ def discover(extra: Sequence[str] = (), ambient: str = "") -> Registry:
             reason = _load_named(registry, name)
             if reason:
                 registry.failures.append(Failure(name, Origin("SRKIT_PLUGINS"), reason))
+    for clash in registry.clashes(of_files=True):
+        log.warning("%s", clash)
     return registry
 
 
@@ -130,17 +137,10 @@ def _section(text: str) -> Iterator[str]:
 
 def _load(registry: Registry, name: str, module: str | ModuleType, origin: Origin) -> None:
     """Import one plugin and add what it yields: all of it, or none of it and a failure."""
-    manager = pluggy.PluginManager(GROUP)  # one each: a plugin that is wrong cannot stop the next
-    manager.add_hookspecs(hookspecs)
     try:
         # What a plugin prints when it is imported must not land in a command's --json.
         with contextlib.redirect_stdout(sys.stderr):
-            manager.register(importlib.import_module(module) if isinstance(module, str) else module, name)
-            manager.check_pending()
-            results = manager.hook.srkit_components()
-            components = [component for result in results for component in result]
-        if not results:
-            raise LookupError("it has no hook srkit_components; is @srkit.hookimpl missing?")
+            components = _components(importlib.import_module(module) if isinstance(module, str) else module, name)
         trial = Registry()
         for component in components:
             trial.add(component, origin)
@@ -148,8 +148,45 @@ def _load(registry: Registry, name: str, module: str | ModuleType, origin: Origi
             registry.add(component, origin)
     except KeyboardInterrupt:
         raise
+    except PluginFailed as error:
+        registry.failures.append(Failure(name, origin, str(error)))
     except BaseException as error:  # SystemExit included: a plugin may do anything when it is imported
         registry.failures.append(Failure(name, origin, describe(error)))
+
+
+def _components(module: ModuleType, name: str) -> list[Component]:
+    """Return what the hook of a plugin yields. Raises PluginFailed, or what the plugin raises."""
+    manager = pluggy.PluginManager(GROUP)  # one each: a plugin that is wrong cannot stop the next
+    for found, hook in vars(module).items():
+        if getattr(hook, f"{GROUP}_impl", None) is None:
+            continue
+        if found != HOOK:
+            raise PluginFailed(f"it has a hook '{found}', and srkit's is called '{HOOK}'")
+        arguments = list(inspect.signature(hook).parameters)
+        if arguments:
+            raise PluginFailed(f"its hook {HOOK} takes {', '.join(arguments)}, and is given nothing: write {HOOK}()")
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name)
+    if not manager.get_hookcallers(module):
+        raise PluginFailed(f"it has no hook {HOOK}; is @srkit.hookimpl missing?")
+    results = manager.hook.srkit_components()
+    if not results:
+        raise PluginFailed(f"its hook {HOOK} returns None: let it yield components, or return a list of them")
+    try:
+        components = list(results[0])
+    except TypeError:
+        if isinstance(results[0], Iterable):
+            raise  # of the plugin's own, within its hook
+        raise PluginFailed(f"its hook {HOOK} {_returns(results[0])}") from None
+    for component in components:
+        if not isinstance(component, Component):
+            raise PluginFailed(f"its hook {HOOK} {_returns(component, 'yields')}")
+    return components
+
+
+def _returns(value: object, verb: str = "returns") -> str:
+    what = "a component itself" if isinstance(value, Component) else f"a {type(value).__name__}"
+    return f"{verb} {what}: let it yield components, or return a list of them"
 
 
 class PluginFailed(Exception):
@@ -168,7 +205,7 @@ def import_file(path: Path) -> ModuleType:
     """
     if not path.is_file():
         raise PluginFailed("there is no such file")
-    name = path.stem if path.stem.isidentifier() and not _exists(path.stem) else f"srkit_file_{abs(hash(path.stem)):x}"
+    name = path.stem if path.stem.isidentifier() and _is_free(path) else f"srkit_file_{abs(hash(path.stem)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -187,11 +224,15 @@ def import_file(path: Path) -> ModuleType:
     return module
 
 
-def _exists(name: str) -> bool:
+def _is_free(path: Path) -> bool:
+    """Say whether a file's name may be its module's: it hides no other module."""
+    if path.stem in sys.modules:
+        return False
     try:
-        return name in sys.modules or importlib.util.find_spec(name) is not None
+        found = importlib.util.find_spec(path.stem)
     except (ImportError, ValueError):
-        return True
+        return False
+    return found is None or os.path.realpath(found.origin or "") == os.path.realpath(path)
 
 
 def provenance(registry: Registry) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from srkit.component import Component, of_type, read_settings, refuse_unknown
 from srkit.contracts import KINDS
 from srkit.errors import ComponentError, did_you_mean, nearest
 
+FEW = 3  # failures that are told with their reasons
 OWN = "srkit"  # the distribution whose components keep their names, whatever else is installed
 
 
@@ -93,8 +94,8 @@ class Registry:
         if len(entries) == 1:
             return entries[0]
         own = [entry for entry in entries if entry.origin.distribution == OWN]
-        if own and not any(entry.origin.is_file for entry in entries):
-            return own[0]  # what is installed beside srkit changes no recipe
+        if own:
+            return own[0]  # what comes beside srkit changes no recipe and no run
         if entries:
             both = " and ".join(str(entry.origin) for entry in entries)
             write = " or ".join(f"'{entry.full_name}'" for entry in entries)
@@ -110,8 +111,8 @@ class Registry:
         meant = {distribution, name, f"srkit-{name.replace('_', '-')}"} - {""}
         near = [failure for failure in self.failures if {failure.plugin, failure.origin.distribution} & meant]
         told = near or self.failures
-        if len(told) == 1:
-            return f" ({told[0]})"
+        if 0 < len(told) <= FEW:
+            return "".join(f" ({failure})" for failure in told)
         broken = ", ".join(f"'{failure.plugin}'" for failure in told)
         return f" (plugins {broken} failed to load; `srkit list` says why)" if told else ""
 
@@ -123,22 +124,30 @@ class Registry:
         except ComponentError:
             return entry.full_name
 
-    def clashes(self) -> list[str]:
-        """Return a line on each entry that others of its name hide: what recipes must call it."""
+    def clashes(self, *, of_files: bool = False) -> list[str]:
+        """Return a line on each entry that others of its name hide: what recipes must call it.
+
+        With `of_files`, of those alone that came from a file.
+        """
         lines = []
         for entry in self:
             name = self.name_of(entry)
-            if name != entry.component.name:
+            if name != entry.component.name and (entry.origin.is_file or not of_files):
                 what = f"{entry.component.kind} '{entry.component.name}'"
                 lines.append(f"{what} of {entry.origin}: another has that name; recipes call this one '{name}'")
         return lines
 
     def by_name(self, name: str) -> list[Entry]:
-        """Return the entries of any kind with a name; empty where there is none."""
+        """Return the entries of any kind that recipes mean by a name; empty where there is none.
+
+        Where they would have to say which of several they mean, all of these.
+        """
         distribution, _, bare = name.rpartition(":")
-        return [
-            entry for entry in self if entry.component.name == bare and distribution in ("", entry.origin.distribution)
-        ]
+        named = [entry for entry in self if entry.component.name == bare]
+        if distribution:
+            return [entry for entry in named if entry.origin.distribution == distribution]
+        meant = {entry.component.kind: entry for entry in named if self.name_of(entry) == bare}
+        return [entry for entry in named if meant.get(entry.component.kind, entry) is entry]
 
     def create(self, kind: str, name: str, /, *given: Any, **settings: Any) -> Any:
         """Call a component's target, with what its kind is given and its settings as keywords.

@@ -20,7 +20,7 @@ BROKEN = {
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "imports": ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'"),
     "syntax": ("def (:", "SyntaxError: invalid syntax (srkit_syntax.py, line 1)"),
-    "nohook": ("x = 1", "LookupError: it has no hook srkit_components; is @srkit.hookimpl missing?"),
+    "nohook": ("x = 1", "it has no hook srkit_components; is @srkit.hookimpl missing?"),
     "kind": (
         plugin('"los", "x", "a:b"'),
         "ComponentError: los 'x': unknown kind 'los'; did you mean 'loss'?",
@@ -77,16 +77,14 @@ def test_a_malformed_entry_point_is_a_failure_of_its_own(sites):
 def test_a_hook_of_a_wrong_name_is_named(sites):
     text = "import srkit\n@srkit.hookimpl\ndef srkit_component():\n    return []\n"
     sites.add("srkit-wrong", {"srkit_wrong.py": text}, "wrong = srkit_wrong")
-    assert "unknown hook 'srkit_component' in plugin" in discover().failures[0].reason
+    assert discover().failures[0].reason == "it has a hook 'srkit_component', and srkit's is called 'srkit_components'"
 
 
 def test_a_hook_with_an_argument_that_it_is_not_given_is_named(sites):
     text = "import srkit\n@srkit.hookimpl\ndef srkit_components(registry):\n    return []\n"
     sites.add("srkit-wrong", {"srkit_wrong.py": text}, "wrong = srkit_wrong")
     assert discover().failures[0].reason == (
-        "PluginValidationError: Plugin 'wrong' for hook 'srkit_components' hookimpl definition: "
-        "srkit_components(registry) Argument(s) {'registry'} are declared in the hookimpl but can not be found in the "
-        "hookspec"
+        "its hook srkit_components takes registry, and is given nothing: write srkit_components()"
     )
 
 
@@ -123,12 +121,39 @@ def test_what_is_installed_beside_srkit_changes_no_recipe(sites):
     ]
 
 
-def test_of_a_file_with_a_name_of_srkits_one_has_to_be_meant(tmp_path):
+def test_of_a_file_with_a_name_of_srkits_the_other_name_is_told_aloud(tmp_path, caplog):
     (tmp_path / "mine.py").write_text(plugin('"architecture", "a2n", f"{__name__}:A2N"'))
-    with pytest.raises(ComponentError) as error:
-        discover([str(tmp_path / "mine.py")]).find("architecture", "a2n")
-    assert str(error.value) == (
-        "architecture 'a2n' is given by mine.py and srkit 0.1.0; write 'mine.py:a2n' or 'srkit:a2n'"
+    registry = discover([str(tmp_path / "mine.py")])
+    assert registry.find("architecture", "a2n").origin.distribution == "srkit"
+    assert [record.getMessage() for record in caplog.records] == [
+        "architecture 'a2n' of mine.py: another has that name; recipes call this one 'mine.py:a2n'"
+    ]
+
+
+def test_a_bare_name_is_of_those_that_recipes_mean_by_it(sites):
+    for name in ("also", "good"):
+        sites.add(f"srkit-{name}", {f"srkit_{name}.py": GOOD}, f"{name} = srkit_{name}")
+    sites.add("srkit-evil", {"srkit_evil.py": plugin('"architecture", "a2n", "srkit_evil:A2N"')}, "evil = srkit_evil")
+    registry = discover()
+    assert [entry.full_name for entry in registry.by_name("a2n")] == ["srkit:a2n"]
+    assert [entry.full_name for entry in registry.by_name("srkit-evil:a2n")] == ["srkit-evil:a2n"]
+    assert {entry.full_name for entry in registry.by_name("good")} == {"srkit-also:good", "srkit-good:good"}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("pass", "returns None"),
+        ("return srkit.Component('loss', 'x', 'a:b')", "returns a component itself"),
+        ("return 5", "returns a int"),
+        ("return [('loss', 'x', 'a:b')]", "yields a tuple"),
+    ],
+)
+def test_a_hook_that_gives_no_components_is_told_what_it_gives(sites, body, reason):
+    text = f"import srkit\n@srkit.hookimpl\ndef srkit_components():\n    {body}\n"
+    sites.add("srkit-wrong", {"srkit_wrong.py": text}, "wrong = srkit_wrong")
+    assert discover().failures[0].reason == (
+        f"its hook srkit_components {reason}: let it yield components, or return a list of them"
     )
 
 
@@ -226,7 +251,7 @@ def test_a_file_is_a_plugin_for_one_command(tmp_path):
     ("text", "message"),
     [
         (None, "-p {path}: there is no such file"),
-        ("x = 1", "-p {path}: LookupError: it has no hook srkit_components; is @srkit.hookimpl missing?"),
+        ("x = 1", "-p {path}: it has no hook srkit_components; is @srkit.hookimpl missing?"),
         ("1 / 0", "-p {path}: importing it failed with ZeroDivisionError: division by zero"),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import srkit
-from srkit.errors import SrkitError, UsageError, did_you_mean, nearest
+from srkit.errors import RunFailed, SrkitError, UsageError, did_you_mean, nearest
 
 # Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
 VERBS = {
@@ -81,10 +81,17 @@ def _run(prog: str, arguments: argparse.Namespace) -> int:
     given.plugins = [*arguments.plugins, *given.plugins]
     given.ambient = os.environ.get("SRKIT_PLUGINS", "")
     given.stdout = sys.stdout
-    # One JSON document and nothing else: whatever a plugin prints, when it is imported or called, goes to stderr.
-    quiet = contextlib.redirect_stdout(sys.stderr) if vars(given).get("json") else contextlib.nullcontext()
-    with quiet:
-        code: int = module.main(given)
+    # One document and nothing else: whatever a plugin prints, when it is imported or called, goes to stderr.
+    asked = vars(given)
+    document = asked.get("json") or asked.get("table")
+    quiet = contextlib.redirect_stdout(sys.stderr) if document else contextlib.nullcontext()
+    try:
+        with quiet:
+            code: int = module.main(given)
+    except SystemExit as error:  # of a plugin: no command of ours ends the process
+        from srkit.component import located
+
+        raise RunFailed(f"a plugin ended the process: {located(error)}") from error
     return code
 
 

@@ -7,7 +7,9 @@ What each check promises stands in docs/contracts.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -52,7 +54,8 @@ def main(arguments: argparse.Namespace) -> int:
     for i, entry in enumerate(entries):
         subject = Subject(entry, registry, _settings(registry, entry, arguments.overrides))
         found = []
-        with out.status("") as status:
+        # What a plugin prints is no part of the table.
+        with out.status("") as status, contextlib.redirect_stdout(sys.stderr):
             for result in results(subject, slow=arguments.slow):
                 status.update(f"{entry.component.name}: {result.check.name}")
                 found.append(result)
@@ -133,5 +136,5 @@ def _print(out: Any, entry: Entry, found: Sequence[Result]) -> None:
     out.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in STYLE if counts[outcome]))
     failed = next((result.check.name for result in found if result.outcome == "failed"), None)
     if failed is not None:
-        text = f'What it is meant to do otherwise, it states: facts={{"deviations": {{"{failed}": "the reason"}}}}'
+        text = f'What is meant to be so, and not mended, it states: facts={{"deviations": {{"{failed}": "why"}}}}'
         out.print(f"[dim]{output.clean(text)}[/dim]", soft_wrap=True)

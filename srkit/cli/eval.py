@@ -83,7 +83,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.print_json({"schema": 1, "tables": found_tables}, arguments.stdout)
     elif arguments.table is not None:
-        print(tables.FORMATS[arguments.table](found_tables))
+        print(tables.FORMATS[arguments.table](found_tables), file=arguments.stdout)
     else:
         output.print_tables(found_tables)
     return 0

@@ -88,7 +88,7 @@ def main(arguments: argparse.Namespace) -> int:
         rows.append(
             [
                 f"[dim]{shown}[/dim]",
-                f"[{'dim' if component.missing else 'bold'}]{output.clean(component.name)}[/]",
+                f"[{'dim' if component.missing else 'bold'}]{output.clean(registry.name_of(entry))}[/]",
                 f"[dim]{output.clean(component.missing)}[/dim]"
                 if component.missing
                 else output.clean(component.summary) + only,

@@ -21,6 +21,7 @@ from srkit.engine import sampling
 from srkit.engine.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.evaluate import EvaluationSet, Metric
 from srkit.engine.fitting import fit
+from srkit.engine.made import checked
 from srkit.engine.pairs import Pairs
 from srkit.engine.pools import large_enough
 from srkit.engine.sketch import sketch_or_make
@@ -63,22 +64,21 @@ def _probe(
 ) -> None:
     match component.kind:
         case "architecture":
-            network = sketch_or_make(lambda: target(scale=given["scale"], **settings))
-            if not isinstance(network, nn.Module):
-                raise TypeError(f"architecture '{component.name}' is no torch.nn.Module but a {type(network).__name__}")
+            sketch_or_make(lambda: checked(component, target(scale=given["scale"], **settings)))
         case "degradation":
-            target(scale=given["scale"], **settings)
+            checked(component, target(scale=given["scale"], **settings))
         case "optimizer":
-            target([nn.Parameter(torch.zeros(1))], **settings)
+            checked(component, target([nn.Parameter(torch.zeros(1))], **settings))
         case "schedule":
-            target(steps=given["steps"], **settings)(0)
+            checked(component, target(steps=given["steps"], **settings))(0)
         case _:
-            target(**settings)
+            checked(component, target(**settings))
 
 
 def make(registry: Registry, part: Part, *arguments: Any, **given: Any) -> Any:
     """Call a part's target with what its kind is given and the part's settings."""
-    return registry.find(part.kind, part.type).component.load()(*arguments, **given, **part.settings)
+    component = registry.find(part.kind, part.type).component
+    return checked(component, component.load()(*arguments, **given, **part.settings))
 
 
 def make_network(registry: Registry, recipe: Recipe) -> nn.Module:

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from srkit.component import Component, describe, read_settings
 from srkit.contracts import KINDS
 from srkit.engine.fitting import fitting
+from srkit.engine.made import checked
 from srkit.engine.sketch import sketch_or_make
 
 WIDTH, HEIGHT = 1280, 720  # of the output; the field's convention
@@ -30,7 +31,7 @@ def cost(component: Component, scale: int) -> dict[str, Any]:
         return {"scale": scale, "reason": f"not counted: it needs {', '.join(needed)}"}
     side = fitting(SIDE, component.facts.get("min_size", 1), component.facts.get("multiple_of", 1))
     try:
-        network = sketch_or_make(lambda: target(scale=scale)).eval()
+        network = sketch_or_make(lambda: checked(component, target(scale=scale))).eval()
         device = next((parameter.device for parameter in network.parameters()), torch.device("meta"))
         counter = FlopCounterMode(display=False)
         with device, torch.no_grad(), counter:

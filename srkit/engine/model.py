@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from srkit import files
 from srkit.component import describe
 from srkit.engine.fitting import fit
+from srkit.engine.made import checked
 from srkit.engine.recognise import Description, recognise
 from srkit.engine.sketch import sketch
 from srkit.engine.transfer import Transfer, load_weights, plan
@@ -168,8 +169,9 @@ def _make(
 
     def create() -> nn.Module:
         name, settings = description.architecture, description.settings
-        network: nn.Module = registry.create("architecture", name, scale=description.scale, **settings)
-        return fit(network, registry.find("architecture", name).component)
+        component = registry.find("architecture", name).component
+        made = registry.create("architecture", name, scale=description.scale, **settings)
+        return fit(checked(component, made), component)
 
     try:
         sketched = sketch(create)

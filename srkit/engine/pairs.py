@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from srkit.component import located
 from srkit.contracts import Dataset, Window
-from srkit.errors import InputRejected
+from srkit.errors import InputRejected, SrkitError
 from srkit.manifest import HR, Manifest
 
 Image = NDArray[Any]
@@ -64,14 +65,16 @@ class Pairs:
     def read(self, index: int) -> tuple[Image | None, Image]:
         """Return the whole LR image, or None where it is left to batches, and the whole HR image."""
         height, width = self.size(index)
-        hr = self.source.read(index)
+        with self._telling(index):
+            hr = self.source.read(index)
         return self.read_lr(index, hr), hr[: height * self.scale, : width * self.scale]
 
     def read_lr(self, index: int, hr: Image) -> Image | None:
         """Return the whole LR image of a whole HR image, or None where it is left to batches."""
         height, width = self.size(index)
         if self.lr_source is not None:
-            lr = self.lr_source.read(index)
+            with self._telling(index):
+                lr = self.lr_source.read(index)
             if lr.shape != (height, width, 3):
                 found = f"{lr.shape[1]}x{lr.shape[0]}"
                 raise InputRejected(
@@ -94,8 +97,19 @@ class Pairs:
                 hr[top * s : (top + patch) * s, left * s : (left + patch) * s],
             )
         wide = Window(top * self.scale, left * self.scale, patch * self.scale, patch * self.scale)
-        small = None if self.lr_source is None else self.lr_source.read(index, Window(top, left, patch, patch))
-        return small, self.source.read(index, wide)
+        with self._telling(index):
+            small = None if self.lr_source is None else self.lr_source.read(index, Window(top, left, patch, patch))
+            return small, self.source.read(index, wide)
+
+    @contextlib.contextmanager
+    def _telling(self, index: int) -> Iterator[None]:
+        """Name the image at which a dataset raised something of its own."""
+        try:
+            yield
+        except (SrkitError, MemoryError):
+            raise
+        except Exception as error:
+            raise InputRejected(self.name(index), f"cannot be read: {located(error)}") from error
 
     def fingerprint(self) -> str:
         """Return the fingerprint of HR, and of LR where that is files."""

@@ -11,6 +11,7 @@ import attrs
 from torch import Tensor, nn
 
 from srkit.contracts import Detected
+from srkit.engine.made import checked
 from srkit.engine.sketch import sketch
 from srkit.errors import ComponentError, UsageError
 from srkit.registry import Registry
@@ -57,7 +58,11 @@ def recognise(
     if len(named) == 1:
         note = f"{path} is taken for scale {named[0]}, after its name: weights of {alike} have the same shapes"
         return Description(architecture, dict(settings), named[0]), f"{note}; --scale N says otherwise"
-    more = f": those of {alike} have the same shapes" if fitting else ""
+    if not fitting:
+        tried = ", ".join(map(str, _scales(registry, architecture)))
+        what = f"{path} fits '{architecture}' with these settings at none of the scales {tried}"
+        raise UsageError(f"{what}; with --scale N, what does not fit is told")
+    more = f": those of {alike} have the same shapes"
     raise UsageError(f"{path} does not say its scale, which weights alone do not tell{more}; give --scale N")
 
 
@@ -87,7 +92,8 @@ def _fits(
     """Say whether weights have the names and shapes of a network."""
 
     def create() -> nn.Module:
-        network: nn.Module = registry.create("architecture", architecture, scale=scale, **settings)
+        component = registry.find("architecture", architecture).component
+        network: nn.Module = checked(component, registry.create("architecture", architecture, scale=scale, **settings))
         return network
 
     try:

@@ -14,7 +14,8 @@ from torch import nn
 
 from srkit.component import REQUIRED, describe, read_settings
 from srkit.contracts import KINDS
-from srkit.errors import did_you_mean, nearest
+from srkit.engine.made import checked
+from srkit.errors import ComponentError, did_you_mean, nearest
 from srkit.plugins import GROUP
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.imported import Imported, imported
@@ -123,9 +124,13 @@ def is_made_with_defaults(subject: Subject) -> None:
             if component.kind == "writer":
                 made.close()
     except Exception as error:
+        if subject.settings:
+            fail(f"with these settings, making it raises {describe(error)}", "check it with settings that it takes")
         fail(f"making it raises {describe(error)}", "let the defaults, with every scale that it states, be good ones")
-    if component.kind == "architecture" and not isinstance(made, nn.Module):
-        fail(f"it makes a {type(made).__name__}", "return a torch.nn.Module")
+    try:
+        checked(component, made)
+    except ComponentError as error:
+        fail(str(error), f"let it return what docs/contracts.md says of a component of kind '{component.kind}'")
 
 
 def _make(subject: Subject, path: Path) -> Any:
@@ -140,5 +145,9 @@ def _make(subject: Subject, path: Path) -> Any:
             return subject.make()
 
 
-MADE = Check(is_made_with_defaults)
-CHECKS = (Check(importing_is_light), Check(importing_changes_nothing), Check(says_what_it_is), MADE)
+CHECKS = (
+    Check(importing_is_light),
+    Check(importing_changes_nothing),
+    Check(says_what_it_is),
+    Check(is_made_with_defaults),
+)

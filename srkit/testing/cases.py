@@ -37,6 +37,7 @@ class Case:
         raises; a check that has nothing to look at is skipped."""
         import pytest
 
+        __tracebackhide__ = True
         try:
             perform(self.check, Subject(self.entry, self.registry, settings))
         except Inapplicable as error:

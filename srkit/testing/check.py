@@ -71,11 +71,13 @@ class Subject:
 class Check:
     """A promise of a kind's contract. `run` raises CheckFailed, or whatever the component raises, where it is broken.
 
-    The function's name is the check's, its docstring the promise. A `slow` one takes many seconds.
+    The function's name is the check's, its docstring the promise. A `slow` one takes many seconds. Where a check that
+    it `needs` fails, what it would find is that check's cause once more.
     """
 
     run: Callable[[Subject], None]
     slow: bool = False
+    needs: tuple[Callable[[Subject], None], ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,4 +90,5 @@ class Check:
 
 def fail(what: str, instead: str) -> NoReturn:
     """Raise CheckFailed."""
+    __tracebackhide__ = True  # for pytest, which shows the check's own lines then
     raise CheckFailed(what, instead)

@@ -46,7 +46,15 @@ def deviations_are_checks(subject: Subject) -> None:
 
 
 # Where one of these fails, no other can be run.
-FIRST = (anything.MADE, *(kind.CALLED for kind in (architecture, augmentation, degradation, loss, metric)))
+FIRST = (
+    anything.is_made_with_defaults,
+    architecture.returns_one_tensor,
+    augmentation.gives_lr_and_hr,
+    dataset.images_are_at_rest,
+    degradation.gives_lr,
+    loss.gives_a_scalar,
+    metric.gives_a_number,
+)
 # What every component does, of whatever kind.
 SHARED = (*anything.CHECKS, Check(deviations_are_checks))
 CONTRACT: Mapping[str, tuple[Check, ...]] = {kind: (*SHARED, *_OWN.get(kind, ())) for kind in KINDS}

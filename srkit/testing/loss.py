@@ -140,9 +140,8 @@ def memory_layout_does_not_matter(subject: Subject) -> None:
         )
 
 
-CALLED = Check(gives_a_scalar)
 CHECKS = (
-    CALLED,
+    Check(gives_a_scalar),
     Check(sr_gets_a_gradient),
     Check(gradient_is_finite_at_equality),
     Check(sr_may_leave_the_range),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import attrs
@@ -10,7 +10,7 @@ import torch
 
 from srkit.component import located
 from srkit.testing.check import Check, CheckFailed, Inapplicable, Subject
-from srkit.testing.contract import CONTRACT, FIRST
+from srkit.testing.contract import CONTRACT, FIRST, SHARED
 
 Outcome = Literal["passed", "failed", "declared", "skipped"]
 
@@ -27,21 +27,26 @@ class Result:
 
 def perform(check: Check, subject: Subject) -> None:
     """Run a check with chance of its own, which is given back. Raises what the check raises."""
+    __tracebackhide__ = True  # for pytest, which shows the check's own lines then
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
         check.run(subject)
 
 
 def results(subject: Subject, *, slow: bool = False) -> Iterator[Result]:
-    """Run a component's checks and yield how each ended; where it cannot be made at all, the others are skipped."""
-    unmade = ""
+    """Run a component's checks and yield how each ended; one that needs another, which failed, is skipped."""
+    failed: list[Callable[[Subject], None]] = []
     for check in CONTRACT[subject.component.kind]:
         if check.slow and not slow:
             continue
-        result = Result(check, "skipped", unmade) if unmade else _result(check, subject)
+        cause = next((run for run in failed if (run in FIRST and check not in SHARED) or run in check.needs), None)
+        if cause is not None:
+            yield Result(check, "skipped", f"not run: {cause.__name__} failed")
+            continue
+        result = _result(check, subject)
         yield result
-        if check in FIRST and result.outcome == "failed":
-            unmade = f"not run: {check.name} failed"
+        if result.outcome == "failed":
+            failed.append(check.run)
 
 
 def _result(check: Check, subject: Subject) -> Result:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 # Packages whose functions give pixels of files. What a component's own functions give may have been in memory before.
-READERS = ("h5py", "imageio", "skimage", "tifffile", "torchvision", "zarr")
+READERS = ("h5py", "imageio", "numpy.lib", "skimage", "tifffile", "torchvision", "zarr")
 
 
 @attrs.frozen
@@ -44,9 +44,9 @@ def watching() -> Iterator[Seen]:
         if event == "call" and name == "load" and module.startswith("PIL."):
             seen.decoders.append("Pillow's load()")
         elif event == "return" and isinstance(argument, np.ndarray | torch.Tensor):
-            package = module.partition(".")[0]
-            if package in READERS:
-                seen.arrays.append((f"{package}'s {name}()", tuple(argument.shape)))
+            reader = next((reader for reader in READERS if f"{module}.".startswith(f"{reader}.")), None)
+            if reader is not None and not isinstance(argument, np.memmap):  # which reads what is used of it
+                seen.arrays.append((f"{reader.partition('.')[0]}'s {name}()", tuple(argument.shape)))
 
     before = sys.getprofile()
     sys.setprofile(look)

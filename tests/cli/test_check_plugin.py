@@ -29,7 +29,7 @@ def test_each_check_has_its_result_and_what_fails_what_to_do(tiny_network, capsy
     )
     assert lines[-2:] == [
         "15 passed, 1 failed, 1 skipped",
-        'What it is meant to do otherwise, it states: facts={"deviations": {"every_parameter_learns": "the reason"}}',
+        'What is meant to be so, and not mended, it states: facts={"deviations": {"every_parameter_learns": "why"}}',
     ]
 
 

@@ -2,6 +2,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +119,92 @@ def test_a_network_of_a_plugin_file_is_trained(call, nearest, tiny, before):
     assert "bicubic" in out
     assert os.path.isfile("runs/tiny/best.safetensors")
     assert f"srkit -p {nearest} upscale runs/tiny/best.safetensors photo.jpg -o out/  #" in out
+
+
+NOTHING = "".join(
+    f"    yield srkit.Component({kind!r}, 'nothing', f'{{__name__}}:nothing')\n"
+    for kind in ("architecture", "loss", "dataset", "degradation", "augmentation", "metric", "optimizer", "observer")
+)
+NOTHING = f"""\
+import srkit
+
+def nothing(*given, **settings):
+    print("made")
+
+@srkit.hookimpl
+def srkit_components():
+{NOTHING}"""
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("architecture.type=nothing", "architecture 'nothing' makes a NoneType, no torch Module"),
+        ("loss=['nothing']", "loss 'nothing' makes a NoneType, which cannot be called"),
+        (
+            "data.dataset.type=nothing",
+            "dataset 'nothing' makes a NoneType, which has no __len__, no name, no size, no read, no lr, "
+            "no fingerprint",
+        ),
+        ("data.degradation.type=nothing", "degradation 'nothing' makes a NoneType, which cannot be called"),
+        ("data.augment=['nothing']", "augmentation 'nothing' makes a NoneType, which cannot be called"),
+        ("metric=['nothing']", "metric 'nothing' makes a NoneType, which cannot be called"),
+        ("optimizer.type=nothing", "optimizer 'nothing' makes a NoneType, no torch Optimizer"),
+        ("observer=['nothing']", "observer 'nothing' makes a NoneType, which has none of an observer's methods"),
+    ],
+)
+def test_a_target_that_returns_nothing_is_a_problem_of_the_recipe(call, tiny, verb, override, message):
+    Path("nothing.py").write_text(NOTHING)
+    code, _, err = call("-p", "nothing.py", verb, "tiny.toml", "--set", override)
+    assert code == 2
+    assert err.splitlines()[-1].removeprefix(f"srkit {verb}: ") == f"--set {override}: {message}"
+
+
+def test_a_plugin_that_ends_the_process_is_told(call, tiny):
+    text = plugin('"loss", "leaves", f"{__name__}:leaves"')
+    Path("exits.py").write_text(f"{text}\ndef leaves():\n    raise SystemExit(3)\n")
+    code, _, err = call("-p", "exits.py", "run", "tiny.toml", "--set", "loss=['leaves']")
+    assert (code, err) == (1, "srkit run: a plugin ended the process: SystemExit: 3 (exits.py:8)\n")
+
+
+READS = """
+import srkit
+from pathlib import Path
+import numpy as np
+
+class Reads:
+    def __init__(self, *, path: Path):
+        self.path = path
+    def __len__(self):
+        return 3
+    def name(self, index):
+        return f"image {index}"
+    def size(self, index):
+        return 32, 40
+    def read(self, index, window=None):
+        if index == 1:
+            raise KeyError("no such thing")
+        image = np.zeros((32, 40, 3), np.uint8)
+        return image if window is None else image[: window.height, : window.width]
+    def lr(self, scale):
+        return None
+    def fingerprint(self):
+        return "x"
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("dataset", "reads", f"{__name__}:Reads")
+"""
+
+
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_an_image_at_which_a_dataset_raises_is_named_with_the_line(call, tiny, cache):
+    Path("reads.py").write_text(READS)
+    change = ["--set", "data.dataset={type='reads', path='x'}", "--set", f"data.cache={cache}", "--set", "data.batch=8"]
+    code, _, err = call("-p", "reads.py", "run", "tiny.toml", *change)
+    assert code == 3
+    assert "image 1: cannot be read: KeyError: 'no such thing' (reads.py:17)" in err
 
 
 def test_a_module_is_a_plugin_by_its_name(sites, call):
