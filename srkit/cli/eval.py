@@ -8,12 +8,13 @@ A MODEL is a file that srkit wrote, a run directory, or other weights with --arc
 from __future__ import annotations
 
 import argparse
+import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 
 from srkit import api
-from srkit.cli import models, output, tables
+from srkit.cli import models, output, printable, tables
 from srkit.errors import UsageError
 from srkit.plugins import discover
 from srkit.protocol import METHODS, Ensemble, Forward
@@ -60,6 +61,11 @@ def main(arguments: argparse.Namespace) -> int:
     folders = _folders(arguments.data)
     registry = discover(arguments.plugins, arguments.ambient)
     found = [models.read(path, arguments, registry) for path in arguments.models]
+    if arguments.forward == "tiles":
+        for name in dict.fromkeys(model.architecture for model in found):
+            if registry.find("architecture", name).component.facts.get("tileable") is False:
+                text = f"architecture '{name}' states that tiles do not make up its output: these are scores of tiles"
+                print(printable(text), file=sys.stderr)
     scales = {model.scale for model in found}
     if len(scales) > 1:
         raise UsageError(f"the models have scales {', '.join(map(str, sorted(scales)))}: one at a time")

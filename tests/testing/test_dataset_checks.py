@@ -319,6 +319,24 @@ class Windowed(ReadsForSize):
         return srkit.image_size(self.files[index])
 
 
+class Npy(Mine):
+    """Images in .npy files, of which all is read for their size.
+
+    Args:
+        path: their folder.
+        mapped: whether the file is mapped, and only what is used of it read.
+    """
+
+    def __init__(self, *, path: Path, mapped: bool = False) -> None:
+        super().__init__()
+        self.files = sorted(Path(path).glob("*.npy"))
+        self.images = [np.load(file) for file in self.files]
+        self.mode = "r" if mapped else None
+
+    def size(self, index):
+        return np.load(self.files[index], mmap_mode=self.mode).shape[:2]
+
+
 class H5:
     """Images of an HDF5 file.
 
@@ -549,6 +567,15 @@ def test_a_size_that_reads_the_pixels_of_an_hdf5_file_is_told(registry, tmp_path
             "read the header alone (srkit.image_size does), or keep the sizes beside the images",
         )
     }
+
+
+@pytest.mark.parametrize(("mapped", "failed"), [(False, ["size_is_known_without_decoding"]), (True, [])])
+def test_a_size_that_reads_a_whole_array_is_told_and_one_of_a_mapped_file_is_not(registry, tmp_path, mapped, failed):
+    for i in range(3):
+        np.save(tmp_path / f"{i}.npy", photograph(i, 20 + i, 30))
+    found = failures(registry, "Npy", path=str(tmp_path), mapped=mapped)
+    assert list(found) == failed
+    assert not failed or found[failed[0]][0] == "size(2) decodes the image, with numpy's read_array()"
 
 
 def test_windows_that_need_the_image_are_told(registry, folder):
