@@ -26,7 +26,7 @@ def srkit_components() -> Iterator[srkit.Component]:
             f"srkit_spandrel.bridge:{network.attribute}",
             summary=network.summary,
             source=found.source,
-            facts={"scales": network.scales} if network.scales else {},
+            facts=network.facts,
         )
     yield srkit.Component(
         "detector",

@@ -7,6 +7,7 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -27,6 +28,27 @@ SCALES = {
     "UpCunet2x_fast": (2,),
     "UpCunet3x": (3,),
     "UpCunet4x": (4,),
+}
+
+# Where the output for a window is the window of the output; windows of attention and means over the image prevent it.
+TILEABLE = {"Compact", "ESRGAN", "MMRealSR", "MoSR", "PLKSR", "SPAN", "SwiftSRGAN"}
+
+# What the networks do otherwise than srkit's contract has it. Most do not describe all of their settings.
+DESCRIBED = {"Compact", "GRL", "SwiftSRGAN", "Swin2SR", "UpCunet2x_fast"}
+_ALONE = "in evaluation it takes one image at a time"
+DEVIATIONS = {
+    "FDAT": {"every_parameter_learns": "half of its gates are not used, by turns"},
+    "SPAN": {"every_parameter_learns": "its fused convolutions are used in evaluation, and made of others"},
+    "SwiftSRGAN": {"every_parameter_learns": "an activation of each block is not used"},
+    "SeemoRe": dict.fromkeys(
+        (
+            "returns_one_tensor",
+            "input_is_left_alone",
+            "batch_mates_do_not_matter",
+            "channels_last_is_the_same",
+        ),
+        _ALONE,
+    ),
 }
 
 # `__all__ = ["PLKSRArch", "PLKSR", "RealPLKSR"]`: what detects a family's weights, and its networks.
@@ -51,6 +73,14 @@ class Network:
     def scales(self) -> tuple[int, ...]:
         """The scales that it has; empty where it has any."""
         return SCALES.get(self.attribute, ())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        deviations = dict(DEVIATIONS.get(self.attribute, {}))
+        if self.attribute not in DESCRIBED:
+            deviations["says_what_it_is"] = "spandrel does not describe all of its settings"
+        stated = {"tileable": self.attribute in TILEABLE, "deviations": deviations}
+        return {"scales": self.scales, **stated} if self.scales else stated
 
     @property
     def summary(self) -> str:

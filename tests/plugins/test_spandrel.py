@@ -19,6 +19,8 @@ from srkit.cli import main
 from srkit.component import read_settings, type_name
 from srkit.engine.sketch import sketch
 from srkit.plugins import installed
+from srkit.testing.check import Subject
+from srkit.testing.running import results
 from tests.conftest import TINY
 
 torch.set_num_threads(1)
@@ -362,6 +364,16 @@ def test_an_unknown_setting_names_the_nearest():
     with pytest.raises(srkit.ComponentError) as error:
         srkit.create("architecture", "spandrel/compact", scale=2, num_feats=8)
     assert str(error.value) == ("architecture 'spandrel/compact' has no setting 'num_feats'; did you mean 'num_feat'?")
+
+
+@needs_spandrel
+@pytest.mark.slow
+@omnisr_is_deprecated
+@pytest.mark.parametrize("name", [e.component.name for e in installed() if e.component.name.startswith("spandrel/")])
+def test_a_network_keeps_the_contract_but_for_what_it_states(name):
+    registry = installed()
+    found = results(Subject(registry.find("architecture", name), registry))
+    assert [(result.check.name, result.found) for result in found if result.outcome == "failed"] == []
 
 
 # Names of ESRGAN's weights
