@@ -58,7 +58,7 @@ class Component:
 
 def describe(error: BaseException) -> str:
     """Return an error as one line, "ImportError: no module named x"."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).partition(" Exception raised from ")[0]  # torch adds the stack of its C++
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

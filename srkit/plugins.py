@@ -203,8 +203,12 @@ def import_file(path: Path) -> ModuleType:
     It may import its neighbours, as a script may: its folder comes last on sys.path, and so hides nothing. Raises
     PluginFailed.
     """
+    if path.is_dir():
+        raise PluginFailed("is a folder, and no file")
     if not path.is_file():
         raise PluginFailed("there is no such file")
+    if path.suffix != ".py":
+        raise PluginFailed("is no Python file: its name does not end in .py")
     name = path.stem if path.stem.isidentifier() and _is_free(path) else f"srkit_file_{abs(hash(path.stem)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

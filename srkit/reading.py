@@ -16,7 +16,7 @@ from typing import Any, Literal, Union
 import attrs
 import cattrs
 
-from srkit.component import REQUIRED, Component, describe, of_type, read_settings, type_name
+from srkit.component import REQUIRED, Component, located, of_type, read_settings, type_name
 from srkit.contracts import KINDS
 from srkit.errors import ComponentError, InputRejected, SrkitError, did_you_mean
 from srkit.layers import Origins, Problem, fields, lay_overrides, read_layers
@@ -334,7 +334,7 @@ def _part(
 def _reason(error: Exception) -> str:
     if isinstance(error, ValueError | SrkitError):
         return " ".join(str(error).split())
-    return describe(error).partition(" Exception raised from ")[0]  # torch adds the stack of its C++
+    return located(error)
 
 
 def _as_toml(value: Any) -> Any:

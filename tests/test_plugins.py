@@ -288,6 +288,18 @@ def test_the_environment_names_files_too_and_a_broken_one_is_a_row(srkit_command
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("weights.pt", "is no Python file: its name does not end in .py"), ("folder.py", "is a folder, and no file")],
+)
+def test_what_is_no_python_file_is_no_plugin(tmp_path, name, reason):
+    (tmp_path / "weights.pt").write_bytes(b"PK")
+    (tmp_path / "folder.py").mkdir()
+    with pytest.raises(UsageError) as error:
+        discover([str(tmp_path / name)])
+    assert str(error.value) == f"-p {tmp_path / name}: {reason}"
+
+
 def test_every_plugin_folder_has_its_entry_point():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["srkit"]
     folders = {path.parent.name for path in (ROOT / "plugins").glob("srkit_*/__init__.py")}

@@ -12,12 +12,15 @@ import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from srkit import api
 from srkit.cli import models, output, printable, tables
 from srkit.errors import UsageError
 from srkit.plugins import discover
 from srkit.protocol import METHODS, Ensemble, Forward
+
+FAR = 3.0  # dB below bicubic: no network that was trained for these images is
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +89,7 @@ def main(arguments: argparse.Namespace) -> int:
             registry=registry,
         )
     ]
+    _tell_of_other_ranges(found_tables)
     if arguments.json:
         output.print_json({"schema": 1, "tables": found_tables}, arguments.stdout)
     elif arguments.table is not None:
@@ -93,6 +97,16 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         output.print_tables(found_tables)
     return 0
+
+
+def _tell_of_other_ranges(found: Sequence[dict[str, Any]]) -> None:
+    """Say of a network that is far worse than bicubic what the reason usually is."""
+    for table in found:
+        means = {row["model"]: row["mean"] for row in table["rows"]}
+        for model, mean in means.items():
+            if any("psnr" in metric and mean[metric] < means["bicubic"][metric] - FAR for metric in mean):
+                text = f"{model} is far below bicubic: is it trained, and does it take values of 0..1?"
+                print(printable(text), file=sys.stderr)
 
 
 def _folders(given: Sequence[str]) -> dict[str, str]:

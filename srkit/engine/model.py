@@ -15,14 +15,14 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from srkit import files
-from srkit.component import describe
+from srkit.component import describe, located
 from srkit.engine.fitting import fit
 from srkit.engine.made import checked
 from srkit.engine.recognise import Description, recognise
 from srkit.engine.sketch import sketch
 from srkit.engine.transfer import Transfer, load_weights, plan
 from srkit.engine.weights import read_metadata, read_weights
-from srkit.errors import ComponentError, InputRejected, UsageError
+from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError
 from srkit.registry import Registry
 
 
@@ -183,13 +183,15 @@ def _make(
         maker = str((metadata or {}).get("distribution", ""))
         hint = f"; it was made with {maker}" + (f": add -p {maker}" if maker.endswith(".py") else "") if maker else ""
         raise ComponentError(f"{path}: {error}{hint}") from None
-    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+    except (MemoryError, SrkitError):
+        raise
+    except Exception as error:  # a stranger's constructor
         if metadata is not None:
             what = f"its description makes no network of '{description.architecture}'"
             raise InputRejected(path, f"{what}: {describe(error)}") from error
         if isinstance(error, ValueError):
             raise UsageError(f"architecture '{description.architecture}': {error}") from None
-        raise
+        raise UsageError(f"architecture {description.line()} cannot be made: {located(error)}") from error
 
 
 def _cast(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[tuple[str, str], int]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from srkit.contracts import Detected
 from srkit.engine.made import checked
-from srkit.engine.sketch import sketch
+from srkit.engine.sketch import sketch_or_make
 from srkit.errors import ComponentError, UsageError
 from srkit.registry import Registry
 
@@ -97,10 +97,10 @@ def _fits(
         return network
 
     try:
-        own = sketch(create)
+        own = sketch_or_make(create)
     except (ArithmeticError, ComponentError, RuntimeError, TypeError, ValueError):  # told later
         return False
-    return own is not None and {name: tensor.shape for name, tensor in own.state_dict().items()} == {
+    return {name: tensor.shape for name, tensor in own.state_dict().items()} == {
         name: tensor.shape for name, tensor in weights.items()
     }
 

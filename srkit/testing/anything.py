@@ -69,12 +69,12 @@ def says_what_it_is(subject: Subject) -> None:
         fail("it has no summary", 'give Component(..., summary="what it is, in a line")')
     target = component.load()
     settings = read_settings(target, KINDS[component.kind].given)
-    untyped = [name for name, parameter in _parameters(subject).items() if _could_be_set(name, parameter, settings)]
-    if untyped:
-        default = _parameters(subject)[untyped[0]].default
+    parameters = {name: p for name, p in _parameters(subject).items() if _could_be_set(name, p, settings)}
+    if parameters:
+        name, parameter = next(iter(parameters.items()))
         fail(
-            f"{_named('parameter', untyped)} without a type, which recipes cannot set",
-            f"write {untyped[0]}: {type(default).__name__} = {default!r}",
+            f"{_named('parameter', [*parameters])} without a type that recipes could set",
+            f"write {name}: {_type_of(parameter.default)} = {parameter.default!r}",
         )
     silent = [name for name, setting in settings.items() if not setting.doc]
     if silent:
@@ -85,8 +85,20 @@ def says_what_it_is(subject: Subject) -> None:
 
 
 def _could_be_set(name: str, parameter: inspect.Parameter, settings: Any) -> bool:
-    plain = isinstance(parameter.default, bool | int | float | str | list | tuple)
-    return name not in settings and parameter.annotation is parameter.empty and plain
+    plain = isinstance(parameter.default, bool | int | float | str | list | tuple | dict)
+    bare = parameter.annotation in (parameter.empty, list, tuple, dict, "list", "tuple", "dict")
+    return name not in settings and bare and plain
+
+
+def _type_of(value: Any) -> str:
+    """Return how the type of a default is written, so that recipes can set it."""
+    if not isinstance(value, list | tuple | dict):
+        return type(value).__name__
+    members = list(value.values() if isinstance(value, dict) else value)
+    member = _type_of(members[0]) if members else "float"
+    if isinstance(value, dict):
+        return f"dict[str, {member}]"
+    return f"list[{member}]" if isinstance(value, list) else f"tuple[{member}, ...]"
 
 
 def _named(noun: str, names: list[str]) -> str:
@@ -104,8 +116,8 @@ def is_made_with_defaults(subject: Subject) -> None:
     parameters, given = _parameters(subject), KINDS[component.kind].given
     swallows = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in given:
-        if component.kind != "optimizer" and name not in parameters and not swallows:
-            near = nearest(name, parameters)
+        near = nearest(name, parameters)
+        if component.kind != "optimizer" and name not in parameters and (not swallows or near):
             instead = f"call it with {near}={name}" if near else f"use {name}"
             fail(
                 f"it takes no '{name}'{did_you_mean(name, parameters)}",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srkit.component import describe
+from srkit.component import describe, located
 from srkit.engine.fitting import fitting
 from srkit.engine.model import read_model, save_model
 from srkit.testing.check import Check, Inapplicable, Subject, fail
@@ -28,7 +28,17 @@ def returns_one_tensor(subject: Subject) -> None:
     network = subject.make()
     x = _images(subject, 2)
     for training, when in ((False, ""), (True, " in training")):
-        sr: object = network.train(training)(x)
+        try:
+            sr: object = network.train(training)(x)
+        except Exception as error:
+            multiple = _multiple_that_works(network)
+            if multiple is None:
+                raise
+            height, width = x.shape[2:]
+            fail(
+                f"LR of {height}x{width} fails{when}: {located(error)}",
+                f'pad within the network, or state what it takes: facts={{"multiple_of": {multiple}}}',
+            )
         if not isinstance(sr, Tensor):
             fail(f"it returns a {type(sr).__name__}{when}", "return SR alone, always; a subclass's forward can pick it")
         if sr.dtype != torch.float32:
@@ -182,7 +192,7 @@ def tiles_are_as_stated(subject: Subject) -> None:
     if stated and not found:
         fail(
             f"tileable is stated, and a window's output differs from the whole's by {off:.2g} of its largest value",
-            "state tileable=False; a mean over the image, positions or windows at fixed places do that",
+            "state tileable=False; means over the image do that, positions in it, windows without a multiple_of",
         )
     if found and not stated:
         fail("tileable=False is stated, and a window's output is the whole's", "state tileable=True")
@@ -236,6 +246,17 @@ CHECKS = (
     Check(bfloat16_is_finite),
     Check(compiles, slow=True, needs=(same_image_gives_same_output,)),
 )
+
+
+def _multiple_that_works(network: nn.Module) -> int | None:
+    """Return the least power of two of which LR's sides must be multiples, or None where none up to 64 will do."""
+    for multiple in (2, 4, 8, 16, 32, 64):
+        try:
+            network(torch.rand(2, 3, 3 * multiple, 5 * multiple))
+        except Exception:
+            continue
+        return multiple
+    return None
 
 
 def _side(subject: Subject, pixels: int) -> int:

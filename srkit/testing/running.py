@@ -68,4 +68,4 @@ def _result(check: Check, subject: Subject) -> Result:
         return Result(check, "failed", found, f"take '{check.name}' out of the fact 'deviations'")
     if reason is None:
         return Result(check, "failed", found, instead)
-    return Result(check, "declared", reason)
+    return Result(check, "declared", f"{reason} ({found})")

@@ -97,3 +97,62 @@ def test_two_detectors_that_disagree_are_a_question(tmp_path, monkeypatch):
         "strange.pth may hold several networks (mine: 'a2n' at scale 4; other: 'a2n' at scale 2); "
         "give --architecture NAME and --scale N"
     )
+
+
+SHIFTED = """
+import srkit
+import torch
+from torch import nn
+
+class MeanShift(nn.Conv2d):
+    def __init__(self, range):
+        super().__init__(3, 3, kernel_size=1)
+        std = torch.Tensor([1.0, 1.0, 1.0])
+        self.weight.data = torch.eye(3).view(3, 3, 1, 1) / std.view(3, 1, 1, 1)
+        self.bias.data = range * torch.Tensor([0.4, 0.4, 0.4]) / std
+
+class Shifted(nn.Module):
+    def __init__(self, *, scale: int, width: int = 8):
+        super().__init__()
+        if scale > 3:
+            raise NotImplementedError
+        self.shift = MeanShift(255)
+        self.tail = nn.Conv2d(3, 3 * scale**2, 3, padding=1)
+        self.scale = scale
+
+    def forward(self, x):
+        return nn.functional.pixel_shuffle(self.tail(self.shift(x)), self.scale)
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("architecture", "shifted", f"{__name__}:Shifted")
+"""
+
+
+@pytest.fixture
+def shifted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("shifted.py").write_text(SHIFTED)
+    registry = discover(["shifted.py"])
+    torch.save(registry.create("architecture", "shifted", scale=2).state_dict(), "weights.pt")
+    return registry
+
+
+def test_the_scale_of_a_network_that_cannot_be_made_without_memory_is_concluded_too(shifted):
+    assert read_model(Path("weights.pt"), shifted, architecture="shifted").scale == 2
+
+
+def test_what_the_constructor_of_a_network_raises_is_a_line_with_its_place(shifted):
+    with pytest.raises(UsageError) as error:
+        read_model(Path("weights.pt"), shifted, architecture="shifted", scale=5)
+    assert str(error.value) == ("architecture 'shifted' at scale 5 cannot be made: NotImplementedError (shifted.py:17)")
+
+
+def test_weights_that_fit_at_no_scale_say_how_to_learn_why(shifted):
+    torch.save({"tail.weight": torch.zeros(7, 3, 3, 3)}, "other.pt")
+    with pytest.raises(UsageError) as error:
+        read_model(Path("other.pt"), shifted, architecture="shifted")
+    assert str(error.value) == (
+        "other.pt fits 'shifted' with these settings at none of the scales 2, 3, 4; with --scale N, what does not fit "
+        "is told"
+    )

@@ -41,6 +41,9 @@ class Silent(Loss):
 class Untyped(Loss):
     def __init__(self, *, weight: float = 1.0, margin=0.5) -> None: ...
 
+class Bare(Loss):
+    def __init__(self, *, weight: float = 1.0, depths: tuple = (2, 2), names: dict = {"a": 1.5}) -> None: ...
+
 class Needs(Loss):
     def __init__(self, *, weight: float) -> None: ...
 
@@ -139,7 +142,12 @@ def test_a_component_without_a_summary_is_told_so(sites):
             "settings weight, power without a meaning",
             'add to the docstring, under a line "Args:", the line "    weight: what it does."',
         ),
-        ("Untyped", "parameter margin without a type, which recipes cannot set", "write margin: float = 0.5"),
+        ("Untyped", "parameter margin without a type that recipes could set", "write margin: float = 0.5"),
+        (
+            "Bare",
+            "parameters depths, names without a type that recipes could set",
+            "write depths: tuple[int, ...] = (2, 2)",
+        ),
     ],
 )
 def test_settings_without_a_type_or_a_meaning_are_named(sites, name, found, instead):
@@ -190,6 +198,10 @@ class Net(nn.Module):
     def __init__(self, upscale=2):
         super().__init__()
 
+class Swallows(nn.Module):
+    def __init__(self, upscale=2, **options):
+        super().__init__()
+
 def number(*, scale: int):
     return 3
 """
@@ -200,6 +212,12 @@ def number(*, scale: int):
     [
         (
             "Net",
+            "it takes no 'scale'; did you mean 'upscale'?",
+            "write a subclass or a function that has the parameter 'scale', to call it with upscale=scale "
+            "(see docs/plugins.md)",
+        ),
+        (
+            "Swallows",
             "it takes no 'scale'; did you mean 'upscale'?",
             "write a subclass or a function that has the parameter 'scale', to call it with upscale=scale "
             "(see docs/plugins.md)",
@@ -230,7 +248,10 @@ def test_a_deviation_that_is_stated_is_no_failure_and_its_reason_is_told(sites):
     sites.add("srkit-mine", {"srkit_mine.py": text, "mine_module.py": MODULE}, "mine = srkit_mine")
     registry = discover()
     found = {result.check.name: result for result in results(Subject(registry.find("loss", "mine"), registry))}
-    assert (found["says_what_it_is"].outcome, found["says_what_it_is"].found) == ("declared", "it speaks for itself")
+    assert (found["says_what_it_is"].outcome, found["says_what_it_is"].found) == (
+        "declared",
+        "it speaks for itself (settings weight, power without a meaning)",
+    )
 
 
 def test_a_deviation_that_there_is_not_is_a_failure(sites):

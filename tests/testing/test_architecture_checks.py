@@ -151,6 +151,11 @@ class Eights(Good):
         return super().forward(x)
 
 
+class Unstated(Good):
+    def forward(self, x):
+        return super().forward(x.view(len(x), 3, x.shape[2] // 4, 4, x.shape[3] // 4, 4).reshape(x.shape))
+
+
 ONLY_2 = {"tileable": True, "scales": (2,)}
 LOCAL = {"tileable": True}
 
@@ -158,7 +163,7 @@ LOCAL = {"tileable": True}
 def srkit_components():
     for cls, facts in (
         (Good, LOCAL), (Pair, LOCAL), (Half, LOCAL), (Infinite, LOCAL), (Raises, LOCAL), (Narrow, LOCAL),
-        (Twice, LOCAL),
+        (Twice, LOCAL), (Unstated, LOCAL),
         (Sided, LOCAL), (MeanOfMany, ONLY_2), (Unused, LOCAL), (InPlace, LOCAL), (Batch, {"tileable": False}),
         (Dropout, {"tileable": False}), (OwnChance, LOCAL), (Forgets, LOCAL), (Strided, LOCAL), (Overflows, LOCAL),
         (Compiled, LOCAL),
@@ -179,6 +184,13 @@ def test_a_network_that_keeps_all_promises_passes(failures, name):
 
 
 ALONE = [
+    (
+        "Unstated",
+        "returns_one_tensor",
+        "LR of 13x17 fails: RuntimeError: shape '[2, 3, 3, 4, 4, 4]' is invalid for input of size 1326 "
+        "(bad_architecture.py:144)",
+        'pad within the network, or state what it takes: facts={"multiple_of": 4}',
+    ),
     (
         "Pair",
         "returns_one_tensor",
@@ -311,7 +323,7 @@ MEASURED = [
         "Pooled_local",
         "tiles_are_as_stated",
         "tileable is stated, and a window's output differs from the whole's by # of its largest value",
-        "state tileable=False; a mean over the image, positions or windows at fixed places do that",
+        "state tileable=False; means over the image do that, positions in it, windows without a multiple_of",
     ),
 ]
 
