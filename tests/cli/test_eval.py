@@ -103,6 +103,31 @@ def test_several_models_have_their_difference_to_the_first_with_an_interval(eval
     assert shown.endswith(" (95 %)")
 
 
+@pytest.mark.parametrize("form", ["json", "csv", "markdown", "latex"])
+def test_what_a_plugin_prints_is_in_no_document(call, nearest, model, photographs, form):
+    told = nearest.read_text().replace("super().__init__()", "super().__init__(); print('created')")
+    loud = nearest.with_name("loud.py")
+    loud.write_text(told)
+    plain = call("-p", nearest, "eval", "repeat.safetensors", "--data", "photos", "--table", form)
+    code, out, err = call("-p", loud, "eval", "repeat.safetensors", "--data", "photos", "--table", form)
+    assert (code, out) == plain[:2]
+    assert "created" in err
+
+
+def test_a_network_far_below_bicubic_is_asked_about_its_range(evaluate, tmp_path):
+    save_nearest(tmp_path / "dark.safetensors", blue=-9.0)
+    code, _, err = evaluate("dark.safetensors", "--data", "photos", "--metric", "psnr")
+    assert (code, err) == (0, "dark is far below bicubic: is it trained, and does it take values of 0..1?\n")
+
+
+def test_of_tiles_that_do_not_make_up_the_whole_is_told(call, nearest, model, photographs):
+    text = nearest.read_text().replace('summary="the nearest pixel"', 'summary="one", facts={"tileable": False}')
+    nearest.write_text(text)
+    code, _, err = call("-p", nearest, "eval", "repeat.safetensors", "--data", "photos", "--forward", "tiles")
+    told = "architecture 'nearest' states that tiles do not make up its output: these are scores of tiles\n"
+    assert (code, err) == (0, told)
+
+
 def test_a_table_can_be_markdown_latex_or_csv(evaluate):
     document = json.loads(evaluate("repeat.safetensors", "--data", "photos", "--table", "json")[1])["tables"][0]
     ours, bicubic = (row["mean"] for row in document["rows"])
