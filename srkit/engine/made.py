@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from srkit.component import Component
+from srkit.contracts import Observer
 from srkit.errors import ComponentError
 
 # What is used of those kinds that are not called.
@@ -16,7 +18,7 @@ MEMBERS = {
     "writer": ("add", "finish", "close"),
 }
 CLASSES = {"architecture": nn.Module, "optimizer": Optimizer}
-EVENTS = ("run_started", "logged", "validated", "saved", "run_ended")
+EVENTS = tuple(name for name in vars(Observer) if inspect.isfunction(vars(Observer)[name]) and name[0] != "_")
 
 
 def checked(component: Component, made: Any) -> Any:
@@ -28,7 +30,8 @@ def checked(component: Component, made: Any) -> Any:
         lacking = [name for name in MEMBERS[kind] if not hasattr(made, name)]
         fault = f"which has no {', no '.join(lacking)}" if lacking else ""
     elif kind == "observer":
-        fault = "" if any(hasattr(made, event) for event in EVENTS) else "which has none of an observer's methods"
+        has_one = any(callable(getattr(made, event, None)) for event in EVENTS)
+        fault = "" if has_one else f"which has none of {', '.join(EVENTS)}"
     else:
         fault = "" if callable(made) else "which cannot be called"
     if fault:

@@ -13,18 +13,11 @@ from typing import Any
 
 from srkit.component import located
 from srkit.contracts import Observer, Run
+from srkit.engine.made import EVENTS
 from srkit.errors import nearest
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 
-EVENTS = tuple(name for name in vars(Observer) if inspect.isfunction(vars(Observer)[name]) and name[0] != "_")
 STEPS = 20
-
-
-def has_an_event(subject: Subject) -> None:
-    """It has at least one of the events, as a method."""
-    observer = subject.make()
-    if not _events(observer):
-        fail("it has none of the events", f"give it any of these methods: {', '.join(EVENTS)}")
 
 
 def no_event_is_misspelt(subject: Subject) -> None:
@@ -75,7 +68,6 @@ def what_is_told_is_left_alone(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check(has_an_event),
     Check(no_event_is_misspelt),
     Check(events_take_what_is_told),
     Check(a_run_is_watched),

@@ -151,7 +151,10 @@ def srkit_components():
         ("data.augment=['nothing']", "augmentation 'nothing' makes a NoneType, which cannot be called"),
         ("metric=['nothing']", "metric 'nothing' makes a NoneType, which cannot be called"),
         ("optimizer.type=nothing", "optimizer 'nothing' makes a NoneType, no torch Optimizer"),
-        ("observer=['nothing']", "observer 'nothing' makes a NoneType, which has none of an observer's methods"),
+        (
+            "observer=['nothing']",
+            "observer 'nothing' makes a NoneType, which has none of run_started, logged, validated, saved, run_ended",
+        ),
     ],
 )
 def test_a_target_that_returns_nothing_is_a_problem_of_the_recipe(call, tiny, verb, override, message):

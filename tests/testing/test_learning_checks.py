@@ -40,15 +40,6 @@ class Good(torch.optim.Optimizer):
         parameter.sub_(lr * velocity)
 
 
-class NoOptimizer(Good):
-    def __new__(cls, parameters, *, lr: float = 0.05):
-        """
-        Args:
-            lr: the learning rate.
-        """
-        return list(parameters)
-
-
 class FirstOfSome(Good):
     def __init__(self, parameters, *, lr: float = 0.05) -> None:
         """
@@ -178,7 +169,6 @@ def test_an_optimizer_that_keeps_all_promises_passes(registry):
 
 
 BROKEN_OPTIMIZERS = {
-    "NoOptimizer": ("parameters_are_all_taken", "it is a list", "return a torch.optim.Optimizer"),
     "FirstOfSome": (
         "parameters_are_all_taken",
         "of parameters out of a generator it leaves out bias",
