@@ -178,7 +178,8 @@ def test_a_row_says_what_it_is():
     assert (row.summary, row.target) == ("RealESRGAN Compact, of spandrel's zoo", "srkit_spandrel.bridge:Compact")
     assert re.fullmatch(r"spandrel [\d.]+", row.source)
     (row,) = [c for c in srkit.components("architecture") if c.name == "spandrel/upcunet3x"]
-    assert row.facts == {"scales": (3,)}
+    assert row.facts["scales"] == (3,)
+    assert row.facts["tileable"] is False
 
 
 def test_listing_is_quick_and_imports_nothing_heavy():
