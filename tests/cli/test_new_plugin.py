@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -142,7 +143,7 @@ def test_the_tests_of_all_kinds_pass(new, install):
 
 
 def test_a_written_plugin_is_installed_by_pip_and_tested_from_the_folder_above(new, tmp_path):
-    if not all(map(importlib.util.find_spec, ("pip", "setuptools"))):
+    if not {"pip", "setuptools"} <= {found.name for found in importlib.metadata.distributions()}:
         pytest.skip("this environment has no pip, or no setuptools, to install without the network")
     folder = new("mine", "--kind", "loss")
     python = virtual_environment(tmp_path / "env")
