@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from srkit_resize.device import enlarge
@@ -24,6 +23,5 @@ class Bicubic(nn.Module):
         check_scale(scale)
         self.scale = scale
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # its weights are made by numpy, which dynamo cannot trace
     def forward(self, x: Tensor) -> Tensor:
         return enlarge(x, self.scale, mode="double")
