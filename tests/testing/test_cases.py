@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -61,8 +62,10 @@ def suite(tmp_path):
 
 
 def outcomes(text):
-    lines = (line.partition("::test_contract[")[2] for line in text.splitlines() if " [" in line)
-    return {name: rest.split()[0] for name, _, rest in (line.partition("] ") for line in lines if line)}
+    """The outcome of each case by its name: the lines that end in progress, and no line of pytest's summary."""
+    found = re.findall(r"^\S+::test_contract\[(\S+)\] ([A-Z]+).* \[ *\d+%\]$", text, flags=re.MULTILINE)
+    assert found, text
+    return dict(found)
 
 
 def test_each_check_is_a_case_of_its_own_name(suite):
