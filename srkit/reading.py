@@ -110,6 +110,9 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
         if start.get("fresh") and not (start.get("weights") or start.get("recipe")):
             text = "'fresh' says what may be new beside start.weights or start.recipe, and neither is set"
             problems.append(Problem(("start", "fresh"), text))
+        if start.get("key") and not start.get("weights"):
+            text = "'key' says which network of start.weights is taken, and that is not set"
+            problems.append(Problem(("start", "key"), text))
     problems += [Problem((key,), f"'{key}' must have an entry") for key in ("loss", "metric") if tree.get(key) == []]
     sets = tree.get("validate")
     names = [entry.get("name") for entry in sets if isinstance(entry, Mapping)] if isinstance(sets, list) else []

@@ -123,11 +123,13 @@ class Start:
         weights: a file of weights or a run directory; taken by name, and all of them
         recipe: or a recipe, whose best weights they are; its run lies beside this one and is trained first
         fresh: patterns of the parameters that may be new, ["upconv2.*"]
+        key: which network of a file of several: "netG", "state_dict.netG"
     """
 
     weights: str = ""
     recipe: str = ""
     fresh: tuple[str, ...] = ()
+    key: str = ""
 
 
 @attrs.frozen

@@ -54,6 +54,7 @@ VALUES = {
     "data.batch": st.integers(1, 10**9),
     "data.cache": st.sampled_from(["auto", "memory", "none"]),
     "start.weights": TEXT,
+    "start.key": TEXT,
     "start.fresh": st.lists(TEXT, max_size=3),
     "train.ema": st.floats(0, 1, exclude_max=True) | st.just(0),
     "train.clip": NUMBER,
@@ -81,7 +82,8 @@ def toml(value):
 @given(st.fixed_dictionaries({}, optional=VALUES))
 def test_a_recipe_with_any_overrides_reads_back_equal(tmp_path, values):
     if not values.get("start.weights"):
-        values.pop("start.fresh", None)  # which says something beside weights alone
+        for key in ("start.fresh", "start.key"):  # which say something beside weights alone
+            values.pop(key, None)
     recipe = read(tmp_path, TINY, *(f"{key}={toml(value)}" for key, value in values.items()))
     again = read(tmp_path, recipe.to_toml())
     assert again == recipe
@@ -113,7 +115,7 @@ def test_every_default_is_written_out(tmp_path):
         "scale": 2,
         "seed": 0,
     }
-    assert tree["start"] == {"weights": "", "recipe": "", "fresh": []}
+    assert tree["start"] == {"weights": "", "recipe": "", "fresh": [], "key": ""}
     assert {key: tree["data"][key] for key in ("threads", "cache")} == {"threads": 2, "cache": "auto"}
     assert tree["train"] == {
         "steps": 6,
@@ -141,6 +143,7 @@ def test_the_hash_changes_with_every_key(tmp_path):
         ("seed=1",),
         ("start.weights=x",),
         ("start.weights=x", 'start.fresh=["x"]'),
+        ("start.weights=x", "start.key=x"),
         ("architecture.features=5",),
         ("architecture.type=edsr",),
         ("loss.weight=2",),

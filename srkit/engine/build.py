@@ -117,7 +117,11 @@ def make_started_network(
     if not path.is_file():
         raise origins.error([Problem(("start", "weights"), f"there is no file {path}")])
     what = f"'{recipe.architecture.type}' at scale {recipe.scale}"
-    line = load_weights(network, read_weights(path), path, what, fresh=recipe.start.fresh).line(path)
+    try:
+        found = read_weights(path, key="" if weights else recipe.start.key)
+    except UsageError as error:
+        raise origins.error([Problem(("start", "key"), str(error))]) from None
+    line = load_weights(network, found, path, what, fresh=recipe.start.fresh).line(path)
     for setting, was, now in _other_settings(recipe, path):
         log.warning("%s was trained with %s = %s, this network has %s", path, setting, was, now)
     return network, line

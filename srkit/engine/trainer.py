@@ -106,8 +106,8 @@ class Trainer:
     def step(self, lr: Tensor, hr: Tensor) -> None:
         """Update the weights once, with a batch."""
         torch.manual_seed(step_seed(self.options.seed, self.done))
-        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
-            group["lr"] = rate * self.schedule(self.done)
+        for group, rate in zip(self.optimizer.param_groups, self.learning_rates(self.done), strict=True):
+            group["lr"] = rate
 
         parts = self.options.accumulate
         for lr_part, hr_part in zip(lr.chunk(parts), hr.chunk(parts), strict=True):
@@ -127,6 +127,10 @@ class Trainer:
         if self.ema is not None:
             self.ema.update_parameters(self.network)
         self.done += 1
+
+    def learning_rates(self, step: int) -> list[float]:
+        """Return the learning rate of each of the optimizer's groups at a step."""
+        return [rate * self.schedule(step) for rate in self.base_rates]
 
     def _loss(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Return the weighted sum of the losses for a part of a batch, and keep what each came to."""

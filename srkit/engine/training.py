@@ -223,6 +223,16 @@ class Session:
         self.saved = self.trainer.done
         if self.trainer.done < self.recipe.train.steps:
             log.info("continuing from step %d of %d", self.trainer.done, self.recipe.train.steps)
+            self._warn_of_rise()
+
+    def _warn_of_rise(self) -> None:
+        """Warn where a run that was made longer has a higher learning rate from here on than it had."""
+        trainer, schedule = self.trainer, self.recipe.schedule.type
+        had = float(trainer.optimizer.param_groups[0]["lr"])
+        would_have_had, has = (trainer.learning_rates(step)[0] for step in (trainer.done - 1, trainer.done))
+        if has > had and not math.isclose(had, would_have_had):
+            end = self.recipe.train.steps
+            log.warning("the learning rate rises from %.2g to %.2g: '%s' now ends at step %d", had, has, schedule, end)
 
     def _facts(self) -> Run:
         recipe = self.recipe

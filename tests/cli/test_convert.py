@@ -119,7 +119,7 @@ def test_one_network_of_several_is_taken_by_its_key(convert, call, photographs):
         3,
         "",
         "srkit convert: gan.pth: holds several networks, or one beside other tensors: netD, netG; "
-        "name one, as in --key netD\n",
+        "name one by --key netD, in a recipe by start.key\n",
     )
     code, out, _ = convert("gan.pth", "w.safetensors", *NEAREST2, "--key", "netG")
     assert (code, out.splitlines()[2]) == (0, "    taken off  wrapper 'netG'")
@@ -129,7 +129,7 @@ def test_one_network_of_several_is_taken_by_its_key(convert, call, photographs):
     assert convert("gan.pth", "v.safetensors", *NEAREST2, "--key", "netX") == (
         2,
         "",
-        "srkit convert: --key netX: gan.pth has nothing of that name; did you mean 'netG'?\n",
+        "srkit convert: gan.pth has no network 'netX'; did you mean 'netG'?\n",
     )
 
 

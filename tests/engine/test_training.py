@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import srkit
@@ -233,6 +234,22 @@ def test_a_finished_run_is_not_trained_again_and_more_steps_continue_it(tiny):
     assert_same(before, contents(Path("run")))
     more = train(tiny, "run", "train.steps=9")
     assert (more.was_finished, more.step) == (False, 9)
+
+
+def test_a_longer_run_whose_learning_rate_rises_says_so(tiny, caplog):
+    cosine = "schedule.type=cosine"
+    train(tiny, "run", cosine)
+    train(tiny, "run", cosine, "train.steps=9")
+    risen = [record.message for record in caplog.records if "rises" in record.message]
+    # (1 + cos(pi 5/6)) / 2 and (1 + cos(pi 6/9)) / 2 of 1e-3
+    assert risen == ["the learning rate rises from 6.7e-05 to 0.00025: 'cosine' now ends at step 9"]
+
+
+def test_a_longer_run_whose_schedule_rises_as_it_would_have_is_not_warned_of(tiny, caplog):
+    warming = "schedule={type='multistep', milestones=[8], warmup=7}"
+    train(tiny, "run", warming, "train.steps=3")
+    train(tiny, "run", warming, "train.steps=9")
+    assert not [record.message for record in caplog.records if "rises" in record.message]
 
 
 def test_without_validation_the_best_is_the_last_also_of_a_run_that_is_extended(tiny):
@@ -534,6 +551,26 @@ def test_fresh_without_weights_is_a_problem(tiny):
     assert str(error.value) == (
         '--set start.fresh=["x"]: '
         "'fresh' says what may be new beside start.weights or start.recipe, and neither is set"
+    )
+
+
+def test_a_start_takes_the_network_that_its_key_names(tiny, caplog):
+    caplog.set_level("INFO")
+    train(tiny, "first")
+    weights = dict(model.read_weights(Path("first/best.safetensors")))
+    torch.save({"netG": weights, "netD": {"w": torch.ones(3)}}, "both.pt")
+    train(tiny, "second", "start.weights=both.pt", "start.key=netG", "train.steps=1")
+    assert "taken 22 tensors (1,321 values) of both.pt" in caplog.messages
+    with pytest.raises(RecipeError) as error:
+        train(tiny, "third", "start.weights=both.pt", "start.key=netX")
+    assert str(error.value) == "--set start.key=netX: both.pt has no network 'netX'; did you mean 'netG'?"
+
+
+def test_a_key_without_weights_is_a_problem(tiny):
+    with pytest.raises(RecipeError) as error:
+        train(tiny, "run", "start.key=netG")
+    assert str(error.value) == (
+        "--set start.key=netG: 'key' says which network of start.weights is taken, and that is not set"
     )
 
 

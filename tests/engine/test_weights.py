@@ -227,20 +227,23 @@ def test_infinities_may_be_meant():
 def test_several_networks_are_named():
     path = saved({"netG": STATE, "netD": OTHER, "epoch": 3})
     assert rejected(path) == (
-        "holds several networks, or one beside other tensors: netD, netG; name one, as in --key netD"
+        "holds several networks, or one beside other tensors: netD, netG; "
+        "name one by --key netD, in a recipe by start.key"
     )
 
 
 def test_a_network_beside_tensors_of_no_name_is_not_taken_for_all_of_them():
     path = saved({"head.weight": torch.ones(1), "body": STATE})
-    assert rejected(path) == "holds several networks, or one beside other tensors: body; name one, as in --key body"
+    assert rejected(path) == (
+        "holds several networks, or one beside other tensors: body; name one by --key body, in a recipe by start.key"
+    )
 
 
 def test_many_networks_are_not_all_named():
     path = saved({f"net{i:02}": STATE for i in range(10)})
     assert rejected(path) == (
         "holds several networks, or one beside other tensors: net00, net01, net02, net03, net04, net05, net06, net07 "
-        "and 2 more; name one, as in --key net00"
+        "and 2 more; name one by --key net00, in a recipe by start.key"
     )
 
 
@@ -265,9 +268,9 @@ def test_a_key_names_a_network_or_what_its_names_begin_with(value, key, wrapper)
 @pytest.mark.parametrize(
     ("value", "key", "message"),
     [
-        ({"netG": STATE, "netD": OTHER}, "netX", "--key netX: w.pth has nothing of that name; did you mean 'netG'?"),
-        ({"netG": STATE, "netD": OTHER}, "w", "--key w: w.pth has nothing of that name; there are: netD, netG"),
-        (STATE, "netG", "--key netG: w.pth has nothing of that name; there are: conv"),
+        ({"netG": STATE, "netD": OTHER}, "netX", "w.pth has no network 'netX'; did you mean 'netG'?"),
+        ({"netG": STATE, "netD": OTHER}, "w", "w.pth has no network 'w'; there are: netD, netG"),
+        (STATE, "netG", "w.pth has no network 'netG'; there are: conv"),
     ],
 )
 def test_a_key_of_nothing_is_told_with_the_names_there_are(value, key, message):
