@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from srkit.component import Component
-    from srkit.engine.training import Result
+    from srkit.engine.session import Result
     from srkit.recipe import Recipe
     from srkit.registry import Registry
 

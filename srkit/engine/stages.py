@@ -11,6 +11,7 @@ from typing import Literal
 import attrs
 
 from srkit.engine import build, checkpoint, training, transfer
+from srkit.engine.session import Result
 from srkit.errors import InputRejected, RecipeError, UsageError
 from srkit.layers import Origins, Override, Problem
 from srkit.packaged import find_recipe
@@ -139,7 +140,7 @@ def rehearse_start(stage: Stage, before: Stage, registry: Registry) -> transfer.
 
 def train_stages(
     stages: Sequence[Stage], registry: Registry, *, restart: bool = False, observers: Sequence[str] = ()
-) -> training.Result:
+) -> Result:
     """Train each stage that is not finished, from the best weights of the one before it; return the last one's result.
 
     Everything that can be wrong with a later stage is looked at before the first one trains. `restart` is of the last
