@@ -120,13 +120,15 @@ class Batches:
         self._pending.pop(step).result()
         lr, hr = self._buffers[step % RING]
         # On the CPU these are the buffers themselves, which the next call may begin to fill: to_network copies now.
+        # Elsewhere nothing would say when a copy that goes on by itself is over, and the buffer may be filled again.
+        on_cuda = self._device.type == "cuda"
         pair = (
-            None if lr is None else lr.to(self._device, non_blocking=True),
-            hr.to(self._device, non_blocking=True),
+            None if lr is None else lr.to(self._device, non_blocking=on_cuda),
+            hr.to(self._device, non_blocking=on_cuda),
         )
-        if self._device.type == "cuda":
+        if on_cuda:
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            event.record()
+            event.record(torch.cuda.current_stream(self._device))  # which need not be the current device's
             self._copied[step % RING] = event
         for ahead in range(step + 1, step + RING):
             if ahead not in self._pending:

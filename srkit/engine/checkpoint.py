@@ -10,12 +10,14 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from srkit import files
 from srkit.engine.trainer import Trainer
 from srkit.errors import InputRejected, RunFailed
 
 FORMAT = 1
+KERNELS = ("fused", "foreach", "capturable")  # of an optimizer's group: by what its update is made
 
 
 def save(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) -> Path:
@@ -49,9 +51,8 @@ def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
     progress: dict[str, Any] = json.loads(contents["progress.json"])
     trainer.network.load_state_dict(safetensors.torch.load(contents["weights.safetensors"]))
     trainer.losses.load_state_dict(safetensors.torch.load(contents["losses.safetensors"]))
-    trainer.optimizer.load_state_dict(
-        _joined(safetensors.torch.load(contents["optimizer.safetensors"]), progress["optimizer"])
-    )
+    state = _joined(safetensors.torch.load(contents["optimizer.safetensors"]), progress["optimizer"])
+    _restore_optimizer(trainer.optimizer, state)
     if progress["scaler"] and trainer.scaler.is_enabled():  # train.device may have changed
         trainer.scaler.load_state_dict(progress["scaler"])
     if trainer.ema is not None and "ema.safetensors" in contents:
@@ -60,6 +61,21 @@ def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
     trainer.take_losses(progress["losses"])
     trainer.done = progress["step"]
     return progress
+
+
+def _restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer its state in the form that it would have made itself.
+
+    Which kernels make the update is a matter of the device, which may be another now. They want the moments in the
+    memory layout of their parameter, which a file does not keep: some refuse others, some compute nonsense.
+    """
+    for group, saved in zip(optimizer.param_groups, state["param_groups"], strict=True):
+        saved.update({key: group[key] for key in KERNELS if key in group})
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def newest(directory: Path) -> tuple[Path | None, dict[str, bytes], list[str]]:
@@ -83,21 +99,23 @@ def exists(directory: Path) -> bool:
     return any(_all(directory))
 
 
-def last_step(directory: Path) -> int | None:
-    """Return the step of the newest checkpoint, whole or not; None where there is none."""
-    return max((int(path.name[5:]) for path in _all(directory)), default=None)
+def prune(directory: Path, keep: int, step: int, best_step: int | None) -> None:
+    """Remove all but the last `keep` checkpoints up to a step, and the best one.
 
-
-def prune(directory: Path, keep: int, best_step: int | None) -> None:
-    """Remove all but the last `keep` checkpoints and the best one."""
-    for path in list(_all(directory))[:-keep]:
-        if path.name != f"step_{best_step or 0:08d}":
+    Those after it are damaged, since the run went back behind them.
+    """
+    for path in [path for path in _all(directory) if _step(path) <= step][:-keep]:
+        if _step(path) != best_step:
             files.remove_directory(path)
 
 
 def _all(directory: Path) -> Iterator[Path]:
     # By the step in the name, never by the clock: clocks jump.
     yield from sorted(path for path in directory.glob("step_*") if path.is_dir() and path.name[5:].isdigit())
+
+
+def _step(path: Path) -> int:
+    return int(path.name[5:])
 
 
 def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:

@@ -57,7 +57,7 @@ def upscale(
     was_training = network.training
     network.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: what a network keeps of it could not be trained with
             return to_rest(forward(network, to_batch(image, device), method.forward, method.ensemble), image.dtype)
     finally:
         network.train(was_training)

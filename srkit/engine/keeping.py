@@ -76,11 +76,14 @@ class Keeper:
         try:
             progress = {"best": self._best, "tables": self.tables, "started": self.started}
             path = checkpoint.save(self._home.checkpoints, self._trainer, progress)
-            checkpoint.prune(self._home.checkpoints, self._recipe.train.keep, self._best.get("step"))
         except OSError as error:
             self._disk_failed(self._home.checkpoints, error)
             return None
         self._saved, self._unsaved = self._trainer.done, None
+        try:
+            checkpoint.prune(self._home.checkpoints, self._recipe.train.keep, self._saved, self._best.get("step"))
+        except OSError as error:
+            log.warning("%s: a checkpoint could not be removed: %s", self._home.checkpoints, error.strerror)
         return path
 
     @property
@@ -93,15 +96,22 @@ class Keeper:
         if self._unsaved is not None:
             raise RunFailed(f"stopped by {by}, but no checkpoint could be saved: {self._unsaved.strerror}")
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether its last weights are there, and not those of a run that has been made longer since."""
+        done = self._trainer.done
+        return done >= self._recipe.train.steps and model.step_of(self._home.last) == done and self._home.best.is_file()
+
     def finish(self) -> None:
         """Write the last weights. Raises RunFailed where these, or the checkpoint before, could not be written."""
-        if not self._write_model(self._home.last) or not self.is_saved:
+        # The best, where nothing says which that is, are the last; these come last, since they say that all is there.
+        without_best = not self._recipe.validate or not self._home.best.is_file()
+        paths = [self._home.best, self._home.last] if without_best else [self._home.last]
+        if not all(map(self._write_model, paths)) or not self.is_saved:
             reason = self._unsaved.strerror if self._unsaved is not None else "unknown"
             raise RunFailed(
                 f"{self._home.path}: the last step could not be saved: {reason}; free some space and run again"
             )
-        if not self._recipe.validate or not self._home.best.is_file():
-            self._write_model(self._home.best)  # nothing to validate on: the last is the best there is
 
     def _write_model(self, path: Path) -> bool:
         """Write the network with its description."""

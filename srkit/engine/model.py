@@ -63,6 +63,14 @@ def save_model(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str,
     files.write_file(path, safetensors.torch.save(tensors, described))
 
 
+def step_of(path: Path) -> int:
+    """Return the step at which a run wrote a file, or -1 where there is none that says so."""
+    try:
+        return int((read_metadata(path) or {})["step"])
+    except (InputRejected, KeyError, TypeError, ValueError):
+        return -1
+
+
 def read_model(
     path: Path,
     registry: Registry,

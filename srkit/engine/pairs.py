@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from srkit.component import located
 from srkit.contracts import Dataset, Window
 from srkit.errors import InputRejected, SrkitError
-from srkit.manifest import HR, Manifest
+from srkit.manifest import HR, Manifest, lr_side
 
 Image = NDArray[Any]
 
@@ -51,11 +51,15 @@ class Pairs:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What holds every image: uint16 where any is; without a manifest, the first image's, which is read for it."""
+        """What holds every image: uint16 where any is; without a manifest, the first ones', which are read for it."""
         manifest: Manifest | None = getattr(self.source, "manifest", lambda: None)()
+        sources = [self.source] if self.lr_source is None else [self.source, self.lr_source]
         if manifest is None:
-            return np.asarray(self.source.read(0)).dtype
-        return np.dtype("uint16" if any(record.dtype == "uint16" for record in manifest.sides[HR]) else "uint8")
+            found = {str(np.asarray(source.read(0)).dtype) for source in sources}
+        else:
+            sides = [HR, lr_side(self.scale)][: len(sources)]
+            found = {record.dtype for side in sides for record in manifest.sides.get(side, ())}
+        return np.dtype("uint16" if "uint16" in found else "uint8")
 
     def size(self, index: int) -> tuple[int, int]:
         """Return (height, width) of the LR image."""
@@ -82,7 +86,9 @@ class Pairs:
                 )
             return lr
         if self.degradation is not None:
-            return self.degradation(np.ascontiguousarray(hr[: height * self.scale, : width * self.scale]))
+            whole = np.ascontiguousarray(hr[: height * self.scale, : width * self.scale])
+            with self._telling(index, "cannot be degraded"):
+                return self.degradation(whole)
         return None
 
     def read_window(self, index: int, top: int, left: int, patch: int) -> tuple[Image | None, Image]:
@@ -102,14 +108,14 @@ class Pairs:
             return small, self.source.read(index, wide)
 
     @contextlib.contextmanager
-    def _telling(self, index: int) -> Iterator[None]:
-        """Name the image at which a dataset raised something of its own."""
+    def _telling(self, index: int, what: str = "cannot be read") -> Iterator[None]:
+        """Name the image at which a dataset or a degradation raised something of its own."""
         try:
             yield
         except (SrkitError, MemoryError):
             raise
         except Exception as error:
-            raise InputRejected(self.name(index), f"cannot be read: {located(error)}") from error
+            raise InputRejected(self.name(index), f"{what}: {located(error)}") from error
 
     def fingerprint(self) -> str:
         """Return the fingerprint of HR, and of LR where that is files."""

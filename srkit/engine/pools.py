@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srkit.engine.memory import free_memory
 from srkit.engine.pairs import Pairs
 from srkit.errors import InputRejected
 
@@ -68,7 +68,7 @@ class SourcePool:
         self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
     ) -> None:
         small, large = self._pairs.read_window(self._indices[index], top, left, patch)
-        if large.dtype.itemsize > self.dtype.itemsize:
+        if max(side.dtype.itemsize for side in (small, large) if side is not None) > self.dtype.itemsize:
             reason = 'has 16 bits where the first image has 8; use cache = "memory", or make them alike'
             raise InputRejected(self._pairs.name(self._indices[index]), reason)
         if lr is not None and small is not None:
@@ -137,9 +137,9 @@ def make_pool(
     many, or else memory.
     """
     scale = pairs.scale
-    size = 3 * sum(int(np.prod(pairs.size(i))) * (scale * scale + 1) for i in indices)
+    size = 3 * pairs.dtype.itemsize * sum(int(np.prod(pairs.size(i))) * (scale * scale + 1) for i in indices)
     on_device = device.type != "cpu" and (cache == "device" or (cache == "auto" and size < _room(device)))
-    too_large = size > _free_memory() // 2
+    too_large = size > free_memory() // 2
     if cache == "none" or (cache == "auto" and (too_large or (pairs.windowed and not on_device))):
         return SourcePool(pairs, indices)
     packed = PackedPool(pairs, indices, threads)
@@ -148,13 +148,4 @@ def make_pool(
 
 def _room(device: torch.device) -> int:
     """Return how many bytes of a device's memory images may take."""
-    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _free_memory() // 8
-
-
-def _free_memory() -> int:
-    """Return how many bytes of memory could be had, or 8 GiB where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):  # macOS and Windows
-        return 8 * 2**30
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else free_memory() // 8

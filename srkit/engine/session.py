@@ -75,7 +75,7 @@ class Session:
         losses = build.make_losses(registry, recipe.loss)
         network.to(device)
         if recipe.train.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            _lay_out(network)
         for loss in losses:
             if isinstance(loss.function, torch.nn.Module):
                 loss.function.to(device)
@@ -97,7 +97,7 @@ class Session:
         if keeper.restore() and trainer.done < train.steps:
             log.info("continuing from step %d of %d", trainer.done, train.steps)
             self._warn_of_rise()
-        if trainer.done >= train.steps and self.home.last.is_file() and self.home.best.is_file():
+        if keeper.is_finished:
             return Result(self.home.path, trainer.done, keeper.tables, was_finished=True)
         rundir.cut_lines(self.home.metrics, trainer.done)
         pool = pool or pack(self.recipe, self.data, self.device)
@@ -135,7 +135,7 @@ class Session:
         """Warn where a run that was made longer has a higher learning rate from here on than it had."""
         trainer, schedule = self.trainer, self.recipe.schedule.type
         had = float(trainer.optimizer.param_groups[0]["lr"])
-        would_have_had, has = (trainer.learning_rates(step)[0] for step in (trainer.done - 1, trainer.done))
+        would_have_had, has = (trainer.learning_rates(step)[0] for step in (max(0, trainer.done - 1), trainer.done))
         if has > had and not math.isclose(had, would_have_had):
             end = self.recipe.train.steps
             log.warning("the learning rate rises from %.2g to %.2g: '%s' now ends at step %d", had, has, schedule, end)
@@ -189,3 +189,10 @@ class Session:
         if path is not None:
             self.observers.saved(self.trainer.done, path)
         self._aside += time.monotonic() - started
+
+
+def _lay_out(network: torch.nn.Module) -> None:
+    """Lay the network's weights out as channels_last: those of images, since a Conv3d has no such layout."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)

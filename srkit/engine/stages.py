@@ -10,7 +10,7 @@ from typing import Literal
 
 import attrs
 
-from srkit.engine import build, checkpoint, training, transfer
+from srkit.engine import build, checkpoint, model, training, transfer
 from srkit.engine.session import Result
 from srkit.errors import InputRejected, RecipeError, UsageError
 from srkit.layers import Origins, Override, Problem
@@ -78,8 +78,7 @@ def load_stages(
 
 def _progress(home: RunDirectory, recipe: Recipe) -> State:
     """Return how far a run that has begun has come."""
-    done = checkpoint.last_step(home.checkpoints) or 0
-    return "finished" if done >= recipe.train.steps and home.best.is_file() and home.last.is_file() else "unfinished"
+    return "finished" if model.step_of(home.last) >= recipe.train.steps and home.best.is_file() else "unfinished"
 
 
 def _same(first: Path, second: Path) -> bool:

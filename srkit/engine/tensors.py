@@ -24,8 +24,8 @@ def to_batch(image: NDArray[Any], device: torch.device) -> Tensor:
 def to_rest(batch: Tensor, dtype: Any = np.uint8) -> NDArray[Any]:
     """Return a batch of one, [1, 3, h, w] in 0..1, as an image at rest, clamped and rounded (halves up, as MATLAB)."""
     top = float(np.iinfo(dtype).max)
-    # In float64: 0.5 added to a float32 just below a half would round up.
-    levels = batch[0].detach().to("cpu", torch.float64).mul(top).clamp_(0.0, top).add_(0.5).floor_()
+    # In float64: 0.5 added to a float32 just below a half would round up. On the CPU: Apple's devices have no float64.
+    levels = batch[0].detach().cpu().to(torch.float64).mul(top).clamp_(0.0, top).add_(0.5).floor_()
     return np.ascontiguousarray(levels.permute(1, 2, 0).numpy()).astype(dtype)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -19,7 +18,10 @@ PATIENCE = 10  # updates in a row whose loss is not finite before a run counts a
 
 
 class Diverged(RunFailed):
-    """Raised when the loss has not been finite for PATIENCE updates in a row; the weights are the last good ones."""
+    """Raised when the loss or its gradients have not been finite for PATIENCE updates in a row.
+
+    The weights are the last good ones, since such updates are left out.
+    """
 
 
 @attrs.frozen
@@ -80,7 +82,8 @@ class Trainer:
         self.ema: AveragedModel | None = None
         if options.ema:
             average = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
-            self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+            # Without buffers, which are copied: averaged, a table of indices and a mask of -inf would be spoilt.
+            self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=False)
         # Beside scaling for float16, torch's scaler leaves out an update whose gradients are not finite, without a
         # synchronisation where the optimizer is fused; so it serves every precision, with a scale of 1.
         self.scaled = options.precision == torch.float16
@@ -89,6 +92,7 @@ class Trainer:
         self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
+        self._spoilt = torch.zeros((), dtype=torch.bool, device=device)  # a loss of this update is not finite
         self._bad = torch.zeros((), device=device)
         self._worst = torch.zeros((), device=device)
 
@@ -122,6 +126,7 @@ class Trainer:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         self.scaler.step(self.optimizer)
+        self._count_bad()
         self.scaler.update(None if self.scaled else 1.0)
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
@@ -141,10 +146,21 @@ class Trainer:
             total = total + loss.weight * value
             self._note(loss.name, value)
         self._note("loss", total)
-        with torch.no_grad():
-            self._bad = torch.where(total.isfinite(), 0, self._bad + 1 / self.options.accumulate)
-            self._worst = torch.maximum(self._worst, self._bad)
+        self._spoilt |= ~total.detach().isfinite()
         return total
+
+    def _count_bad(self) -> None:
+        """Count the updates in a row whose loss or gradients were not finite, without waiting for the device."""
+        bad = self._spoilt
+        if self.scaler.is_enabled():
+            scale = self.scaler._scale
+            assert scale is not None  # since the first loss
+            for found in self.scaler._found_inf_per_device(self.optimizer).values():  # what it left the update out for
+                # In float16 gradients are too large until the scale is found; where that is small, it is not the cause.
+                bad = bad | (found > 0) & (scale <= 1)
+        self._bad = torch.where(bad, self._bad + 1, 0)
+        self._worst = torch.maximum(self._worst, self._bad)
+        self._spoilt = torch.zeros_like(self._spoilt)
 
     def _note(self, name: str, value: Tensor) -> None:
         self._sums[name] = self._sums.get(name, 0) + value.detach()
@@ -167,10 +183,11 @@ class Trainer:
         self._summed = int(sums[""])
 
     def _refuse_divergence(self) -> None:
-        if math.ceil(float(self._worst) - 1e-3) >= PATIENCE:
+        if float(self._worst) >= PATIENCE:
             advice = "try a lower optimizer.lr, or train.clip"
             if self.options.precision != torch.float32:
                 advice += ', or precision = "float32"'
             if self.done <= PATIENCE:
                 advice = "it never was: look at the network's output and at the losses"
-            raise Diverged(f"the loss was not finite for {PATIENCE} updates in a row, up to step {self.done}; {advice}")
+            what = "the loss or its gradients were not finite"
+            raise Diverged(f"{what} for {PATIENCE} updates in a row, up to step {self.done}; {advice}")

@@ -98,6 +98,9 @@ def inspect(
 
     Raises RecipeError for the recipe, InputRejected for images.
     """
+    if recipe.train.deterministic == "run":
+        # What CUDA's matrix products need for it. They look once, at the first of all, which the rehearsal makes.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     data = build.open_data(registry, recipe, origins)
     rehearse(registry, recipe, origins, device or build.pick_device(recipe.train.device))
     metrics = build.make_metrics(registry, recipe.metric)
@@ -111,7 +114,6 @@ def _torch_set(*, deterministic: bool, threads: int) -> Iterator[None]:
     """Set what torch keeps for a whole process, and set it back when a run has ended."""
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     if deterministic:  # only operations that give the same bits each time
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)
     if threads:
         torch.set_num_threads(threads)

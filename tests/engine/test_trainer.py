@@ -168,9 +168,53 @@ def test_ten_losses_in_a_row_that_are_not_finite_end_the_run():
         made.fit(batches, [], never)
     assert made.done == 5 + PATIENCE
     assert str(error.value) == (
-        "the loss was not finite for 10 updates in a row, up to step 15; try a lower optimizer.lr, or train.clip"
+        "the loss or its gradients were not finite for 10 updates in a row, up to step 15; "
+        "try a lower optimizer.lr, or train.clip"
     )
     assert weights(made).isfinite().all()
+
+
+def sharp(sr, hr):
+    """A loss that is finite and whose gradient is not: that of a root at 0."""
+    return nn.functional.l1_loss(sr, hr) + (sr - sr.detach()).square().sum().sqrt()
+
+
+@pytest.mark.parametrize(("precision", "updates"), [(torch.float32, PATIENCE), (torch.float16, 16 + PATIENCE)])
+def test_gradients_that_are_never_finite_end_the_run_though_the_loss_is(precision, updates):
+    # In float16 they may only be too large: the scale is halved 16 times, from 2**16 to 1, before they count.
+    made = trainer([WeightedLoss("sharp", sharp, 1.0, False)], steps=50, precision=precision)
+    with pytest.raises(Diverged, match="the loss or its gradients were not finite"):
+        made.fit(Made(), [], never)
+    assert made.done == updates
+
+
+def test_one_bad_part_of_an_accumulated_batch_makes_a_bad_update():
+    class Parts(Made):
+        def __getitem__(self, step):
+            lr, hr = super().__getitem__(step)
+            return torch.cat([lr[:2] * float("nan"), lr[2:]]), hr
+
+    made = trainer(accumulate=4, steps=50)
+    with pytest.raises(Diverged):
+        made.fit(Parts(), [], never)
+    assert made.done == PATIENCE
+
+
+def test_the_moving_average_leaves_constant_buffers_as_they_are():
+    class Windowed(Doubled):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("index", torch.arange(225))
+            self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+
+    torch.manual_seed(0)
+    network = Windowed()
+    optimizer = torch.optim.Adam(network.parameters())
+    losses = [WeightedLoss("l1", nn.L1Loss(), 1.0, False)]
+    made = Trainer(network, losses, optimizer, lambda step: 1.0, CPU, Options(steps=4, seed=0, ema=0.9995))
+    made.fit(Made(), [], never)
+    assert torch.equal(made.ema.module.index, network.index)
+    assert torch.equal(made.ema.module.mask, network.mask)
 
 
 def test_nine_in_a_row_do_not():

@@ -349,7 +349,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_last_good_checkpo
     )
     with pytest.raises(RunFailed) as error:
         train(tiny, "run", "loss.type=bad", "train.steps=50", registry=discover(["bad.py"]))
-    assert "the loss was not finite for 10 updates in a row, up to step 14" in str(error.value)
+    assert "the loss or its gradients were not finite for 10 updates in a row, up to step 14" in str(error.value)
     for path in Path("run/checkpoints").iterdir():
         assert all(t.isfinite().all() for t in model.read_weights(path / "weights.safetensors").values())
 
@@ -601,7 +601,7 @@ def test_a_loss_that_never_was_finite_is_not_blamed_on_the_learning_rate(tiny):
     with pytest.raises(RunFailed) as error:
         train(tiny, "run", "loss.type=never", "train.steps=50", registry=discover(["never.py"]))
     assert str(error.value) == (
-        "the loss was not finite for 10 updates in a row, up to step 10; "
+        "the loss or its gradients were not finite for 10 updates in a row, up to step 10; "
         "it never was: look at the network's output and at the losses"
     )
 
