@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from srkit import InputRejected, Manifest, Window, image_size, list_images, read_image
 from srkit_datasets.known import SCALES, Layout, find_layout, hint
+from srkit_datasets.packed import bytes_to_hash
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -32,7 +33,6 @@ _SELFEXSR_NO_LR = re.compile(r".+_SRF_\d+_(?!LR$).*")
 _LR_STEMS = ("{name}", "{name}x{scale}", "{name}_SRF_{scale}_LR")
 
 _THREADS = 8
-_WHOLE = 2**20  # bytes up to which a fingerprint reads a file whole; of longer ones, half of this from either end
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -73,8 +73,8 @@ class Files:
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits from each file's name, size and content; where the folder lies is no part."""
-        names = [os.fsencode(path.name) for path in self.paths]
-        parts = sorted(zip(names, _each(_digest, self.paths), strict=True))
+        names, most = [os.fsencode(path.name) for path in self.paths], bytes_to_hash(len(self.paths))
+        parts = sorted(zip(names, _each(lambda path: _digest(path, most), self.paths), strict=True))
         return hashlib.blake2b(b"".join(name + b"\0" + digest for name, digest in parts), digest_size=8).hexdigest()
 
 
@@ -293,16 +293,17 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _digest(path: Path) -> bytes:
+def _digest(path: Path, most: int) -> bytes:
+    """Return a digest of a file's size and content: of a longer one than `most` bytes, half of them from either end."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             content = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
-            if size <= _WHOLE:
+            if size <= most:
                 content.update(file.read())
             else:
-                content.update(file.read(_WHOLE // 2))
-                file.seek(-(_WHOLE // 2), os.SEEK_END)
+                content.update(file.read(most // 2))
+                file.seek(-(most // 2), os.SEEK_END)
                 content.update(file.read())
     except OSError as error:
         raise InputRejected(path, f"cannot be read: {error.strerror}") from error

@@ -95,8 +95,8 @@ def newest(directory: Path) -> tuple[Path | None, dict[str, bytes], list[str]]:
 
 
 def exists(directory: Path) -> bool:
-    """Say whether there is any checkpoint, whole or not."""
-    return any(_all(directory))
+    """Say whether there is any checkpoint, whole or not, or one that a killed process was about to replace."""
+    return any(_all(directory)) or any(directory.glob(f"{files.REPLACED}step_*"))
 
 
 def prune(directory: Path, keep: int, step: int, best_step: int | None) -> None:

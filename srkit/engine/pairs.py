@@ -88,7 +88,10 @@ class Pairs:
         if self.degradation is not None:
             whole = np.ascontiguousarray(hr[: height * self.scale, : width * self.scale])
             with self._telling(index, "cannot be degraded"):
-                return self.degradation(whole)
+                try:
+                    return self.degradation(whole)
+                except ValueError as error:  # in which it says why
+                    raise InputRejected(self.name(index), str(error)) from error
         return None
 
     def read_window(self, index: int, top: int, left: int, patch: int) -> tuple[Image | None, Image]:

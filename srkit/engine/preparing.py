@@ -165,14 +165,15 @@ class _Builder:
 
 def _tiles_of(source: Dataset, index: int, pairs: Sequence[Pairs], tiles: Tiles) -> list[_Tile]:
     """Return an image's tiles, each with its LR and the records of both."""
+    try:
+        source.name(index).encode()
+    except UnicodeEncodeError:  # a file's name is bytes, a manifest's is text
+        raise InputRejected(ascii(source.name(index)), "its name is no text in UTF-8; rename the image") from None
     for pair in pairs:
         if min(pair.size(index)) == 0:
             raise InputRejected(source.name(index), f"is smaller than the scale, {pair.scale}")
     whole = source.read(index)
-    try:
-        small = {pair.scale: pair.read_lr(index, whole) for pair in pairs}
-    except ValueError as error:
-        raise InputRejected(source.name(index), str(error)) from None
+    small = {pair.scale: pair.read_lr(index, whole) for pair in pairs}
     windows = tiles.windows(*whole.shape[:2])
     found = []
     for number, window in enumerate(windows, 1):

@@ -10,7 +10,7 @@ from srkit.engine.pairs import Pairs
 from srkit.engine.pools import DevicePool, PackedPool, SourcePool, large_enough
 from srkit.engine.tensors import rounded_to_8_bits
 from srkit.errors import InputRejected
-from srkit.imaging import read_image
+from srkit.imaging import read_image, save_image
 from srkit.plugins import installed
 
 CPU = torch.device("cpu")
@@ -139,6 +139,19 @@ def test_sixteen_bits_keep_their_depth_and_eight_are_lifted(tmp_path, photograph
     assert (images["p0"] == read_image(photographs / "p0.png").astype(np.uint16) * 257).all()
     lr, _ = draw(packed, [0])[0]
     assert 0 <= lr.min() < lr.max() <= 1
+
+
+def test_an_lr_side_of_sixteen_bits_beside_hr_of_eight_keeps_its_values_whatever_the_cache(photographs, tmp_path):
+    root = tmp_path / "set"
+    (root / "LR_bicubic" / "X2").mkdir(parents=True)
+    photographs.rename(root / "HR")
+    for path in (root / "HR").iterdir():
+        image = read_image(path)
+        small = image[: image.shape[0] // 2, : image.shape[1] // 2].astype(np.uint16)
+        save_image(root / "LR_bicubic" / "X2" / f"{path.stem}x2.png", small * 201)
+    pairs = pairs_of(root)
+    assert pairs.dtype == np.uint16
+    assert equal(draw(PackedPool(pairs, range(4), 1), range(3)), draw(SourcePool(pairs, range(4)), range(3)))
 
 
 def test_an_image_that_cannot_be_read_is_named(photographs):

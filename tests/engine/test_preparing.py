@@ -92,6 +92,16 @@ def test_lr_of_several_scales_is_kept_beside_hr_as_degrade_makes_it(call, format
 
 
 @pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.skipif(sys.platform == "darwin", reason="its names are text")
+def test_a_name_that_is_no_text_is_refused(call, format_):
+    os.rename(b"photos/p1.png", b"photos/caf\xe9.png")
+    code, _, err = call("photos", FORMATS[format_])
+    assert code == 3
+    assert "'caf\\udce9': its name is no text in UTF-8; rename the image\n" in err
+    assert not Path(FORMATS[format_]).exists()
+
+
+@pytest.mark.parametrize("format_", FORMATS)
 def test_sixteen_bits_are_kept(call, format_):
     deep = photograph(3, 33, 20).astype(np.uint16) * 256 + 7
     srkit.save_image("photos/deep.png", deep)

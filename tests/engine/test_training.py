@@ -336,6 +336,63 @@ def test_a_full_disk_does_not_end_a_run_but_its_last_save_must_succeed(tiny):
     assert steps == sorted(steps)
 
 
+def test_a_longer_run_whose_last_save_failed_is_not_taken_for_finished(tiny):
+    train(tiny, "run")
+    # As it is after a kill between the last checkpoint and the last weights.
+    old = Path("run/last.safetensors").read_bytes()
+    train(tiny, "run", "train.steps=9")
+    Path("run/last.safetensors").write_bytes(old)
+    again = train(tiny, "run", "train.steps=9")
+    assert (again.was_finished, model.step_of(Path("run/last.safetensors"))) == (False, 9)
+    assert train(tiny, "run", "train.steps=9").was_finished
+
+
+def test_a_run_that_was_stopped_before_its_first_step_goes_on_whatever_the_schedule_is_below_0(tiny):
+    Path("mine.py").write_text(
+        "import os, signal, srkit\n"
+        "def root(*, steps: int): return lambda step: (step + 1) ** -0.5\n"
+        "class Stopper:\n"
+        "    def run_started(self, run): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "@srkit.hookimpl\n"
+        "def srkit_components():\n"
+        '    yield srkit.Component("schedule", "root", f"{__name__}:root")\n'
+        '    yield srkit.Component("observer", "stopper", f"{__name__}:Stopper")\n'
+    )
+    registry = discover(["mine.py"])
+    with pytest.raises(Stopped, match="at step 0 of 6"):
+        train(tiny, "run", "schedule.type=root", registry=registry, observers=["stopper"])
+    assert train(tiny, "run", "schedule.type=root", registry=registry).step == 6
+
+
+GROWN = """
+import srkit
+import torch
+from torch import nn
+
+class Grown(nn.Module):
+    # Keeps the positions of the largest image so far, and has a convolution over more than images.
+    def __init__(self, *, scale: int):
+        super().__init__()
+        self.body, self.deep, self.kept = nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.Conv3d(1, 1, 1), None
+        self.shuffle = nn.PixelShuffle(scale)
+
+    def forward(self, x):
+        if self.kept is None or self.kept.shape[-1] < x.shape[-1]:
+            self.kept = torch.linspace(0, 0.1, x.shape[-1])
+        return self.shuffle(self.body(self.deep(x[:, None])[:, 0] * self.kept[: x.shape[-1]]))
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("architecture", "grown", f"{__name__}:Grown")
+"""
+
+
+def test_a_network_that_keeps_what_it_made_of_a_validation_image_and_has_a_conv3d_trains_on(tiny):
+    Path("grown.py").write_text(GROWN)
+    registry = discover(["grown.py"])
+    assert train(tiny, "run", "architecture.type=grown", registry=registry).step == 6
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_last_good_checkpoint(tiny):
     Path("bad.py").write_text(
         "import srkit\n"
