@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 
@@ -29,6 +29,13 @@ class Method:
     forward: Forward = "whole"
     ensemble: Ensemble = "none"
     whole_border: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        """Raise UsageError for a word that means nothing: it would stand in the protocol of scores."""
+        for name, words in (("fit", Fit), ("forward", Forward), ("ensemble", Ensemble)):
+            value = getattr(self, name)
+            if value not in get_args(words):
+                raise UsageError(f"unknown {name} '{value}'{did_you_mean(str(value), get_args(words))}")
 
     def border(self, metric: str, scale: int) -> int:
         """Return how many pixels are cut from each side before a metric looks."""

@@ -110,6 +110,8 @@ class Folder(Files):
         if split != "train" and hr is not None:
             raise ValueError("split goes with path: hr is the folder of one split already")
         self._root = None if path is None else Path(path).expanduser()
+        if self._root is not None and self._root.suffix in (".h5", ".hdf5") and self._root.is_file():
+            raise InputRejected(self._root, 'is a file; give a folder of images, or take another dataset: type = "h5"')
         if self._root is not None:
             layout = find_layout(self._root, split)
         else:

@@ -29,7 +29,7 @@ from srkit.engine.tensors import to_batch, to_rest
 from srkit.engine.trainer import Options, WeightedLoss
 from srkit.engine.transfer import load_weights
 from srkit.engine.weights import read_metadata, read_weights
-from srkit.errors import UsageError
+from srkit.errors import InputRejected, UsageError
 from srkit.layers import Origins, Problem
 from srkit.reading import read_part, read_recipe
 from srkit.recipe import LossPart, Part, Recipe
@@ -121,13 +121,17 @@ def make_started_network(
         found = read_weights(path, key="" if weights else recipe.start.key)
     except UsageError as error:
         raise origins.error([Problem(("start", "key"), str(error))]) from None
-    line = load_weights(network, found, path, what, fresh=recipe.start.fresh).line(path)
-    for setting, was, now in _other_settings(recipe, path):
-        log.warning("%s was trained with %s = %s, this network has %s", path, setting, was, now)
+    others = [f"was trained with {name} = {was}, this network has {now}" for name, was, now in _others(recipe, path)]
+    try:
+        line = load_weights(network, found, path, what, fresh=recipe.start.fresh).line(path)
+    except InputRejected as error:
+        raise InputRejected(path, "\n".join([error.reason, *(f"  it {text}" for text in others)])) from None
+    for text in others:
+        log.warning("%s %s", path, text)
     return network, line
 
 
-def _other_settings(recipe: Recipe, path: Path) -> Iterator[tuple[str, Any, Any]]:
+def _others(recipe: Recipe, path: Path) -> Iterator[tuple[str, Any, Any]]:
     """Yield (name, theirs, ours) of each setting that weights of the same architecture were trained with differently.
 
     Shapes do not show all of them: with another range of values, weights fit and are wrong.

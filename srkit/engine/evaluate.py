@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,6 +43,10 @@ class EvaluationSet:
     pairs: Pairs
 
 
+class NotFinite(ValueError):
+    """Raised where a network's output has values that are no colour."""
+
+
 def upscale(
     image: Image,
     network: nn.Module,
@@ -49,7 +54,10 @@ def upscale(
     *,
     method: Method = PAPER,
 ) -> Image:
-    """Return an image at rest, [h, w, 3] uint8 or uint16, enlarged by a network; the dtype is kept."""
+    """Return an image at rest, [h, w, 3] uint8 or uint16, enlarged by a network; the dtype is kept.
+
+    Raises NotFinite.
+    """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"an image is [height, width, 3], uint8 or uint16, not {list(image.shape)} {image.dtype}")
     if device is None:
@@ -58,7 +66,10 @@ def upscale(
     network.eval()
     try:
         with torch.no_grad():  # not inference_mode: what a network keeps of it could not be trained with
-            return to_rest(forward(network, to_batch(image, device), method.forward, method.ensemble), image.dtype)
+            sr = forward(network, to_batch(image, device), method.forward, method.ensemble)
+            if not bool(sr.isfinite().all()):
+                raise NotFinite("the network's output is not finite: its weights are spoilt, or too large")
+            return to_rest(sr, image.dtype)
     finally:
         network.train(was_training)
 
@@ -102,26 +113,35 @@ def score(
     method: Method = PAPER,
     look: Look | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Return {image: {metric: value}}, with SR rounded to 8 bits. `look(index, lr, sr, hr)` sees each image."""
+    """Return {image: {metric: value}}, with SR rounded to 8 bits. `look(index, lr, sr, hr)` sees each image.
+
+    Values are NaN, and SR is black, where the network's output is not finite.
+    """
     pairs = evaluation.pairs
     found: dict[str, dict[str, float]] = {}
     for index in range(len(pairs)):
+        if min(pairs.size(index)) == 0:
+            raise InputRejected(pairs.name(index), f"is smaller than the scale, {pairs.scale}")
         lr, hr = pairs.read(index)
         if lr is None:
             raise InputRejected(pairs.name(index), "there is no LR image, and a random degradation makes none to score")
-        sr = to_8_bits(upscale(lr, network, device, method=method))
-        hr = to_8_bits(hr)
+        hr, spoilt = to_8_bits(hr), False
+        try:
+            sr = to_8_bits(upscale(lr, network, device, method=method))
+        except NotFinite:
+            sr, spoilt = np.zeros_like(hr), True
         if sr.shape != hr.shape:
             raise InputRejected(pairs.name(index), f"the network gives {list(sr.shape)} where HR is {list(hr.shape)}")
         if look is not None:
             look(index, lr, sr, hr)
         try:
-            found[pairs.name(index)] = {
+            values = {
                 metric.name: float(metric.score(*(_inside(image, metric, pairs.scale, method) for image in (sr, hr))))
                 for metric in metrics
             }
         except ValueError as error:
             raise InputRejected(pairs.name(index), str(error)) from None
+        found[pairs.name(index)] = dict.fromkeys(values, math.nan) if spoilt else values
     return found
 
 
@@ -134,6 +154,8 @@ def refuse_too_small(evaluation: EvaluationSet, metrics: Sequence[Metric], metho
     """Raise InputRejected where the smallest image of a set is too small for a metric; better now than after hours."""
     pairs = evaluation.pairs
     smallest = min(range(len(pairs)), key=lambda index: min(pairs.size(index)))
+    if min(pairs.size(smallest)) == 0:
+        raise InputRejected(pairs.name(smallest), f"is smaller than the scale, {pairs.scale}")
     image = to_8_bits(pairs.read(smallest)[1])
     try:
         for metric in metrics:

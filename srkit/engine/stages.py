@@ -110,7 +110,7 @@ def _load(path: Path, registry: Registry, home: RunDirectory, overrides: Sequenc
         return Stage(path, recipe, origins, home, "new")
     advice = (
         "give an --out DIR in another folder, where its stages are trained anew beside it, "
-        f"or begin that stage anew: srkit run {path} --out {home.path} --restart"
+        f"or rename {home.path}, and that stage is trained anew"
     )
     home.refuse_another(recipe, build.open_data(registry, recipe, origins).fingerprints(), advice)
     return Stage(path, recipe, origins, home, state)

@@ -85,8 +85,11 @@ def plan(
     for kind, names, told in kinds:
         lines += [f"  {kind}: {told(name)}" for name in names[:MOST]]
         lines += [f"  {kind}: and {len(names) - MOST} more"] if len(names) > MOST else []
+    lines += _elsewhere(own, found, missing)
     if wrong and taken and fresh is not None:
         lines += _line_to_paste(wrong, own, [pattern for pattern in patterns if pattern not in unmatched])
+    if wrong and taken and left_over and fresh is not None:
+        lines += ["  what is left over is never dropped: it must be given its place in the file, or be taken out of it"]
     raise InputRejected(source, "\n".join(lines))
 
 
@@ -112,6 +115,15 @@ def load_weights(
     )
     network.load_state_dict({name: weights[name] if name in transfer.taken else own[name] for name in own})
     return transfer
+
+
+def _elsewhere(own: Shapes, found: Shapes, missing: Sequence[str]) -> list[str]:
+    """Return a line on where in the file all that is missing would be, if there is one such place: "netG."."""
+    first = next(iter(missing), None)
+    for prefix in [name.removesuffix(f".{first}") for name in found if first and name.endswith(f".{first}")]:
+        if all(tuple(found.get(f"{prefix}.{name}", ())) == tuple(own[name]) for name in missing):
+            return [f"  all that is missing is under {_shown(prefix)}: --key {_shown(prefix)}, in a recipe start.key"]
+    return []
 
 
 def _line_to_paste(wrong: Iterable[str], own: Iterable[str], patterns: Sequence[str]) -> list[str]:

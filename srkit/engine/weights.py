@@ -155,7 +155,7 @@ def _tensors(found: Mapping[Any, Any]) -> dict[str, Tensor]:
 def _several(names: Sequence[str]) -> str:
     names = sorted(map(shown, names))
     told = ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
-    by_name = f"name one by --key {names[0]}, in a recipe by start.key"
+    by_name = "name the one that enlarges by --key, in a recipe by start.key"
     return f"holds several networks, or one beside other tensors: {told}; {by_name}"
 
 
@@ -171,7 +171,7 @@ def _pick(path: Path, found: Mapping[Any, Any], key: str) -> tuple[dict[str, Ten
         tensors, wrapper = {}, ""
     part = {name.removeprefix(f"{key}."): tensor for name, tensor in tensors.items() if name.startswith(f"{key}.")}
     if not part:
-        names = sorted({*_networks(found), *(name.partition(".")[0] for name in tensors)})[: 4 * MOST]
+        names = sorted(_networks(found) or {name.partition(".")[0] for name in tensors})[: 4 * MOST]
         raise UsageError(f"{path} has no network '{shown(key)}'{did_you_mean(key, map(shown, names))}")
     return part, ".".join(filter(None, [wrapper, key]))
 

@@ -18,7 +18,7 @@ from srkit.engine.made import checked
 from srkit.errors import ComponentError, did_you_mean, nearest
 from srkit.plugins import GROUP
 from srkit.testing.check import Check, Inapplicable, Subject, fail
-from srkit.testing.imported import Imported, imported
+from srkit.testing.imported import OWN, Imported, imported
 
 
 def importing_is_light(subject: Subject) -> None:
@@ -36,12 +36,11 @@ def importing_is_light(subject: Subject) -> None:
 def importing_changes_nothing(subject: Subject) -> None:
     """Importing the target leaves alone what is the whole process's: random states, torch's default dtype and number of
     threads, signal handlers, environment variables."""
-    changed = _imported(subject).changed.get(subject.component.target.partition(":")[0], [])
-    if changed:
-        fail(
-            f"importing {subject.component.target} changes {', '.join(changed)}",
-            "do it where it is needed, and undo it",
-        )
+    changes = _imported(subject).changed
+    whose = {OWN: "the plugin", subject.component.target.partition(":")[0]: subject.component.target}
+    told = [f"importing {what} changes {', '.join(changes[name])}" for name, what in whose.items() if changes.get(name)]
+    if told:
+        fail("; ".join(told), "do it where it is needed, and undo it")
 
 
 def _imported(subject: Subject) -> Imported:

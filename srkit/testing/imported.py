@@ -26,11 +26,12 @@ HEAVY = (
     "torchvision",
     "timm",
 )
+OWN = ""  # the name of the plugin's own modules, all of them
 
 
 @attrs.frozen
 class Imported:
-    """What came with the plugin's own modules, and what the import of each module of a target changed."""
+    """What came with the plugin's own modules, and what the import of each module changed; OWN has theirs."""
 
     heavy: tuple[str, ...]
     changed: dict[str, list[str]]
@@ -43,26 +44,44 @@ def imported(modules: tuple[str, ...], file: str, targets: tuple[str, ...], path
 
     `path` is where modules are found, sys.path. Once a process for each plugin: it takes seconds.
     """
-    told = json.dumps({"modules": modules, "file": file, "targets": targets, "path": path})
+    told = {"modules": modules, "file": file, "targets": targets, "path": path}
+    found = _in_a_child(told, first=False)
+    if not found.heavy or found.error:
+        return found
+    # What its own modules do to torch is seen where torch was there before them.
+    return Imported(found.heavy, _in_a_child(told, first=True).changed)
+
+
+def _in_a_child(told: dict[str, Any], *, first: bool) -> Imported:
+    """Import what is told in a new process, with torch first or when it comes."""
     # By its path, and without it on sys.path: `-m` would import this package, and torch with it.
-    command = [sys.executable, "-P", __file__, told]
+    command = [sys.executable, "-P", __file__, json.dumps({**told, "torch_first": first})]
     run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if run.returncode != 0:
         return Imported((), {}, (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1])
     return Imported(**json.loads(run.stdout.splitlines()[-1]))
 
 
-def _looks() -> dict[str, Callable[[], Any]]:
+def _light_looks() -> dict[str, Callable[[], Any]]:
     """Return ways to look at what belongs to the whole process, by what they look at."""
     import os
     import random
     import signal
 
+    return {
+        "the random state of Python": random.getstate,
+        "signal handlers": lambda: {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "environment variables": lambda: dict(os.environ),
+        "the current folder": os.getcwd,
+    }
+
+
+def _heavy_looks() -> dict[str, Callable[[], Any]]:
+    """Return the same of numpy and torch, which are imported for it."""
     import numpy as np
     import torch
 
     return {
-        "the random state of Python": random.getstate,
         "the random state of numpy": lambda: str(np.random.get_state()),
         "the random state of torch": lambda: torch.get_rng_state().tolist(),
         "torch's default dtype": torch.get_default_dtype,
@@ -70,10 +89,27 @@ def _looks() -> dict[str, Callable[[], Any]]:
         "torch's number of threads": torch.get_num_threads,
         "whether torch keeps gradients": torch.is_grad_enabled,
         "torch's deterministic mode": torch.are_deterministic_algorithms_enabled,
-        "signal handlers": lambda: {number: signal.getsignal(number) for number in signal.valid_signals()},
-        "environment variables": lambda: dict(os.environ),
-        "the current folder": os.getcwd,
     }
+
+
+class Watched:
+    """What is looked at, and how it was when it was last looked at."""
+
+    def __init__(self) -> None:
+        self._looks: dict[str, Callable[[], Any]] = {}
+        self._seen: dict[str, Any] = {}
+
+    def watch(self, looks: dict[str, Callable[[], Any]]) -> None:
+        """Look at more, and at all of it now: to look may import torch."""
+        self._looks |= looks
+        self._seen = {what: look() for what, look in self._looks.items()}
+
+    def changed(self) -> list[str]:
+        """Return what is not as it was."""
+        now = {what: look() for what, look in self._looks.items()}
+        found = [what for what in now if now[what] != self._seen[what]]
+        self._seen = now
+        return found
 
 
 def main(told: str) -> None:
@@ -84,14 +120,18 @@ def main(told: str) -> None:
 
     asked = json.loads(told)
     sys.path[:] = asked["path"]
-    before = set(sys.modules)
     with contextlib.redirect_stdout(sys.stderr):
+        watched = Watched()
+        if asked["torch_first"]:
+            watched.watch(_heavy_looks())
+        watched.watch(_light_looks())
+        before = set(sys.modules)
         for module in asked["modules"]:
             importlib.import_module(module)
         heavy = [name for name in HEAVY if name in sys.modules and name not in before]
-        looks = _looks()
-        changed: dict[str, list[str]] = {}
-        first = {what: look() for what, look in looks.items()}
+        changed = {OWN: watched.changed()}
+        if not asked["torch_first"]:
+            watched.watch(_heavy_looks())
         if asked["file"]:
             from srkit.plugins import import_file
 
@@ -99,9 +139,7 @@ def main(told: str) -> None:
         for module in asked["targets"]:
             with contextlib.suppress(Exception):  # another check tells what an import raises
                 importlib.import_module(module)
-            now = {what: look() for what, look in looks.items()}
-            changed[module] = [what for what in looks if now[what] != first[what]]
-            first = now
+            changed[module] = watched.changed()
     print(json.dumps({"heavy": heavy, "changed": changed}))
 
 

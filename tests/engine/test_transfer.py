@@ -149,6 +149,7 @@ def test_everything_that_is_wrong_is_told_at_once():
         "  of another shape: gain is [1] in the file, [] in the network",
         "  unmatched in fresh: 'bdy.*' (did you mean body.*?)",
         '  if these may be new, under [start]: fresh = ["body.1.*", "body.0.*", "gain"]',
+        "  what is left over is never dropped: it must be given its place in the file, or be taken out of it",
     ]
 
 
@@ -162,6 +163,7 @@ def test_of_many_the_first_are_named():
         *(f"  left over: body.{i}.weight (did you mean trunk.{i}.weight?)" for i in range(8)),
         "  left over: and 4 more",
         '  if these may be new, under [start]: fresh = ["trunk.*"]',
+        "  what is left over is never dropped: it must be given its place in the file, or be taken out of it",
     ]
 
 
@@ -299,6 +301,7 @@ x2.safetensors: does not fit 'a2n' at scale 4: 2 missing, 1 left over
   missing: att2.conv.bias
   left over: att2.cnov.weight (did you mean att2.conv.weight?)
   if these may be new, under [start]: fresh = ["upconv2.*", "HRconv2.*", "att2.*"]
+  what is left over is never dropped: it must be given its place in the file, or be taken out of it
 """
 
 

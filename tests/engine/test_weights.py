@@ -228,14 +228,15 @@ def test_several_networks_are_named():
     path = saved({"netG": STATE, "netD": OTHER, "epoch": 3})
     assert rejected(path) == (
         "holds several networks, or one beside other tensors: netD, netG; "
-        "name one by --key netD, in a recipe by start.key"
+        "name the one that enlarges by --key, in a recipe by start.key"
     )
 
 
 def test_a_network_beside_tensors_of_no_name_is_not_taken_for_all_of_them():
     path = saved({"head.weight": torch.ones(1), "body": STATE})
     assert rejected(path) == (
-        "holds several networks, or one beside other tensors: body; name one by --key body, in a recipe by start.key"
+        "holds several networks, or one beside other tensors: body; "
+        "name the one that enlarges by --key, in a recipe by start.key"
     )
 
 
@@ -243,7 +244,7 @@ def test_many_networks_are_not_all_named():
     path = saved({f"net{i:02}": STATE for i in range(10)})
     assert rejected(path) == (
         "holds several networks, or one beside other tensors: net00, net01, net02, net03, net04, net05, net06, net07 "
-        "and 2 more; name one by --key net00, in a recipe by start.key"
+        "and 2 more; name the one that enlarges by --key, in a recipe by start.key"
     )
 
 
@@ -540,7 +541,7 @@ CALLS = "it calls {} as torch.save never does"
         (b"c_codecs\nencode\nX\x02\x00\x00\x00aaX\x03\x00\x00\x00hex\x86R.", CALLS.format("_codecs.encode")),
         (b"ccollections\nOrderedDict\n)R}X\x05\x00\x00\x00itemsNsb.", "it gives a dictionary attributes"),
         (b"Pid\n.", "its pickle has PERSID, which torch.save does not write"),
-        (b"\x80\x04}.", "its pickle has PROTO, which torch.save does not write"),
+        (b"\x80\x04}.", "its pickle has protocol 4, and torch.save's has 2; save it by torch.save"),
         (b"}h\x07.", "it is damaged: KeyError: 7"),
         (b"}", "it is damaged: ValueError: pickle exhausted before seeing STOP"),
     ],

@@ -89,6 +89,9 @@ def test_a_plugin_whose_import_is_heavy_is_told_so(sites):
 
 CHANGES = {
     "the random state of Python": "import random; random.seed(1)",
+    "signal handlers": "import signal; signal.signal(signal.SIGUSR2, signal.SIG_IGN)",
+    "environment variables": "import os; os.environ['MINE'] = '1'",
+    "the current folder": "os.chdir('/')",
     "the random state of numpy": "import numpy; numpy.random.seed(1)",
     "the random state of torch": "torch.manual_seed(3)",
     "torch's default dtype": "torch.set_default_dtype(torch.float64)",
@@ -96,9 +99,6 @@ CHANGES = {
     "torch's number of threads": "torch.set_num_threads(3)",
     "whether torch keeps gradients": "torch.set_grad_enabled(False)",
     "torch's deterministic mode": "torch.use_deterministic_algorithms(True)",
-    "signal handlers": "import signal; signal.signal(signal.SIGUSR2, signal.SIG_IGN)",
-    "environment variables": "import os; os.environ['MINE'] = '1'",
-    "the current folder": "os.chdir('/')",
 }
 
 
@@ -108,6 +108,14 @@ def test_a_target_whose_import_changes_the_process_is_told_what(sites):
         f"importing mine_module:Loss changes {', '.join(CHANGES)}",
         "do it where it is needed, and undo it",
     )
+
+
+def test_a_plugin_whose_own_import_changes_the_process_is_told_what(sites):
+    try:
+        found = told(sites, importing_changes_nothing, "import torch; torch.set_default_dtype(torch.float64)\n" + GOOD)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found == ("importing the plugin changes torch's default dtype", "do it where it is needed, and undo it")
 
 
 def test_of_a_file_what_its_import_changes_is_told_too(tmp_path):
