@@ -184,7 +184,7 @@ class Recipe:
         optimizer: how the weights learn
         schedule: the learning rate's factor at each step
         validate: sets of whole images, each with a name and a dataset
-        observer: more that watch the run; console, log and metrics_jsonl always do
+        observer: more that watch the run; log and metrics_jsonl always do, and console in `srkit run`
         start: what training starts from
         seed: decides the first weights and every sample
     """

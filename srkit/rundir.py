@@ -152,6 +152,8 @@ class RunDirectory:
         keys += [
             f"{key}: its images have changed" for key in fingerprints if key not in same and not _moved(key, old, new)
         ]
+        if keys and all(key.endswith("have changed") for key in keys):
+            advice += f"\nif they were only mended, remove {self.environment}, and the same command goes on with them"
         if keys:
             raise UsageError(
                 f"{self.path} holds a run that cannot be continued with this recipe:\n"

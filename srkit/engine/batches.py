@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srkit.component import located
 from srkit.engine import sampling
 from srkit.engine.pools import DevicePool, Pool, SourcePool
 from srkit.engine.tensors import rounded_to_8_bits, to_network
+from srkit.errors import RunFailed, SrkitError
 
 RING = 3  # buffers: one in use, one ready, one being filled
 
@@ -90,7 +93,9 @@ class Batches:
         hr = to_network(large)
         lr = self._degraded(step, hr) if small is None else to_network(small)
         for augmentation in self._plan.augmentations:
-            lr, hr = augmentation.apply(lr, hr, self._draws(augmentation.stream, step, augmentation.draws))
+            draws = self._draws(augmentation.stream, step, augmentation.draws)
+            with _telling(augmentation.stream):
+                lr, hr = augmentation.apply(lr, hr, draws)
         return lr, hr
 
     def close(self) -> None:
@@ -110,8 +115,11 @@ class Batches:
     def _degraded(self, step: int, hr: Tensor) -> Tensor:
         degradation = self._plan.degradation
         assert degradation is not None
-        # Rounded, as a saved LR file would be: the network is to see what it will be given.
-        return rounded_to_8_bits(degradation.apply(hr, self._draws("degradation", step, degradation.draws)))
+        draws = self._draws("degradation", step, degradation.draws)
+        with _telling("degradation"):
+            lr = degradation.apply(hr, draws)
+            # Rounded, as a saved LR file would be: the network is to see what it will be given.
+            return rounded_to_8_bits(lr)
 
     def _from_ring(self, step: int) -> tuple[Tensor | None, Tensor]:
         if step not in self._pending:
@@ -166,3 +174,14 @@ class Batches:
         shares = [range(first, min(first + share, len(images))) for first in range(0, len(images), share)]
         for _ in (map if self._readers is None else self._readers.map)(copy, shares):
             pass
+
+
+@contextlib.contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Name the component of the recipe that raised something of its own; memory may be had by another recipe."""
+    try:
+        yield
+    except (SrkitError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise RunFailed(f"data.{what} fails: {located(error)}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import os
@@ -62,6 +63,7 @@ def _probe_without_datasets(
 def _probe(
     component: Component, target: Callable[..., Any], settings: Mapping[str, Any], given: Mapping[str, int]
 ) -> None:
+    settings = copy.deepcopy(dict(settings))
     match component.kind:
         case "architecture":
             sketch_or_make(lambda: checked(component, target(scale=given["scale"], **settings)))
@@ -78,7 +80,8 @@ def _probe(
 def make(registry: Registry, part: Part, *arguments: Any, **given: Any) -> Any:
     """Call a part's target with what its kind is given and the part's settings."""
     component = registry.find(part.kind, part.type).component
-    return checked(component, component.load()(*arguments, **given, **part.settings))
+    settings = copy.deepcopy(dict(part.settings))  # as in _probe: a target may append to the list that it is given
+    return checked(component, component.load()(*arguments, **given, **settings))
 
 
 def make_network(registry: Registry, recipe: Recipe) -> nn.Module:

@@ -6,6 +6,7 @@ import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -14,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from srkit.component import located
 from srkit.engine.forward import forward
 from srkit.engine.pairs import Pairs
 from srkit.engine.tensors import to_8_bits, to_batch, to_rest
-from srkit.errors import InputRejected
+from srkit.errors import ComponentError, InputRejected
 from srkit.protocol import PAPER, Method, Protocol
 
 Image = NDArray[Any]
@@ -151,18 +153,35 @@ def _inside(image: NDArray[np.uint8], metric: Metric, scale: int, method: Method
 
 
 def refuse_too_small(evaluation: EvaluationSet, metrics: Sequence[Metric], method: Method = PAPER) -> None:
-    """Raise InputRejected where the smallest image of a set is too small for a metric; better now than after hours."""
+    """Raise InputRejected where the smallest image of a set is too small for a metric; better now than after hours.
+
+    Raises ComponentError for a metric that gives no number.
+    """
     pairs = evaluation.pairs
     smallest = min(range(len(pairs)), key=lambda index: min(pairs.size(index)))
     if min(pairs.size(smallest)) == 0:
         raise InputRejected(pairs.name(smallest), f"is smaller than the scale, {pairs.scale}")
     image = to_8_bits(pairs.read(smallest)[1])
-    try:
-        for metric in metrics:
-            inside = _inside(image, metric, pairs.scale, method)
-            metric.score(inside, inside)
-    except ValueError as error:
-        raise InputRejected(pairs.name(smallest), str(error)) from None
+    for metric in metrics:
+        inside = _inside(image, metric, pairs.scale, method)
+        try:
+            float(metric.score(inside, inside))
+        except ValueError as error:
+            raise InputRejected(pairs.name(smallest), str(error)) from None
+        except Exception as error:
+            raise ComponentError(f"metric '{metric.name}' gives no number: {located(error)}") from error
+
+
+def read_all(sets: Sequence[EvaluationSet], threads: int) -> None:
+    """Read every image of the sets once. Raises InputRejected for one that cannot be: now, and not after hours."""
+    for evaluation in sets:
+
+        def read(index: int, pairs: Pairs = evaluation.pairs) -> None:
+            pairs.read(index)
+
+        with ThreadPoolExecutor(threads) as executor:
+            for _ in executor.map(read, range(len(evaluation.pairs))):
+                pass
 
 
 def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

@@ -68,10 +68,11 @@ class Pairs:
 
     def read(self, index: int) -> tuple[Image | None, Image]:
         """Return the whole LR image, or None where it is left to batches, and the whole HR image."""
-        height, width = self.size(index)
+        size = self.source.size(index)
+        height, width = (side // self.scale * self.scale for side in size)
         with self._telling(index):
-            hr = self.source.read(index)
-        return self.read_lr(index, hr), hr[: height * self.scale, : width * self.scale]
+            hr = self._image(index, self.source.read(index), size, "the dataset")
+        return self.read_lr(index, hr), hr[:height, :width]
 
     def read_lr(self, index: int, hr: Image) -> Image | None:
         """Return the whole LR image of a whole HR image, or None where it is left to batches."""
@@ -89,7 +90,7 @@ class Pairs:
             whole = np.ascontiguousarray(hr[: height * self.scale, : width * self.scale])
             with self._telling(index, "cannot be degraded"):
                 try:
-                    return self.degradation(whole)
+                    return self._image(index, self.degradation(whole), (height, width), "the degradation")
                 except ValueError as error:  # in which it says why
                     raise InputRejected(self.name(index), str(error)) from error
         return None
@@ -108,7 +109,17 @@ class Pairs:
         wide = Window(top * self.scale, left * self.scale, patch * self.scale, patch * self.scale)
         with self._telling(index):
             small = None if self.lr_source is None else self.lr_source.read(index, Window(top, left, patch, patch))
-            return small, self.source.read(index, wide)
+            if small is not None:
+                small = self._image(index, small, (patch, patch), "the dataset")
+            return small, self._image(index, self.source.read(index, wide), wide[2:], "the dataset")
+
+    def _image(self, index: int, image: Any, size: tuple[int, int], whose: str) -> Image:
+        """Return an image of a size. Raises InputRejected where a stranger's code gave something else."""
+        if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16) or image.shape != (*size, 3):
+            found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+            must = f"uint8 or uint16 {[*size, 3]}"
+            raise InputRejected(self.name(index), f"{whose} gives {found}, and an image here is {must}")
+        return image
 
     @contextlib.contextmanager
     def _telling(self, index: int, what: str = "cannot be read") -> Iterator[None]:

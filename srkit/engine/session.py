@@ -20,7 +20,7 @@ from srkit.engine.keeping import Keeper
 from srkit.engine.pools import DevicePool, Pool, SourcePool, make_pool
 from srkit.engine.trainer import Duty, Trainer
 from srkit.engine.validation import Validation
-from srkit.errors import Stopped
+from srkit.errors import InputRejected, RunFailed, Stopped
 from srkit.observing import Observers
 from srkit.recipe import Recipe
 from srkit.registry import Registry
@@ -79,6 +79,9 @@ class Session:
         for loss in losses:
             if isinstance(loss.function, torch.nn.Module):
                 loss.function.to(device)
+                own = sum(parameter.numel() for parameter in loss.function.parameters() if parameter.requires_grad)
+                if own:
+                    log.info("loss '%s': %s parameters of its own are trained, too", loss.name, f"{own:,}")
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
         self.trainer = Trainer(
             network,
@@ -126,6 +129,13 @@ class Session:
                 raise Stopped(f"stopped by {by} at step {trainer.done} of {train.steps}, with a checkpoint saved")
             keeper.finish()
             outcome = "finished"
+        except torch.OutOfMemoryError as error:
+            advice = "try a smaller data.batch or data.patch, train.accumulate, or train.precision"
+            raise RunFailed(f"the device has too little memory at step {trainer.done}: {advice}") from error
+        except InputRejected:
+            if not keeper.is_saved:
+                self._save()  # the image may be mended, and the run go on
+            raise
         finally:
             batches.close()
             self.observers.run_ended(trainer.done, outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -190,4 +191,7 @@ class Trainer:
             if self.done <= PATIENCE:
                 advice = "it never was: look at the network's output and at the losses"
             what = "the loss or its gradients were not finite"
+            spoilt = [name for name, total in self._sums.items() if name != "loss" and not math.isfinite(float(total))]
+            if len(self.weighted) > 1 and spoilt:
+                what += f" ({', '.join(spoilt)})"
             raise Diverged(f"{what} for {PATIENCE} updates in a row, up to step {self.done}; {advice}")
