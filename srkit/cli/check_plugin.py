@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from srkit.cli import output
+from srkit.component import REQUIRED, read_settings
+from srkit.contracts import KINDS
 from srkit.errors import ComponentError, RunFailed, UsageError, did_you_mean
 from srkit.plugins import discover
 from srkit.reading import read_part
@@ -41,8 +43,9 @@ def main(arguments: argparse.Namespace) -> int:
     registry = discover(arguments.plugins, arguments.ambient)
     entries = _entries(registry, arguments.name)
     if arguments.overrides and len(entries) > 1:
-        names = " and ".join(f"{entry.component.kind} '{entry.full_name}'" for entry in entries)
-        raise UsageError(f"--set is for one component, and '{arguments.name}' is {names}")
+        names = ", ".join(f"{entry.component.kind} '{registry.name_of(entry)}'" for entry in entries)
+        advice = "" if arguments.name else ": name one of them"
+        raise UsageError(f"--set is for one component, and here are {names}{advice}")
     import torch
 
     from srkit.testing.check import Subject
@@ -52,6 +55,13 @@ def main(arguments: argparse.Namespace) -> int:
     out = output.console()
     documents, failed = [], 0
     for i, entry in enumerate(entries):
+        needed = _needed(entry) if len(entries) > 1 else []
+        if needed:
+            if arguments.json:
+                documents.append({**_document(entry, []), "needs": needed})
+            else:
+                _print_needed(out, registry, entry, needed, first=i == 0)
+            continue
         subject = Subject(entry, registry, _settings(registry, entry, arguments.overrides))
         found = []
         # What a plugin prints is no part of the table.
@@ -98,6 +108,24 @@ def _settings(registry: Registry, entry: Entry, overrides: Sequence[str]) -> dic
     return dict(read_part(registry, entry.component.kind, entry.full_name, overrides).settings)
 
 
+def _needed(entry: Entry) -> list[str]:
+    """Return the settings without which a component cannot be made; whatever else is wrong, the checks tell."""
+    try:
+        known = read_settings(entry.component.load(), KINDS[entry.component.kind].given)
+    except Exception:
+        return []
+    return [name for name, setting in known.items() if setting.default is REQUIRED]
+
+
+def _print_needed(out: Any, registry: Registry, entry: Entry, needed: Sequence[str], *, first: bool) -> None:
+    if not first:
+        out.print()
+    component, name = entry.component, output.clean(registry.name_of(entry))
+    out.print(f"[bold]{name}[/bold]  [dim]{component.kind} of {output.clean(entry.origin)}[/dim]")
+    settings = " ".join(f"--set {setting}=..." for setting in needed)
+    out.print(f"not checked: it needs {', '.join(needed)}: srkit check-plugin {name} {settings}", soft_wrap=True)
+
+
 def _document(entry: Entry, found: Sequence[Result]) -> dict[str, Any]:
     return {
         "kind": entry.component.kind,
@@ -134,7 +162,9 @@ def _print(out: Any, entry: Entry, found: Sequence[Result]) -> None:
     out.print(output.grid(rows, ["check", "result", "found, and what to do"]))
     counts: Counter[str] = Counter(result.outcome for result in found)
     out.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in STYLE if counts[outcome]))
-    failed = next((result.check.name for result in found if result.outcome == "failed"), None)
+    # What is not made cannot be meant so.
+    failures = [result.check.name for result in found if result.outcome == "failed"]
+    failed = next((name for name in failures if name != "is_made_with_defaults"), None)
     if failed is not None:
         text = f'What is meant to be so, and not mended, it states: facts={{"deviations": {{"{failed}": "why"}}}}'
         out.print(f"[dim]{output.clean(text)}[/dim]", soft_wrap=True)

@@ -38,6 +38,42 @@ def test_without_a_name_all_of_the_files_is_checked(tiny_network, capsys):
     assert capsys.readouterr().out.startswith("tiny  architecture of tiny.py\n")
 
 
+ARRAYS = """
+    yield srkit.Component("dataset", "arrays", f"{__name__}:Arrays", summary="in a file of arrays")
+
+
+class Arrays:
+    def __init__(self, *, path: str) -> None: ...
+"""
+
+
+def test_of_several_components_one_that_needs_a_setting_is_not_checked_and_it_is_said_how(tiny_network, capsys):
+    with open("tiny.py", "a") as file:
+        file.write(ARRAYS)
+    passing = ["--set", "kernel=3"]
+    assert main(["-p", "tiny.py", "check-plugin", *passing]) == 2
+    assert capsys.readouterr().err == (
+        "srkit check-plugin: --set is for one component, and here are architecture 'tiny', dataset 'arrays': "
+        "name one of them\n"
+    )
+    assert main(["-p", "tiny.py", "check-plugin"]) == 1  # for a parameter of tiny's that learns nothing
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tiny  architecture of tiny.py"
+    assert lines[-2:] == [
+        "arrays  dataset of tiny.py",
+        "not checked: it needs path: srkit check-plugin arrays --set path=...",
+    ]
+    assert main(["-p", "tiny.py", "check-plugin", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["components"][1]["needs"] == ["path"]
+
+
+def test_what_cannot_be_made_is_not_called_a_deviation(tiny_network, capsys):
+    with open("tiny.py", "a") as file:
+        file.write(ARRAYS)
+    assert main(["-p", "tiny.py", "check-plugin", "arrays"]) == 1
+    assert '"is_made_with_defaults": "why"' not in capsys.readouterr().out
+
+
 def test_all_checks_passed_is_exit_code_0(capsys):
     assert main(["check-plugin", "espcn"]) == 0
     assert capsys.readouterr().out.endswith("\n17 passed\n")
@@ -65,7 +101,7 @@ def test_settings_may_be_given(tiny_network, capsys):
         ),
         (
             ["bicubic", "--set", "mode=double"],
-            "--set is for one component, and 'bicubic' is architecture 'srkit:bicubic' and degradation 'srkit:bicubic'",
+            "--set is for one component, and here are architecture 'bicubic', degradation 'bicubic'",
         ),
     ],
 )
