@@ -153,19 +153,8 @@ def evaluate(
             if rows:
                 row["difference"] = {"to": rows[0]["model"], **bootstrap.differences(row, rows[0])}
             rows.append(row)
-        # Bicubic needs no neighbours far away: the whole image at once, whatever is asked of the networks.
-        rows.append(
-            engine.row(
-                engine.BASELINE,
-                engine.score(
-                    baseline,
-                    images,
-                    scored_by,
-                    torch.device("cpu"),
-                    method=attrs.evolve(method, forward="whole", ensemble="none"),
-                ),
-            )
-        )
+        scored = engine.score(baseline, images, scored_by, torch.device("cpu"), method=method)
+        rows.append(engine.row(engine.BASELINE, scored))
         tables.append(engine.table(images, scored_by, rows, method))
     if not tables:
         raise UsageError("there is nothing to evaluate on")

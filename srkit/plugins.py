@@ -69,7 +69,11 @@ def _load_named(registry: Registry, name: str) -> str:
         return str(error)
     failed = len(registry.failures)
     _load(registry, name, module, Origin(Path(name).name))
-    return registry.failures.pop().reason if len(registry.failures) > failed else ""
+    reason = registry.failures.pop().reason if len(registry.failures) > failed else ""
+    if reason == f"ModuleNotFoundError: No module named '{name}'":
+        hint = f"; did you mean -p {name}.py?" if os.path.isfile(f"{name}.py") else ""
+        return f"there is no module '{name}'{hint}"
+    return reason
 
 
 def _identity(name: str) -> str:

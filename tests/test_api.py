@@ -149,6 +149,19 @@ def test_networks_are_scored_on_folders_beside_bicubic(network, photographs):
     assert srkit.evaluate({}, photographs, scale=2)[0]["data"] == "photos"
 
 
+def test_bicubic_is_measured_as_the_networks_are(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    networks = {"mine": srkit.create("architecture", "bicubic", scale=2)}
+    plain, tiled = (
+        srkit.evaluate(networks, tmp_path, forward=forward, ensemble=ensemble)[0]["rows"]
+        for forward, ensemble in (("whole", "none"), ("tiles", "x8"))
+    )
+    for mine, bicubic in (plain, tiled):
+        assert mine["images"] == bicubic["images"]
+    assert tiled[1]["images"] != plain[1]["images"]  # the mean of eight rounds a few pixels otherwise
+
+
 def test_evaluating_on_nothing_is_an_error(network):
     with pytest.raises(srkit.UsageError) as error:
         srkit.evaluate({"mine": network}, {}, scale=2)

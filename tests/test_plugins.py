@@ -264,6 +264,15 @@ def test_a_file_that_is_no_plugin_is_an_error(tmp_path, text, message):
     assert str(error.value) == message.format(path=path)
 
 
+def test_a_file_that_is_named_as_a_module_is_told_of_its_ending(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_of_here.py").write_text(plugin('"loss", "half", "mine_of_here:half"'))
+    for name, hint in (("mine_of_here", "; did you mean -p mine_of_here.py?"), ("mine_of_there", "")):
+        with pytest.raises(UsageError) as error:
+            discover([name])
+        assert str(error.value) == f"-p {name}: there is no module '{name}'{hint}"
+
+
 def test_a_file_may_import_its_neighbours_and_hides_nothing(tmp_path):
     (tmp_path / "neighbour_of_mine.py").write_text("def half(): return lambda sr, hr: (sr - hr).abs().mean() / 2\n")
     (tmp_path / "json.py").write_text("raise SystemExit('not the json that was meant')\n")

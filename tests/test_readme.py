@@ -67,10 +67,10 @@ def reader(tmp_path, monkeypatch, capsys):
         ran = 0
         shown = ""
         for language, name, text in found:
-            if name == "output":  # ```text output: lines of what the commands before have printed
+            if name == "output":  # ```text output: lines of what the commands before have printed, "..." for others
                 lines = {" ".join(line.split()) for line in shown.splitlines()}
-                assert {" ".join(line.split()) for line in text.splitlines()} <= lines, shown
-            elif name:  # ```python my_net.py: a file of the reader's
+                assert {" ".join(line.split()) for line in text.splitlines()} - {"..."} <= lines, shown
+            elif name:  # ```python my_net.py: a file of the reader's, whose name stands in the line before, too
                 Path(name).write_text(text)
             elif language == "python":
                 with redirect_stdout(io.StringIO()):
@@ -93,6 +93,36 @@ def reader(tmp_path, monkeypatch, capsys):
 def test_every_other_example_of_the_readme_runs(reader):
     assert main(["run", "quickstart", *SHORT]) == 0  # what the first block has trained
     assert reader(blocks(TEXT)[1:]) >= 15
+
+
+def recipe_and_mistakes() -> tuple[str, str]:
+    """The README's recipe, and what is said of it with the three mistakes that are named there."""
+    found = blocks(TEXT)
+    position = next(i for i, (_, name, _) in enumerate(found) if name == "my.toml")
+    return found[position][2], found[position + 1][2]
+
+
+def test_the_recipe_of_the_readme_is_right(reader, capsys):
+    Path("my.toml").write_text(recipe_and_mistakes()[0])
+    assert main(["check", "my.toml"]) == 0, capsys.readouterr().err
+
+
+def test_the_mistakes_of_the_readme_are_told_in_its_words(reader, capsys):
+    recipe, told = recipe_and_mistakes()
+    for right, wrong in (("blocks = 4", "blocs = 4"), ("batch = 16", 'batch = "16"'), ("steps = 5000", "stpes = 5000")):
+        assert recipe.count(right) == 1
+        assert f"`{wrong}`" in TEXT
+        recipe = recipe.replace(right, wrong)
+    Path("my.toml").write_text(recipe)
+    assert main(["check", "my.toml"]) == 2
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
+def test_the_name_of_each_file_to_save_stands_before_it(path):
+    text = path.read_text(encoding="utf-8")
+    for fence, name in re.findall(r"^(```\w+ (\S+\.\w+))\n", text, re.M):
+        assert text[: text.index(fence)].rstrip().endswith(f"`{name}`:"), name
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)

@@ -153,5 +153,5 @@ def hint(path: Path) -> str:
         above = above.parent
     lies = above / home.root
     text = home.text.format(name=home.name, place="here" if above == Path() else f"in {above}")
-    give = "" if path.is_relative_to(lies) else f', and give path = "{lies}"'
-    return f"{home.name} {text}{give}"
+    move = "" if path.is_relative_to(lies) else f", and move {lies} to {folder}"
+    return f"{home.name} {text}{move}"

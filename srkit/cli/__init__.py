@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import importlib
 import os
+import re
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn, TextIO, cast
 
 import srkit
 from srkit.errors import RunFailed, SrkitError, UsageError, did_you_mean, nearest
@@ -16,7 +18,7 @@ from srkit.errors import RunFailed, SrkitError, UsageError, did_you_mean, neares
 # Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
 VERBS = {
     "list": "what is installed: networks, losses, datasets, metrics...",
-    "show": "a component's settings, where its code is and a table to paste into a recipe",
+    "show": "a component's settings, its code and a table to paste",
     "check": "find every mistake of a recipe, and look at its data",
     "run": "train a recipe, or continue its run",
     "eval": "score networks on folders of images, beside bicubic",
@@ -26,8 +28,8 @@ VERBS = {
     "degrade": "make LR images from HR images",
     "prepare": "pack images for training: LMDB, HDF5 or a folder of tiles",
     "new": "a recipe to change, or a plugin to begin with",
-    "check-plugin": "whether a component keeps its contract, and what to do where it does not",
-    "schema": "a JSON schema of recipes, so that an editor completes and underlines",
+    "check-plugin": "whether a component keeps its contract, and what to do",
+    "schema": "a JSON schema of recipes, for editors that complete",
     "completion": "a script that completes srkit's commands in bash, zsh or fish",
 }
 
@@ -37,6 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 the run failed, 2 usage or recipe, 3 input rejected, 75 stopped with a checkpoint.
     """
+    with contextlib.redirect_stdout(cast("TextIO", _Stdout(sys.stdout))):
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     prog = "srkit"
     try:
         parser = _parser()
@@ -56,28 +63,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("srkit: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe has gone. Python flushes stdout once more at its exit, and would complain.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of a pipe has gone
         return 0
+
+
+class _Stdout:
+    """Stdout, which names itself where it cannot be written: a plain OSError would say no file."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._named():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._named():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # Python flushes stdout once more at its exit, and would complain.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise RunFailed(f"stdout: cannot be written: {error.strerror}") from None
 
 
 def _run(prog: str, arguments: argparse.Namespace) -> int:
     module = importlib.import_module(f"srkit.cli.{arguments.verb.replace('-', '_')}")
-    verb = _Parser(
-        prog=prog,
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    verb = _Parser(prog=prog, description=module.__doc__, formatter_class=_Folded, allow_abbrev=False)
     module.add_arguments(verb)
     _add_plugins(verb)
     given, unknown = verb.parse_known_args(arguments.rest)
     if unknown:
-        near = nearest(unknown[0].partition("=")[0], verb.options())
-        hint = f"did you mean '{near}'?" if near else f"see {prog} --help"
-        raise UsageError(f"unknown argument '{unknown[0]}'; {hint}")
+        raise UsageError(f"unknown argument '{unknown[0]}'; {verb.instead(unknown[0], arguments.rest)}")
     given.plugins = [*arguments.plugins, *given.plugins]
     given.ambient = os.environ.get("SRKIT_PLUGINS", "")
     given.stdout = sys.stdout
@@ -106,14 +133,62 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "�" for c in str(text))
 
 
+def whole_number(text: str) -> int:
+    """Return an argument that is a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
+
+
+def scale(text: str) -> int:
+    """Return an argument that is a scale."""
+    number = whole_number(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"a scale is at least 1, not {number}")
+    return number
+
+
+class _Folded(argparse.RawDescriptionHelpFormatter):
+    """Folds a description's paragraphs to the terminal's width, but for what stands in columns."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        wrapper = textwrap.TextWrapper(width, break_on_hyphens=False)  # an option's name is one word
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(p if re.search("^ |[^ ]  ", p, re.M) else wrapper.fill(p) for p in paragraphs)
+
+
 class _Parser(argparse.ArgumentParser):
     """Raises what is wrong with a command line, to be printed like every other error."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
 
-    def options(self) -> Sequence[str]:
-        return [*self._option_string_actions]
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:  # argparse would never name the nearest
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            raise UsageError(f"argument {name}: there is no '{value}'{did_you_mean(value, action.choices)}")
+
+    def instead(self, unknown: str, rest: Sequence[str]) -> str:
+        """Return what to write in place of an argument that is none of `rest`, the command line."""
+        option, equals, value = unknown.partition("=")
+        key = _recipe_key(option) if self.prog in ("srkit check", "srkit run") else ""
+        if key:
+            value = value if equals else "".join(rest[rest.index(unknown) + 1 :][:1])
+            return f"did you mean '--set {key}={value}'?"
+        near = nearest(option, self._option_string_actions)
+        return f"did you mean '{near}'?" if near else f"see {self.prog} --help"
+
+
+def _recipe_key(option: str) -> str:
+    """Return the key of a recipe that an option was named after, "train.steps" for "--steps", or nothing."""
+    import attrs
+
+    from srkit.recipe import Data, Recipe, Train
+
+    name = option.removeprefix("--").replace("-", "_")
+    keys = [("train.", Train), ("data.", Data), ("", Recipe)]
+    return next((f"{table}{name}" for table, cls in keys if name in attrs.fields_dict(cls)), "")
 
 
 def _parser() -> _Parser:
@@ -124,7 +199,7 @@ def _parser() -> _Parser:
         usage="srkit [-p FILE] COMMAND ...",
         description="Super-resolution training with networks, losses, datasets and metrics as plugins.",
         epilog=f"commands:\n{verbs}\n\n`srkit COMMAND --help` says more. To begin: srkit run quickstart",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Folded,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"srkit {srkit.__version__}")
@@ -136,5 +211,10 @@ def _parser() -> _Parser:
 
 def _add_plugins(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-p", dest="plugins", metavar="FILE", action="append", default=[], help="add a one-file plugin, or a module"
+        "-p",
+        dest="plugins",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="add a one-file plugin, or a module; may be given several times",
     )

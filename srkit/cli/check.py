@@ -22,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="a file, or the name of a packaged recipe")
     parser.add_argument(
-        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="override a key of the recipe"
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a key of the recipe, as in train.steps=500; may be given several times",
     )
     parser.add_argument("--out", metavar="DIR", help="the run directory that `srkit run` would be given")
 
@@ -35,7 +40,8 @@ def main(arguments: argparse.Namespace) -> int:
         try:
             _check(name, registry, arguments.overrides, arguments.out)
         except SrkitError as error:
-            print(error_text(error), file=sys.stderr)
+            # The others begin with a file's name, which editors look for.
+            print(error_text(error, "srkit check" if isinstance(error, UsageError) else ""), file=sys.stderr)
             code = max(code, error.exit_code)
     return code
 

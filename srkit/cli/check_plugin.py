@@ -159,7 +159,7 @@ def _print(out: Any, entry: Entry, found: Sequence[Result]) -> None:
         rows.append([result.check.name, f"[{style}]{result.outcome}[/{style}]", told])
         if result.instead:
             rows.append(["", "", f"[bold]{output.clean(result.instead)}[/bold]"])
-    out.print(output.grid(rows, ["check", "result", "found, and what to do"]))
+    out.print(output.grid(rows, ["check", "result", "found, and what to do"], whole=[0, 1]))
     counts: Counter[str] = Counter(result.outcome for result in found)
     out.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in STYLE if counts[outcome]))
     # What is not made cannot be meant so.

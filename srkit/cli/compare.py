@@ -17,7 +17,7 @@ import attrs
 from srkit import history, toml
 from srkit.cli import output
 from srkit.cli.curves import ASCII, BLOCKS, LOSS, Curve, Points, draw, loss_curves
-from srkit.cli.scores import Better, Table, apart, best_step, deciding_metric, side_by_side
+from srkit.cli.scores import Better, Table, best_step, deciding_metric, side_by_side
 from srkit.history import Difference, History, Numbers
 from srkit.plugins import discover
 from srkit.protocol import Protocol
@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
     runs = _named([history.find_run(Path(path)) for path in arguments.runs])
     registry = discover(arguments.plugins, arguments.ambient)
     tables = side_by_side(runs, registry)
-    curves = {"scores": [table.curve() for table in tables], "loss": loss_curves(runs)}
+    curves = {"scores": [table.curve() for table in tables], "loss": loss_curves(runs, registry)}
     differences = {
         "recipe": history.recipe_differences([run.recipe for run in runs.values()]),
         "environment": history.environment_differences([run.environment for run in runs.values()]),
@@ -50,12 +50,12 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         document = {
             "schema": 1,
-            "runs": [_describe(name, run) for name, run in runs.items()],
+            "runs": [_describe(name, run) | {"missing": _missing(run, registry)} for name, run in runs.items()],
             "differences": {
                 part: [{"key": d.key, "of": d.of, "values": dict(zip(runs, d.values, strict=True))} for d in found]
                 for part, found in differences.items()
             },
-            "tables": [table.document() for table in tables],
+            "tables": [table.document() | {"not_comparable": _apart(tables, i)} for i, table in enumerate(tables)],
             "curves": {part: [curve.document() for curve in found] for part, found in curves.items()},
         }
         output.print_json(document, arguments.stdout)
@@ -65,7 +65,7 @@ def main(arguments: argparse.Namespace) -> int:
     if len(runs) > 1:
         _print_differences(page, list(runs), differences)
     for i, table in enumerate(tables):
-        _print_table(page, table, tables[:i])
+        _print_table(page, table, _apart(tables, i))
     _print_curves(page, [*curves["scores"], *curves["loss"]])
     _print_missing(page, runs, registry)
     return 0
@@ -230,7 +230,16 @@ def _value(value: Any) -> str:
         return str(value)
 
 
-def _print_table(page: Page, table: Table, before: Sequence[Table]) -> None:
+def _apart(tables: Sequence[Table], index: int) -> list[dict[str, Any]]:
+    """Return the tables before one that have its set and scale, by index, and in what they differ from it."""
+    return [
+        {"table": i, "differ_in": tables[index].apart(other)}
+        for i, other in enumerate(tables[:index])
+        if other.name == tables[index].name
+    ]
+
+
+def _print_table(page: Page, table: Table, others: Sequence[Mapping[str, Any]]) -> None:
     metrics, whens = table.metrics, ["best", "last"]
     if all(entry.steps.get("best") == entry.steps["last"] for entry in table.entries):
         whens = ["last"]
@@ -255,13 +264,10 @@ def _print_table(page: Page, table: Table, before: Sequence[Table]) -> None:
         headers += [page.text(metric), ""]
     page.out.print()
     page.show(_grid(rows, headers, folded=[1], right_from=2), fold=_fold(page, (entry.run for entry in table.entries)))
-    for other in before:
-        if other.name == table.name:
-            why = ", ".join(dict.fromkeys(word for e in table.entries for o in other.entries for word in apart(e, o)))
-            page.out.print(
-                f"[yellow]not comparable with {page.text(other.name)} above: they differ in {page.text(why)}[/yellow]"
-            )
-    reference = f"differences to {table.reference}; " if table.reference else ""
+    for other in others:
+        why = page.text(", ".join(other["differ_in"]))
+        page.out.print(f"[yellow]not comparable with {page.text(table.name)} above: they differ in {why}[/yellow]")
+    reference = f"in brackets: minus {table.reference}; " if table.reference else ""
     page.out.print(f"[dim]{page.text(reference + _caption(table.protocol))}[/dim]")
 
 
@@ -331,21 +337,21 @@ def _number(curve: Curve, value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
+def _missing(run: History, registry: Registry) -> list[str]:
+    """Return what of a run is not shown, and why."""
+    missing = []
+    if not run.validated:
+        missing.append("no scores yet" if run.recipe.get("validate") else "no scores: its recipe has no [[validate]]")
+    elif best_step(run, registry) is None:
+        metric = deciding_metric(run)
+        missing.append(f"its best step is not known: metric '{metric}' is not installed (-p FILE adds a plugin)")
+    if not any(LOSS in values for values in run.logged.values()):
+        missing.append("no loss logged yet")
+    return missing
+
+
 def _print_missing(page: Page, runs: Mapping[str, History], registry: Registry) -> None:
-    """Say what is not shown, and why."""
-    lines = []
-    for name, run in runs.items():
-        missing = []
-        if not run.validated:
-            missing.append(
-                "no scores yet" if run.recipe.get("validate") else "no scores: its recipe has no [[validate]]"
-            )
-        elif best_step(run, registry) is None:
-            metric = deciding_metric(run)
-            missing.append(f"its best step is not known: metric '{metric}' is not installed (-p FILE adds a plugin)")
-        if not any(LOSS in values for values in run.logged.values()):
-            missing.append("no loss logged yet")
-        lines += [f"{name}: {text}" for text in missing]
+    lines = [f"{name}: {text}" for name, run in runs.items() for text in _missing(run, registry)]
     if lines:
         page.out.print()
     for line in lines:

@@ -1,8 +1,9 @@
 """Print a script that completes srkit's commands, options and names. To install it:
 
 bash   srkit completion bash > ~/.local/share/bash-completion/completions/srkit
-       (where bash-completion is not installed: source <(srkit completion bash) in ~/.bashrc)
-zsh    srkit completion zsh > ~/.zfunc/_srkit, and in ~/.zshrc, before compinit: fpath+=~/.zfunc
+       (without bash-completion, in ~/.bashrc: source <(srkit completion bash))
+zsh    srkit completion zsh > ~/.zfunc/_srkit
+       (in ~/.zshrc, before compinit: fpath+=~/.zfunc)
 fish   srkit completion fish > ~/.config/fish/completions/srkit.fish
 
 The names of components and packaged recipes are those of now: print it anew after installing a plugin.

@@ -55,7 +55,7 @@ def _refuse_target(target: Path) -> None:
             "and none is written"
         )
     if target.exists() or target.is_symlink():
-        raise UsageError(f"{target} is there already: remove it first, or give another OUT")
+        raise UsageError(f"{target} is there already; remove it first, or give another OUT")
 
 
 def _report(model: Model, target: Path, plugins: list[str]) -> None:

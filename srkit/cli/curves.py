@@ -9,7 +9,9 @@ from typing import Any
 
 import attrs
 
+from srkit.errors import ComponentError
 from srkit.history import History
+from srkit.registry import Registry
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = ".:-=+*#@"  # for an encoding without blocks
@@ -32,35 +34,56 @@ class Curve:
     def document(self) -> dict[str, Any]:
         """Return the curve as JSON's types."""
         points = {run: [[step, value] for step, value in found.items()] for run, found in self.runs.items()}
-        return {"name": self.name, "value": self.value, "runs": points}
+        return {"name": self.name, "value": self.value, "best": self.best, "runs": points}
 
 
-def loss_curves(runs: Mapping[str, History]) -> list[Curve]:
-    """Return the curves of the loss; runs share one where their recipes have the same losses."""
-    groups: dict[str, dict[str, History]] = {}
+def loss_curves(runs: Mapping[str, History], registry: Registry) -> list[Curve]:
+    """Return the curves of the loss; runs share one where their recipes have the same losses of the same size."""
+    groups: dict[tuple[str, str], dict[str, History]] = {}
     for name, run in runs.items():
-        groups.setdefault(repr(run.recipe.get("loss")), {})[name] = run
+        groups.setdefault((repr(run.recipe.get("loss")), _size(run, registry)), {})[name] = run
+    losses = [loss for loss, _ in groups]
     curves = []
-    for group in groups.values():
+    for (loss, size), group in groups.items():
         points = {
             name: {step: values[LOSS] for step, values in run.logged.items() if LOSS in values}
             for name, run in group.items()
         }
         drawn = {name: found for name, found in points.items() if found}
         if drawn:
-            curves.append(Curve(LOSS, _loss_name(next(iter(group.values()))), drawn, "lowest"))
+            value = _loss_name(next(iter(group.values()))) + (f" {size}" if losses.count(loss) > 1 else "")
+            curves.append(Curve(LOSS, value, drawn, "lowest"))
     return curves
+
+
+def _size(run: History, registry: Registry) -> str:
+    """Return what the size of a loss depends on: the scale; for a sum, the samples and their size, too."""
+    scale = f"x{run.recipe['scale']}"
+    data = run.recipe.get("data")
+    if isinstance(data, dict) and any(_is_sum(part, registry) for part in _losses(run)):
+        return f"{scale}, patch {data.get('patch')}, batch {data.get('batch')}"
+    return scale
+
+
+def _is_sum(part: Mapping[str, Any], registry: Registry) -> bool:
+    """Say whether a loss is a sum, which one that is not known here may be."""
+    if "reduction" in part:
+        return bool(part["reduction"] != "mean")
+    try:
+        return bool(registry.find("loss", str(part.get("type"))).component.facts.get("reduction") == "sum")
+    except ComponentError:
+        return True
+
+
+def _losses(run: History) -> list[dict[str, Any]]:
+    parts = run.recipe.get("loss")
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
 def _loss_name(run: History) -> str:
     """Return a recipe's losses in a word: "l1 + 0.1 perceptual"."""
-    parts = run.recipe.get("loss")
-    words = []
-    for part in parts if isinstance(parts, list) else []:
-        if isinstance(part, dict):
-            weight = "" if part.get("weight", 1.0) == 1.0 else f"{part['weight']} "
-            words.append(f"{weight}{part.get('type')}")
-    return " + ".join(words)
+    weights = ["" if part.get("weight", 1.0) == 1.0 else f"{part['weight']} " for part in _losses(run)]
+    return " + ".join(f"{weight}{part.get('type')}" for weight, part in zip(weights, _losses(run), strict=True))
 
 
 def columns(points: Points, end: int, width: int) -> list[float | None]:

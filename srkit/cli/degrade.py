@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srkit import files
-from srkit.cli import printable
+from srkit.cli import printable, scale
 from srkit.cli.output import clean, console
 from srkit.encoding import encode_png
 from srkit.errors import InputRejected, RunFailed, UsageError
@@ -29,9 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="a degradation, as `srkit list degradation` names it")
     parser.add_argument("source", metavar="SRC", help="a folder of HR images, or one image")
     parser.add_argument("target", metavar="DST", help="the folder of LR images to make; files there are replaced")
-    parser.add_argument("--scale", type=int, required=True, metavar="N", help="how much smaller LR is")
+    parser.add_argument("--scale", type=scale, required=True, metavar="N", help="how much smaller LR is")
     parser.add_argument(
-        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="a setting of the degradation"
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a setting of the degradation; may be given several times",
     )
 
 
@@ -41,8 +46,6 @@ def main(arguments: argparse.Namespace) -> int:
 
     from srkit.engine.build import make_degrade
 
-    if arguments.scale < 1:
-        raise UsageError(f"--scale must be at least 1, not {arguments.scale}")
     registry = discover(arguments.plugins, arguments.ambient)
     part = read_part(registry, "degradation", arguments.type, arguments.overrides)
     scales = registry.find("degradation", part.type).component.facts.get("scales", (arguments.scale,))

@@ -42,17 +42,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help=f"{' or '.join(METHODS)}; may be given several times, for a table each",
     )
-    parser.add_argument("--forward", choices=typing.get_args(Forward), default="whole", help="how images are taken")
-    parser.add_argument("--ensemble", choices=typing.get_args(Ensemble), default="none", help="mean of 8 symmetries")
+    parser.add_argument(
+        "--forward",
+        choices=typing.get_args(Forward),
+        default="whole",
+        help="how images are taken: whole (default), chop: in quarters as EDSR does, tiles: in overlapping tiles",
+    )
+    parser.add_argument(
+        "--ensemble",
+        choices=typing.get_args(Ensemble),
+        default="none",
+        help="none (default), or x8: the mean over the eight symmetries",
+    )
     parser.add_argument(
         "--metric",
         dest="metrics",
         metavar="NAME",
         action="append",
         default=[],
-        help="psnr_y, ssim_y where none is given",
+        help="a metric (psnr_y and ssim_y where none is given); may be given several times",
     )
-    parser.add_argument("--table", choices=[*tables.FORMATS, "json"], help="print this instead")
+    parser.add_argument("--table", choices=[*tables.FORMATS, "json"], help="print the tables in this form")
     parser.add_argument("--json", action="store_true", help="print one JSON document: --table json")
 
 

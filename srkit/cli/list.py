@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from srkit import toml
-from srkit.cli import output
+from srkit.cli import output, scale
 from srkit.component import Component, of_type
 from srkit.contracts import KINDS
 from srkit.errors import UsageError, did_you_mean
@@ -18,7 +18,7 @@ from srkit.plugins import discover
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}")
-    parser.add_argument("--scale", type=int, metavar="N", help="only what has that scale: networks, degradations")
+    parser.add_argument("--scale", type=scale, metavar="N", help="only what has that scale: networks, degradations")
     parser.add_argument(
         "--fact",
         dest="facts",
@@ -37,8 +37,6 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
     wanted = [_parse(text, kind) for text in arguments.facts]
     if arguments.scale is not None:
-        if arguments.scale < 1:
-            raise UsageError(f"--scale {arguments.scale}: a scale is at least 1")
         wanted.append(_known(f"--scale {arguments.scale}", "scales", arguments.scale, kind))
     registry = discover(arguments.plugins, arguments.ambient)
     entries = [
@@ -54,6 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
                     {
                         "kind": entry.component.kind,
                         "name": entry.component.name,
+                        "recipe_name": registry.name_of(entry),
                         "summary": entry.component.summary,
                         "source": entry.component.source,
                         "facts": dict(entry.component.facts),
@@ -85,13 +84,12 @@ def main(arguments: argparse.Namespace) -> int:
         previous = component.kind
         scales = component.facts.get("scales")
         only = f" [dim](x{', x'.join(map(str, scales))})[/dim]" if scales else ""
+        style = "dim" if component.missing else "bold"
         rows.append(
             [
                 f"[dim]{shown}[/dim]",
-                f"[{'dim' if component.missing else 'bold'}]{output.clean(registry.name_of(entry))}[/]",
-                f"[dim]{output.clean(component.missing)}[/dim]"
-                if component.missing
-                else output.clean(component.summary) + only,
+                f"[{style}]{output.clean(registry.name_of(entry))}[/{style}]",
+                output.clean(component.summary) + only,
                 f"[dim]{output.clean(entry.origin)}[/dim]",
             ]
         )
@@ -99,6 +97,10 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(output.grid(rows, ["kind", "name", "summary", "from"], cut=2))
     else:
         print("srkit list: nothing installed fits", file=sys.stderr)
+    for entry in entries:
+        if entry.component.missing:  # whole, on a line of its own: it says what to type
+            text = f"{entry.component.kind} '{registry.name_of(entry)}': {entry.component.missing}"
+            out.print(f"[yellow]missing[/yellow] {output.clean(text)}", soft_wrap=True)
     for clash in registry.clashes():
         out.print(f"[yellow]clash[/yellow]   {output.clean(clash)}", soft_wrap=True)
     for failure in registry.failures:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srkit.cli import printable
+from srkit.cli import printable, scale
 from srkit.errors import UsageError
 from srkit.layers import Override
 from srkit.reading import read_part
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what says what a file of weights holds."""
-    parser.add_argument("--scale", type=int, metavar="N", help="the scale, where the file does not say it")
+    parser.add_argument("--scale", type=scale, metavar="N", help="the scale, where the file does not say it")
     parser.add_argument("--architecture", metavar="NAME", help="the network, where the file does not say it")
     parser.add_argument(
-        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="a setting of the network"
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a setting of the network; may be given several times",
     )
     parser.add_argument("--key", metavar="NAME", default="", help="which network of a file of several, as in netG")
 
@@ -31,8 +36,6 @@ def read(path: str, arguments: argparse.Namespace, registry: Registry) -> Model:
     """Return the network of a file. Raises what is wrong with the words, the file or the network."""
     from srkit.engine.model import read_model
 
-    if arguments.scale is not None and arguments.scale < 1:
-        raise UsageError(f"--scale must be at least 1, not {arguments.scale}")
     if arguments.architecture is None:
         if arguments.overrides:
             raise UsageError("--set needs --architecture: whose setting is it?")

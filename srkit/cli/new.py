@@ -1,7 +1,8 @@
 """Begin something of your own.
 
 srkit new recipe NAME    copy a packaged recipe here, to change it
-srkit new plugin NAME    write a plugin that works, to change it: a folder to install, to test and to train with
+srkit new plugin NAME    write a plugin that works, to change it: a folder
+                         to install, to test and to train with
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from srkit.plugins import discover
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.usage = "srkit new recipe NAME\n       srkit new plugin NAME [--kind KIND] [--to DIR] [-p FILE]"
-    parser.add_argument("what", type=_makeable, choices=list(MAKERS), help="what to make")
+    parser.add_argument("what", choices=list(MAKERS), metavar="recipe|plugin", help="what to make")
     parser.add_argument(
         "name",
         metavar="NAME",
@@ -36,12 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Make what was asked for; no file is overwritten."""
     return MAKERS[arguments.what](arguments)
-
-
-def _makeable(what: str) -> str:
-    if what not in MAKERS:  # said here, since argparse would name all of them and never the nearest
-        raise UsageError(f"`srkit new` makes no '{what}'{did_you_mean(what, MAKERS)}")
-    return what
 
 
 def _recipe(arguments: argparse.Namespace) -> int:
@@ -59,7 +54,7 @@ def _recipe(arguments: argparse.Namespace) -> int:
     for source in wanted:
         target = Path(source.name)
         if target.exists() and (source is wanted[0] or target.read_bytes() != source.read_bytes()):
-            raise UsageError(f"{target} is here already; nothing was overwritten")
+            raise UsageError(f"{target} is there already; remove it first")
     for source in reversed(wanted):
         target = Path(source.name)
         if not target.exists():

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from srkit.cli import printable
@@ -67,11 +67,17 @@ def _plain(value: Any) -> Any:
 
 
 def grid(
-    rows: Sequence[Sequence[str]], headers: Sequence[str], *, numbers_from: int | None = None, cut: int | None = None
+    rows: Sequence[Sequence[str]],
+    headers: Sequence[str],
+    *,
+    numbers_from: int | None = None,
+    cut: int | None = None,
+    whole: Collection[int] = (),
 ) -> Any:
     """Return a table without lines; columns from `numbers_from` are set flush right.
 
-    Column `cut` is kept to one line and cut where the terminal is too narrow, the others are folded.
+    Where the terminal is too narrow, columns are folded, but for those in `whole`. Column `cut` is kept to one line and
+    cut instead.
     """
     from rich.table import Table
     from rich.text import Text
@@ -80,9 +86,8 @@ def grid(
     for i, header in enumerate(headers):
         right = numbers_from is not None and i >= numbers_from
         # Where columns must shrink, rich spares those that do not wrap.
-        table.add_column(
-            header, justify="right" if right else "left", overflow="fold", no_wrap=cut is not None and i != cut
-        )
+        kept = i in whole or (cut is not None and i != cut)
+        table.add_column(header, justify="right" if right else "left", overflow="fold", no_wrap=kept)
     for row in rows:
         cells = [Text.from_markup(cell, emoji=False) for cell in row]
         if cut is not None:
@@ -111,7 +116,9 @@ def print_tables(tables: Sequence[dict[str, Any]], *, stderr: bool = False) -> N
         for row in table["rows"]:
             if "difference" in row:
                 out.print(f"[dim]{clean(_differences(row))}[/dim]", soft_wrap=True)
-        out.print(f"[dim]{clean(protocol.caption)}[/dim]")
+        compared = {row["model"] == "bicubic" for row in table["rows"]} == {True, False}
+        brackets = "in brackets: minus bicubic; " if compared else ""
+        out.print(f"[dim]{brackets}{clean(protocol.caption)}[/dim]")
         if seen.setdefault(name, protocol) != protocol:
             out.print(f"[yellow]not comparable with {clean(name)} above: another protocol[/yellow]")
 
@@ -138,7 +145,7 @@ def _score_grid(table: Mapping[str, Any], name: str) -> Any:
 
 def _differences(row: Mapping[str, Any]) -> str:
     told = [f"{metric} {difference_text(metric, row['difference'][metric])}" for metric in row["mean"]]
-    return f"{row['model']} to {row['difference']['to']}: {', '.join(told)} (95 %)"
+    return f"{row['model']} minus {row['difference']['to']}: {', '.join(told)} (95 %)"
 
 
 def signed_text(metric: str, difference: float) -> str:

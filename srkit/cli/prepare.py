@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from srkit.cli import error_text, output
+from srkit.cli import error_text, output, whole_number
 from srkit.component import read_settings
 from srkit.contracts import KINDS, Dataset, Writer
 from srkit.errors import InputRejected, UsageError
@@ -32,8 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", metavar="FORMAT", help="lmdb, h5 or folder (what DST ends with, or else folder)")
     parser.add_argument("--from", dest="origin", metavar="TYPE", help="the dataset that reads SRC (as --to)")
     parser.add_argument("--lr", metavar="PATH", help="LR of SRC, where it is not beside it; may contain {scale}")
-    parser.add_argument("--crop", type=int, default=0, metavar="N", help="cut tiles of N pixels (whole images)")
-    parser.add_argument("--step", type=int, default=0, metavar="N", help="from tile to tile (as --crop: no overlap)")
+    parser.add_argument(
+        "--crop", type=whole_number, default=0, metavar="N", help="cut tiles of N pixels (whole images)"
+    )
+    parser.add_argument(
+        "--step", type=whole_number, default=0, metavar="N", help="from tile to tile (as --crop: no overlap)"
+    )
     parser.add_argument(
         "--scale",
         type=_scales,
@@ -41,15 +45,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="N",
-        help="keep LR too; several times, or 2,4",
+        help="keep LR too; may be given several times, or as 2,4",
     )
     parser.add_argument(
         "--degradation", metavar="TYPE", help="makes LR (the LR files beside HR, or else MATLAB's bicubic)"
     )
     parser.add_argument(
-        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="a setting of the degradation"
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a setting of the degradation; may be given several times",
     )
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="that decode (all cores)")
+    parser.add_argument(
+        "--threads",
+        type=whole_number,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="threads that decode images (as many as there are cores)",
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be used")
     parser.add_argument("--verify", metavar="DST", help="compare every pixel of DST with what was written")
 
@@ -131,7 +146,7 @@ def _refuse_contradictions(given: argparse.Namespace) -> None:
 
 
 def _scales(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    return [whole_number(part) for part in text.split(",")]
 
 
 def _format(registry: Registry, kind: str, path: Path) -> str:

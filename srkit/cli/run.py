@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of a packaged recipe")
     parser.add_argument(
-        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="override a key of the recipe"
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a key of the recipe, as in train.steps=500; may be given several times",
     )
     parser.add_argument("--out", metavar="DIR", help="the run directory")
     parser.add_argument(
@@ -52,8 +57,9 @@ def main(arguments: argparse.Namespace) -> int:
         return error.exit_code
     if result.was_finished:
         print(f"{result.directory} is finished at step {result.step}; a larger train.steps continues it")
-    print()
-    output.print_tables(result.tables)
+    if result.tables:
+        print()
+        output.print_tables(result.tables)
     _print_next(result.directory, arguments.plugins)
     return 0
 
@@ -74,9 +80,10 @@ def _print_next(directory: Path, plugins: Sequence[str]) -> None:
     rows = [
         [f"{srkit} upscale {model} photo.jpg -o out/", "enlarge your own pictures"],
         [f"{srkit} eval {model} --data Set5=DIR", "score it on a folder of images"],
-        [f"ls {output.clean(directory / 'samples')}", "bicubic, network and HR side by side"],
         [f"{srkit} list", "the networks, losses, datasets... to try in its place"],
     ]
+    if (directory / "samples").is_dir():
+        rows.insert(2, [f"ls {output.clean(directory / 'samples')}", "bicubic, network and HR side by side"])
     width = max(len(command) for command, _ in rows)
     for command, text in rows:  # as a comment, so that a line can be pasted whole
         out.print(f"  {command:<{width}}  [dim]# {text}[/dim]", soft_wrap=True)

@@ -117,7 +117,7 @@ def write_plugin(plugin: Plugin, target: Path) -> list[Path]:
     plugin's module, RunFailed where it cannot be written.
     """
     if os.path.lexists(target):
-        raise UsageError(f"{target} is here already; nothing was overwritten")
+        raise UsageError(f"{target} is there already; remove it first, or give another --to")
     if target.name == plugin.module:
         # Python, started beside it, would import the folder for the package in it.
         raise UsageError(f"{target} has the name of its own module; write --to {target.with_name(plugin.distribution)}")

@@ -85,6 +85,11 @@ class Table:
         pairs = {metric: (value, base.get(metric)) for metric, value in entry.mean(when).items()}
         return {metric: a - b for metric, (a, b) in pairs.items() if a is not None and b is not None}
 
+    def apart(self, other: Table) -> list[str]:
+        """Return why the scores of two tables cannot be compared."""
+        pairs = [(one, another) for one in self.entries for another in other.entries]
+        return list(dict.fromkeys(word for pair in pairs for word in apart(*pair)))
+
     def curve(self) -> Curve:
         """Return the first metric's."""
         metric = self.metrics[0]

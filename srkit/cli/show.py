@@ -82,6 +82,7 @@ def _describe(entry: Entry, name: str) -> dict[str, Any]:
     found = {
         "kind": component.kind,
         "name": component.name,
+        "recipe_name": name,
         "summary": component.summary,
         "source": component.source,
         "distribution": entry.origin.distribution,
@@ -156,7 +157,7 @@ def _print(found: Mapping[str, Any], *, first: bool) -> None:
     out = output.console()
     if not first:
         out.print()
-    out.print(f"[bold]{output.clean(found['name'])}[/bold]  {output.clean(found['summary'])}")
+    out.print(f"[bold]{output.clean(found['recipe_name'])}[/bold]  {output.clean(found['summary'])}")
     origin = f"{found['kind']} of {found['distribution']} {found['version']}".rstrip()
     out.print(f"[dim]{output.clean(origin)}{'; ' if found['source'] else ''}{output.clean(found['source'])}[/dim]")
     if found["file"]:
@@ -176,7 +177,7 @@ def _print(found: Mapping[str, Any], *, first: bool) -> None:
             for setting in found["settings"]
         ]
         out.print()
-        out.print(output.grid(rows, ["setting", "type", "default", "meaning"]))
+        out.print(output.grid(rows, ["setting", "type", "default", "meaning"], whole=[0]))
     if found.get("sizes"):
         out.print()
         counted = [size for size in found["sizes"] if "parameters" in size]

@@ -81,7 +81,7 @@ def _cells(table: Table) -> list[list[str]]:
     several = any("difference" in row for row in rows)
     head = [f"{printable(table['data'])} x{table['scale']}"]
     for metric in metrics:
-        head += [metric, f"to {printable(rows[0]['model'])}"] if several else [metric]
+        head += [metric, f"minus {printable(rows[0]['model'])}"] if several else [metric]
     cells = [head]
     for row in rows:
         line = [printable(row["model"])]

@@ -8,10 +8,12 @@ An image that its own format cannot hold enlarged becomes a PNG.
 from __future__ import annotations
 
 import argparse
+import functools
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 import attrs
 
@@ -20,11 +22,9 @@ from srkit.component import describe
 from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.imaging import SUFFIXES, Picture, list_images, open_picture, save_picture, suffix_for
 from srkit.plugins import discover
+from srkit.protocol import Forward, Method
 
-if TYPE_CHECKING:
-    import torch
-    from numpy.typing import NDArray
-    from torch import nn
+Enlarge = Callable[[Any], Any]  # an image at rest, [h, w, 3], to a larger one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="a folder; or a file, for a single image. Files that are there are replaced, but never an INPUT",
     )
+    parser.add_argument(
+        "--forward",
+        choices=get_args(Forward),
+        default="whole",
+        help="how images are taken: whole (default), tiles: in overlapping tiles, which takes less memory, chop: in "
+        "quarters as EDSR does",
+    )
     models.add_arguments(parser)
 
 
@@ -46,12 +53,17 @@ def main(arguments: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from srkit.cli.output import clean, console
-    from srkit.engine.build import pick_device
+    from srkit.engine.build import make_baseline, pick_device
+    from srkit.engine.evaluate import upscale
 
-    work, bad = _plan(arguments.inputs, Path(arguments.out))
-    model = models.read(arguments.model, arguments, discover(arguments.plugins, arguments.ambient))
+    work, bad = _plan(arguments.inputs, arguments.out)
+    registry = discover(arguments.plugins, arguments.ambient)
+    model = models.read(arguments.model, arguments, registry)
     device = pick_device("auto")
-    network = model.network.to(device)
+    method = Method(forward=arguments.forward)
+    enlarge = functools.partial(upscale, network=model.network.to(device), device=device, method=method)
+    # Alpha is no colour that the network has seen: what is opaque must stay so.
+    enlarge_alpha = functools.partial(upscale, network=make_baseline(registry, model.scale).to(device), device=device)
     for error in bad:
         print(error_text(error), file=sys.stderr)
     taken = {path.resolve() for pair in work.items() for path in pair}
@@ -63,7 +75,7 @@ def main(arguments: argparse.Namespace) -> int:
         for target, source in work.items():
             progress.update(task, description=clean(source.name))
             try:
-                picture = _enlarged(source, network, device)
+                picture = _enlarged(source, enlarge, enlarge_alpha)
                 if target != Path(arguments.out):
                     target = _holding(target, source, picture, taken)
             except InputRejected as error:
@@ -78,11 +90,15 @@ def main(arguments: argparse.Namespace) -> int:
     return InputRejected.exit_code if bad else 0
 
 
-def _plan(inputs: Sequence[str], out: Path) -> tuple[dict[Path, Path], list[InputRejected]]:
+def _plan(inputs: Sequence[str], given: str) -> tuple[dict[Path, Path], list[InputRejected]]:
     """Return the source of each target, and the inputs that are none, before anything is written.
 
     Raises UsageError where two images would get one name, or one would be written over itself.
     """
+    out = Path(given)
+    is_folder = given.endswith("/") or out.exists() or len(inputs) > 1 or Path(inputs[0]).is_dir()
+    if not is_folder and re.fullmatch(r"\.[A-Za-z]\w{1,4}", out.suffix) and out.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"-o {out}: images are written as {', '.join(SUFFIXES)}; a folder's name may end with /")
     single = out.suffix.lower() in SUFFIXES and not out.is_dir()
     if single and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
         raise UsageError(f"-o {out} names one image, but there may be several; give a folder")
@@ -143,25 +159,28 @@ def _save(target: Path, picture: Picture) -> None:
         raise
 
 
-def _enlarged(source: Path, network: nn.Module, device: torch.device) -> Picture:
-    """Return a picture enlarged by a network; alpha by itself, as a grey image. Raises InputRejected."""
+def _enlarged(source: Path, enlarge: Enlarge, enlarge_alpha: Enlarge) -> Picture:
+    """Return a picture enlarged; alpha by itself, as a grey image. Raises InputRejected."""
     import numpy as np
 
-    from srkit.engine.evaluate import upscale
-
-    def grey_of(image: NDArray[Any]) -> NDArray[Any]:
+    def grey_of(image: Any) -> Any:
         # The network's three channels need not agree on a grey image; their mean is grey again.
         return np.asarray(np.floor(image.mean(2) + 0.5), dtype=image.dtype)
 
     picture = open_picture(source)
     alpha = picture.alpha
     try:
-        pixels = upscale(picture.pixels, network, device)
+        pixels = enlarge(picture.pixels)
         if alpha is not None:
-            alpha = grey_of(upscale(np.repeat(alpha[..., None], 3, axis=2), network, device))
+            alpha = grey_of(enlarge_alpha(np.repeat(alpha[..., None], 3, axis=2)))
     except (RuntimeError, MemoryError) as error:  # torch's own for a lack of memory is a RuntimeError
         height, width = picture.pixels.shape[:2]
-        raise InputRejected(source, f"is {width}x{height}, which the network fails on: {describe(error)}") from error
+        lacks_memory = isinstance(error, MemoryError) or "memory" in str(error)
+        advice = "; --forward tiles takes less" if lacks_memory else ""
+        reason = f"is {width}x{height}, which the network fails on: {describe(error)}{advice}"
+        raise InputRejected(source, reason) from error
+    except ValueError as error:  # output that is not finite
+        raise InputRejected(source, str(error)) from error
     if picture.grey:
         pixels = np.repeat(grey_of(pixels)[..., None], 3, axis=2)
     return attrs.evolve(picture, pixels=pixels, alpha=alpha)

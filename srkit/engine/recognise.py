@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from srkit.contracts import Detected
 from srkit.engine.made import checked
 from srkit.engine.sketch import sketch_or_make
-from srkit.errors import ComponentError, UsageError
+from srkit.errors import ComponentError, InputRejected, UsageError
 from srkit.registry import Registry
 
 SCALES = (2, 3, 4)  # what is tried for an architecture that is made for any
@@ -42,7 +42,7 @@ def recognise(
 ) -> tuple[Description, str]:
     """Return what weights are, and a line on what was concluded and not said, or nothing.
 
-    Raises UsageError where something must be said.
+    Raises UsageError where something must be said, InputRejected where the file fits none of the scales.
     """
     if architecture is None:
         found = _detected(path, registry, weights, scale)
@@ -60,8 +60,8 @@ def recognise(
         return Description(architecture, dict(settings), named[0]), f"{note}; --scale N says otherwise"
     if not fitting:
         tried = ", ".join(map(str, _scales(registry, architecture)))
-        what = f"{path} fits '{architecture}' with these settings at none of the scales {tried}"
-        raise UsageError(f"{what}; with --scale N, what does not fit is told")
+        what = f"fits '{architecture}' with these settings at none of the scales {tried}"
+        raise InputRejected(path, f"{what}; with --scale N, what does not fit is told")
     more = f": those of {alike} have the same shapes"
     raise UsageError(f"{path} does not say its scale, which weights alone do not tell{more}; give --scale N")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,15 @@ def nearest(tmp_path) -> Path:
 def model(tmp_path, nearest) -> Path:
     """A self-describing file of that network for scale 2; it needs `-p nearest.py`."""
     return save_nearest(tmp_path / "repeat.safetensors")
+
+
+def narrow(width: int, *arguments: str) -> str:
+    """Return what `srkit ...` prints in a terminal of so many columns, as a process."""
+    program = (
+        "import rich.console as c, srkit.cli.output as o\nfrom srkit.cli import main\n"
+        f"o.console = lambda **_: c.Console(width={width})\nmain({list(arguments)!r})"
+    )
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
 
 def save_nearest(path: Path, *, scale: int = 2, blue: float = 1.0) -> Path:

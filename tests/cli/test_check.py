@@ -62,7 +62,7 @@ def test_several_recipes_are_all_checked(call, tiny, tmp_path):
     assert out.startswith("ok  Tiny  tiny.toml\n")
     assert err == (
         "bad.toml:1: not valid TOML: Invalid value\n"
-        "there is no recipe nowhere.toml, neither a file nor a packaged one; "
+        "srkit check: there is no recipe nowhere.toml, neither a file nor a packaged one; "
         "there are: a2n_x2, a2n_x2_paper, a2n_x4_from_x2, a2n_x4_paper, quickstart\n"
     )
 

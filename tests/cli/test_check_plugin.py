@@ -7,6 +7,7 @@ import json
 import pytest
 
 from srkit.cli import main
+from tests.cli.conftest import narrow
 from tests.testing.test_cases import NETWORK
 
 
@@ -72,6 +73,13 @@ def test_what_cannot_be_made_is_not_called_a_deviation(tiny_network, capsys):
         file.write(ARRAYS)
     assert main(["-p", "tiny.py", "check-plugin", "arrays"]) == 1
     assert '"is_made_with_defaults": "why"' not in capsys.readouterr().out
+
+
+def test_a_narrow_terminal_breaks_no_name_of_a_check():
+    lines = narrow(60, "check-plugin", "l1").splitlines()
+    names = [line.split()[0] for line in lines if " passed " in line]
+    assert "gradient_is_finite_at_equality" in names
+    assert len(names) == 13
 
 
 def test_all_checks_passed_is_exit_code_0(capsys):

@@ -210,7 +210,7 @@ def test_the_page_of_two_runs(compare):
         "last      one        400    31.50             0.9200",
         "          two        400    33.00   (+1.50)   0.9400   (+0.0200)",
         "          bicubic           28.00             0.9000",
-        f"differences to one; {CAPTION}",
+        f"in brackets: minus one; {CAPTION}",
         "",
         "     Set5 x2 psnr_y                                                  first  highest     last",
         "one  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▆▆▆▆▆▆▆▆▆▆▆▆▆▆▆▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅    30.00    32.00    31.50",
@@ -234,7 +234,7 @@ def test_the_page_of_one_run(compare):
         "best      one        200    32.00   (+4.00)   0.9300   (+0.0300)",
         "last      one        400    31.50   (+3.50)   0.9200   (+0.0200)",
         "          bicubic           28.00             0.9000",
-        f"differences to bicubic; {CAPTION}",
+        f"in brackets: minus bicubic; {CAPTION}",
     ]
 
 
@@ -258,6 +258,7 @@ def test_json_is_one_document(document):
         "steps": 400,
         "outcome": "finished",
         "images_per_s": 100.0,
+        "missing": [],
     }
     one = {"step": 100, "mean": {"psnr_y": 30.0, "ssim_y": 0.91}, "difference": {}}
     two = {
@@ -283,11 +284,21 @@ def test_json_is_one_document(document):
                     {"run": "two", "best": two, "last": two},
                 ],
                 "bicubic": {"psnr_y": 28.0, "ssim_y": 0.9},
+                "not_comparable": [],
             }
         ],
         "curves": {
-            "scores": [{"name": "Set5 x2", "value": "psnr_y", "runs": {"one": [[100, 30.0]], "two": [[100, 29.0]]}}],
-            "loss": [{"name": "loss", "value": "l1", "runs": {"one": [[100, 0.5]], "two": [[100, 0.4]]}}],
+            "scores": [
+                {
+                    "name": "Set5 x2",
+                    "value": "psnr_y",
+                    "best": "highest",
+                    "runs": {"one": [[100, 30.0]], "two": [[100, 29.0]]},
+                }
+            ],
+            "loss": [
+                {"name": "loss", "value": "l1", "best": "lowest", "runs": {"one": [[100, 0.5]], "two": [[100, 0.4]]}}
+            ],
         },
     }
 
@@ -403,6 +414,54 @@ def test_losses_of_another_kind_have_an_axis_of_their_own(document):
     ]
 
 
+def loss_groups(document, *names, plugins=()):
+    return [(curve["value"], list(curve["runs"])) for curve in document(*plugins, *names)["curves"]["loss"]]
+
+
+def test_losses_of_another_scale_have_an_axis_of_their_own(document):
+    write_run("one")
+    write_run("two", scale=4)
+    write_run("three", data={"patch": 64, "batch": 8})  # a mean is the same of any size
+    assert loss_groups(document, "one", "two", "three") == [("l1 x2", ["one", "three"]), ("l1 x4", ["two"])]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a sum by its fact", "one that is not installed"])
+def test_sums_of_other_sizes_have_axes_of_their_own(document, known):
+    Path("total.py").write_text(plugin('"loss", "total", f"{__name__}:make", facts={"reduction": "sum"}'))
+    for name, batch in (("one", 16), ("two", 32), ("three", 16)):
+        write_run(name, data={"patch": 48, "batch": batch}, loss=[{"type": "total", "weight": 1.0}])
+    assert loss_groups(document, "one", "two", "three", plugins=["-p", "total.py"] if known else []) == [
+        ("total x2, patch 48, batch 16", ["one", "three"]),
+        ("total x2, patch 48, batch 32", ["two"]),
+    ]
+
+
+def test_the_setting_of_a_loss_says_that_it_is_a_sum(document):
+    for name, patch, reduction in (("one", 48, "sum"), ("two", 64, "sum"), ("three", 48, "mean"), ("four", 64, "mean")):
+        write_run(name, data={"patch": patch, "batch": 16}, loss=[{"type": "l1", "reduction": reduction}])
+    assert [runs for _, runs in loss_groups(document, "one", "two", "three", "four")] == [
+        ["one"],
+        ["two"],
+        ["three", "four"],
+    ]
+
+
+def test_json_says_which_tables_differ_in_what_and_what_is_missing(document):
+    write_run("one")
+    write_run("two", events(fingerprint="07e5"))
+    write_run("three", [], validate=None)
+    found = document("one", "two", "three")
+    assert [table["not_comparable"] for table in found["tables"]] == [
+        [],
+        [{"table": 0, "differ_in": ["fingerprint"]}],
+    ]
+    assert [run["missing"] for run in found["runs"]] == [
+        [],
+        [],
+        ["no scores: its recipe has no [[validate]]", "no loss logged yet"],
+    ]
+
+
 # settings
 
 
@@ -502,7 +561,7 @@ def test_scores_of_other_images_are_in_a_table_of_their_own(compare):
         "last      b          400    31.50   (+3.50)   0.9200   (+0.0200)",
         "          bicubic           28.00             0.9000",
         "not comparable with Set5 x2 above: they differ in lr, fingerprint",
-        f"differences to bicubic; {CAPTION.replace('5e75', '07e5').replace('from files', 'by bicubic')}",
+        f"in brackets: minus bicubic; {CAPTION.replace('5e75', '07e5').replace('from files', 'by bicubic')}",
     ]
 
 

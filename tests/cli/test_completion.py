@@ -148,4 +148,4 @@ def test_no_other_command_imports_shtab(arguments):
 def test_an_unknown_shell_is_one_line(call):
     code, out, err = call("completion", "tcsh")
     assert (code, out) == (2, "")
-    assert err.startswith("srkit completion: argument shell: invalid choice: 'tcsh' (choose from ")
+    assert err == "srkit completion: argument shell: there is no 'tcsh'; there are: bash, fish, zsh\n"

@@ -119,7 +119,7 @@ def test_one_network_of_several_is_taken_by_its_key(convert, call, photographs):
         3,
         "",
         "srkit convert: gan.pth: holds several networks, or one beside other tensors: netD, netG; "
-        "name one by --key netD, in a recipe by start.key\n",
+        "name the one that enlarges by --key, in a recipe by start.key\n",
     )
     code, out, _ = convert("gan.pth", "w.safetensors", *NEAREST2, "--key", "netG")
     assert (code, out.splitlines()[2]) == (0, "    taken off  wrapper 'netG'")
@@ -145,12 +145,12 @@ def test_one_network_of_several_is_taken_by_its_key(convert, call, photographs):
         (
             ["gain.pt", "there.safetensors", *NEAREST2],
             2,
-            "there.safetensors is there already: remove it first, or give another OUT",
+            "there.safetensors is there already; remove it first, or give another OUT",
         ),
         (
             ["there.safetensors", "there.safetensors"],
             2,
-            "there.safetensors is there already: remove it first, or give another OUT",
+            "there.safetensors is there already; remove it first, or give another OUT",
         ),
         (["gain.pt", "gain.pt/w.safetensors", *NEAREST2], 1, "gain.pt/w.safetensors: cannot be written: File exists"),
         (

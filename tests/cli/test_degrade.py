@@ -101,7 +101,10 @@ def test_a_bad_image_is_named_and_the_rest_goes_on(call, photographs):
             ["bicubc", "photos", "lr", "--scale", "2"],
             "unknown degradation 'bicubc'; did you mean 'bicubic'? (installed: bicubic, pillow_bicubic)",
         ),
-        (["bicubic", "photos", "lr", "--scale", "0"], "--scale must be at least 1, not 0"),
+        (
+            ["bicubic", "photos", "lr", "--scale", "0"],
+            "argument --scale: a scale is at least 1, not 0; see srkit degrade --help",
+        ),
         (
             ["bicubic", "photos", "photos", "--scale", "2"],
             "DST is SRC: LR images would stand among the HR images of photos",

@@ -1,10 +1,9 @@
 import importlib.metadata
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests.cli.conftest import narrow
 from tests.conftest import plugin
 
 VERSION = importlib.metadata.version("srkit")
@@ -59,7 +58,17 @@ def test_json_is_one_document_with_components_and_failures(sites, call):
     assert document["schema"] == 1
     assert {entry["kind"] for entry in document["components"]} == {"metric"}
     psnr_y = next(entry for entry in document["components"] if entry["name"] == "psnr_y")
-    assert psnr_y.keys() == {"kind", "name", "summary", "source", "facts", "missing", "distribution", "version"}
+    assert psnr_y.keys() == {
+        "kind",
+        "name",
+        "recipe_name",
+        "summary",
+        "source",
+        "facts",
+        "missing",
+        "distribution",
+        "version",
+    }
     assert (psnr_y["distribution"], psnr_y["version"]) == ("srkit", VERSION)
     assert document["failures"] == [
         {"plugin": "b", "distribution": "srkit-broken", "version": "2.1", "reason": "SystemExit: 3"}
@@ -74,16 +83,32 @@ def test_what_a_plugin_prints_when_imported_is_not_in_the_json(sites, srkit_comm
     assert "loud" in {entry["name"] for entry in json.loads(run.stdout)["components"]}
 
 
-def test_a_narrow_terminal_cuts_the_summary_and_folds_nothing(tmp_path):
-    program = (
-        "import rich.console as c, srkit.cli.output as o\nfrom srkit.cli import main\n"
-        "o.console = lambda **_: c.Console(width=60)\nmain(['list', 'dataset'])"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    lines = run.stdout.splitlines()
+def test_a_narrow_terminal_cuts_the_summary_and_folds_nothing():
+    lines = narrow(60, "list", "dataset").splitlines()
     assert [line.split()[-2:] for line in lines[1:]] == [["srkit", VERSION]] * (len(lines) - 1)
     assert {len(line) for line in lines} == {60}
     assert "…" in lines[1]
+
+
+def test_what_is_missing_is_told_whole_in_a_narrow_terminal(sites):
+    text = plugin('"loss", "more", "srkit_more:make", summary="More", missing="it needs more: pip install --all more"')
+    sites.add("srkit-more", {"srkit_more.py": text}, "more = srkit_more")
+    lines = narrow(40, "list", "loss").splitlines()
+    assert "pip" not in "".join(lines[:-1])
+    assert lines[-1] == "missing loss 'more': it needs more: pip install --all more"
+
+
+def test_json_has_the_name_that_recipes_write(sites, call):
+    for name in ("one", "two"):
+        sites.add(
+            f"srkit-{name}", {f"srkit_{name}.py": plugin(f'"loss", "same", "srkit_{name}:make"')}, f"a = srkit_{name}"
+        )
+    found = json.loads(call("list", "loss", "--json")[1])["components"]
+    assert [(entry["name"], entry["recipe_name"]) for entry in found if entry["name"] in ("l1", "same")] == [
+        ("l1", "l1"),
+        ("same", "srkit-one:same"),
+        ("same", "srkit-two:same"),
+    ]
 
 
 FACTS = """
@@ -169,7 +194,7 @@ def test_where_nothing_fits_stderr_says_so(call):
         (["--fact", "draws=true"], "--fact draws=true: the fact is an integer"),
         (["--fact", "better=lowr"], '--fact better=lowr: the fact is "higher" or "lower"'),
         (["--fact", "scales=x2"], "--fact scales=x2: the fact is a list of integers"),
-        (["--scale", "0"], "--scale 0: a scale is at least 1"),
+        (["--scale", "0"], "argument --scale: a scale is at least 1, not 0; see srkit list --help"),
     ],
 )
 def test_a_fact_that_is_none_is_one_line(call, arguments, message):

@@ -60,7 +60,28 @@ def test_no_arguments_show_the_help_and_every_command(call):
         (["show"], "srkit show: the following arguments are required: NAME; see srkit show --help\n"),
         (
             ["degrade", "bicubic", "a", "b", "--scale", "two"],
-            "srkit degrade: argument --scale: invalid int value: 'two'; see srkit degrade --help\n",
+            "srkit degrade: argument --scale: 'two' is no whole number; see srkit degrade --help\n",
+        ),
+        (
+            ["prepare", "a", "b", "--scale", "2,two"],
+            "srkit prepare: argument --scale: 'two' is no whole number; see srkit prepare --help\n",
+        ),
+        (
+            ["new"],
+            "srkit new: the following arguments are required: recipe|plugin, NAME; see srkit new --help\n",
+        ),
+        (["completion", "bsh"], "srkit completion: argument shell: there is no 'bsh'; did you mean 'bash'?\n"),
+        (
+            ["run", "quickstart", "--steps", "5"],
+            "srkit run: unknown argument '--steps'; did you mean '--set train.steps=5'?\n",
+        ),
+        (
+            ["check", "quickstart", "--batch=8"],
+            "srkit check: unknown argument '--batch=8'; did you mean '--set data.batch=8'?\n",
+        ),
+        (
+            ["run", "quickstart", "--validate-every"],
+            "srkit run: unknown argument '--validate-every'; did you mean '--set train.validate_every='?\n",
         ),
     ],
 )
@@ -76,9 +97,26 @@ def test_every_command_has_its_help(verb, capsys):
     assert f"usage: srkit {verb} " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("verb", [[], *([verb] for verb in VERBS)], ids=lambda words: "".join(words) or "srkit")
+def test_the_help_is_folded_to_the_terminals_width(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*verb, "--help"])
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+def test_what_stands_in_columns_is_not_folded(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        main(["schema", "--help"])
+    text = capsys.readouterr().out
+    assert "\nPrint a JSON Schema of recipes with all installed\ncomponents, so that an editor completes and" in text
+    assert "\n\n    srkit schema > srkit.schema.json\n\nand in a recipe" in text
+
+
 def test_an_escape_sequence_in_a_name_does_not_reach_the_terminal(call):
     assert call("check", "x\x1b[31m.toml")[2] == (
-        "there is no recipe x�[31m.toml, neither a file nor a packaged one; "
+        "srkit check: there is no recipe x�[31m.toml, neither a file nor a packaged one; "
         "there are: a2n_x2, a2n_x2_paper, a2n_x4_from_x2, a2n_x4_paper, quickstart\n"
     )
 
@@ -89,6 +127,17 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
         run.stdout.close()
         assert run.stderr.read() == b""
     assert run.returncode == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device that is always full is Linux's")
+@pytest.mark.parametrize("words", ["show a2n", "list --json", "schema", "list loss", "list --help"])
+def test_a_full_disk_is_one_line(words, tmp_path):
+    command = [sys.executable, "-m", "srkit", *words.split()]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    verb = words.split()[0]
+    assert run.stderr == f"srkit {verb}: stdout: cannot be written: No space left on device\n"
+    assert run.returncode == 1
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before the command", "after it"])

@@ -19,7 +19,7 @@ def test_what_a_recipe_extends_is_copied_too_and_they_work_here(call, tmp_path):
 
 def test_no_file_is_overwritten(call, tmp_path):
     (tmp_path / "quickstart.toml").write_text("mine")
-    message = "srkit new: quickstart.toml is here already; nothing was overwritten\n"
+    message = "srkit new: quickstart.toml is there already; remove it first\n"
     assert call("new", "recipe", "quickstart.toml") == (2, "", message)
     assert (tmp_path / "quickstart.toml").read_text() == "mine"
 
@@ -36,12 +36,12 @@ def test_a_misspelt_name_names_the_nearest(call):
 
 
 def test_a_misspelt_word_names_the_nearest(call):
-    message = "srkit new: `srkit new` makes no 'recipy'; did you mean 'recipe'?\n"
+    message = "srkit new: argument recipe|plugin: there is no 'recipy'; did you mean 'recipe'?\n"
     assert call("new", "recipy", "quickstart") == (2, "", message)
 
 
 def test_a_recipes_name_without_the_word_says_which_words_there_are(call):
-    message = "srkit new: `srkit new` makes no 'quickstart'; there are: plugin, recipe\n"
+    message = "srkit new: argument recipe|plugin: there is no 'quickstart'; there are: plugin, recipe\n"
     assert call("new", "quickstart") == (2, "", message)
 
 

@@ -313,7 +313,7 @@ def test_a_kind_without_an_example_is_refused(call, kind, message):
 def test_nothing_is_overwritten(call, tmp_path, make):
     target = tmp_path / "srkit-mine"
     make(target)
-    message = "srkit new: srkit-mine is here already; nothing was overwritten\n"
+    message = "srkit new: srkit-mine is there already; remove it first, or give another --to\n"
     assert call("new", "plugin", "mine") == (2, "", message)
     assert list(tmp_path.rglob("*")) == [target]
 

@@ -8,6 +8,7 @@ import srkit
 from srkit.engine.build import load_recipe
 from srkit.errors import RecipeError
 from srkit.plugins import discover, installed
+from tests.cli.conftest import narrow
 from tests.conftest import ROOT, TINY, plugin
 
 
@@ -53,6 +54,12 @@ def test_show_says_all_of_a_component(call):
         "img_range = 1.0",
         "non_attention_kernel = 3",
     ]
+
+
+def test_a_narrow_terminal_breaks_no_name():
+    lines = narrow(60, "show", "a2n").splitlines()
+    names = [line.split()[0] for line in lines if " integer " in line or " number " in line]
+    assert names == ["features", "blocks", "upsampling_features", "img_range"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +168,10 @@ def test_a_name_of_two_distributions_is_written_in_full(sites, call):
         '[[loss]]\ntype = "srkit-one:same"',
         '[[loss]]\ntype = "srkit-two:same"',
     ]
-    assert shown(call, "srkit-two:same")[0]["toml"] == '[[loss]]\ntype = "srkit-two:same"'
+    (found,) = shown(call, "srkit-two:same")
+    assert found["toml"] == '[[loss]]\ntype = "srkit-two:same"'
+    assert (found["name"], found["recipe_name"]) == ("same", "srkit-two:same")
+    assert call("show", "srkit-two:same")[1].splitlines()[:2] == ["srkit-two:same", "loss of srkit-two 1.0"]
 
 
 def test_a_network_that_cannot_be_counted_says_why(call, tmp_path):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+import srkit
 from srkit.encoding import encode_png
-from srkit.imaging import open_picture
+from srkit.imaging import SUFFIXES, open_picture
 from tests.cli.conftest import save_nearest
 from tests.conftest import photograph
 
@@ -20,6 +21,10 @@ def read(path):
 
 def twice(array):
     return array.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def bicubic(alpha):
+    return srkit.upscale(alpha[..., None].repeat(3, 2), srkit.create("architecture", "bicubic", scale=2))[..., 0]
 
 
 @pytest.fixture
@@ -82,7 +87,33 @@ def test_transparency_is_enlarged_by_itself(upscale):
     pixels = np.dstack([photograph(1, 20, 24), photograph(2, 20, 24)[..., 0]])
     Image.fromarray(pixels).save("alpha.png")
     assert upscale("alpha.png", "-o", "out")[0] == 0
-    assert np.array_equal(read("out/alpha.png"), twice(pixels))
+    found = read("out/alpha.png")
+    assert np.array_equal(found[..., :3], twice(pixels[..., :3]))
+    assert np.array_equal(found[..., 3], bicubic(pixels[..., 3]))  # not by the network, which knows colours
+
+
+@pytest.mark.parametrize("opacity", [0, 128, 255])
+def test_what_is_evenly_transparent_stays_so(upscale, opacity):
+    Image.fromarray(np.dstack([photograph(1, 20, 24), np.full((20, 24), opacity, np.uint8)])).save("alpha.png")
+    assert upscale("alpha.png", "-o", "out")[0] == 0
+    assert np.unique(read("out/alpha.png")[..., 3]).tolist() == [opacity]
+
+
+def test_in_tiles_a_network_that_sees_little_gives_the_same(upscale):
+    Image.fromarray(photograph(1, 150, 140)).save("a.png")
+    assert upscale("a.png", "-o", "whole")[0] == upscale("a.png", "-o", "tiles", "--forward", "tiles")[0] == 0
+    assert np.array_equal(read("whole/a.png"), read("tiles/a.png"))
+
+
+@pytest.mark.parametrize("out", ["a.gif", "new/a.xyz"])
+def test_a_file_of_a_kind_that_is_not_written_is_told_and_not_made_a_folder(upscale, one, tmp_path, out):
+    assert upscale("one.png", "-o", out) == (
+        2,
+        f"srkit upscale: -o {out}: images are written as {', '.join(SUFFIXES)}; a folder's name may end with /\n",
+    )
+    assert not (tmp_path / out).exists()
+    assert upscale("one.png", "-o", f"{out}/")[0] == 0
+    assert (tmp_path / out / "one.png").is_file()
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -96,7 +127,7 @@ def test_sixteen_bits_are_kept_in_every_kind_of_png(upscale, channels):
     assert np.array_equal(after.pixels, twice(before.pixels))
     assert after.grey == (channels < 3)
     assert (after.alpha is None) == (channels in (1, 3))
-    assert after.alpha is None or np.array_equal(after.alpha, twice(before.alpha))
+    assert after.alpha is None or np.array_equal(after.alpha, bicubic(before.alpha))
 
 
 def test_the_orientation_is_applied_and_not_written_again(upscale):

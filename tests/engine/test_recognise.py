@@ -10,7 +10,7 @@ import torch
 import srkit
 from srkit.cli import main
 from srkit.engine.model import read_model
-from srkit.errors import UsageError
+from srkit.errors import InputRejected, UsageError
 from srkit.plugins import discover, installed
 
 TINY = {"features": 4, "blocks": 1, "upsampling_features": 4}
@@ -150,9 +150,9 @@ def test_what_the_constructor_of_a_network_raises_is_a_line_with_its_place(shift
 
 def test_weights_that_fit_at_no_scale_say_how_to_learn_why(shifted):
     torch.save({"tail.weight": torch.zeros(7, 3, 3, 3)}, "other.pt")
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(InputRejected) as error:
         read_model(Path("other.pt"), shifted, architecture="shifted")
     assert str(error.value) == (
-        "other.pt fits 'shifted' with these settings at none of the scales 2, 3, 4; with --scale N, what does not fit "
+        "other.pt: fits 'shifted' with these settings at none of the scales 2, 3, 4; with --scale N, what does not fit "
         "is told"
     )

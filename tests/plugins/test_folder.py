@@ -462,7 +462,10 @@ def test_lr_of_a_known_set_that_is_not_there_says_where_to_get_it(tmp_path):
         ("DIV2K/DIV2K_train_HR", f"DIV2K_train_HR is at {ZIPS}: unpack DIV2K_train_HR.zip in DIV2K"),
         ("DIV2K_valid_HR", f"DIV2K_valid_HR is at {ZIPS}: unpack DIV2K_valid_HR.zip here"),
         ("data/Flickr2K", f"Flickr2K is in {TARS}Flickr2K.tar: unpack it in data"),
-        ("data/flickr2k", f'Flickr2K is in {TARS}Flickr2K.tar: unpack it in data, and give path = "data/Flickr2K"'),
+        (
+            "data/flickr2k",
+            f"Flickr2K is in {TARS}Flickr2K.tar: unpack it in data, and move data/Flickr2K to data/flickr2k",
+        ),
         (
             "data/DF2K",
             f"DF2K is DIV2K_train_HR.zip of {ZIPS} with {TARS}Flickr2K.tar: "
@@ -470,10 +473,16 @@ def test_lr_of_a_known_set_that_is_not_there_says_where_to_get_it(tmp_path):
         ),
         ("data/benchmark", f"benchmark is in {TARS}benchmark.tar: unpack it in data"),
         ("data/benchmark/Set14/HR", f"Set14 is in {TARS}benchmark.tar: unpack it in data"),
-        ("/data/Set5", f'Set5 is in {TARS}benchmark.tar: unpack it in /data, and give path = "/data/benchmark/Set5"'),
-        ("Urban100", f'Urban100 is in {TARS}benchmark.tar: unpack it here, and give path = "benchmark/Urban100"'),
-        ("x/BSDS100", f'B100 is in {TARS}benchmark.tar: unpack it in x, and give path = "x/benchmark/B100"'),
-        ("x/benchmark/BSD100", f'B100 is in {TARS}benchmark.tar: unpack it in x, and give path = "x/benchmark/B100"'),
+        (
+            "/data/Set5",
+            f"Set5 is in {TARS}benchmark.tar: unpack it in /data, and move /data/benchmark/Set5 to /data/Set5",
+        ),
+        ("Urban100", f"Urban100 is in {TARS}benchmark.tar: unpack it here, and move benchmark/Urban100 to Urban100"),
+        ("x/BSDS100", f"B100 is in {TARS}benchmark.tar: unpack it in x, and move x/benchmark/B100 to x/BSDS100"),
+        (
+            "x/benchmark/BSD100",
+            f"B100 is in {TARS}benchmark.tar: unpack it in x, and move x/benchmark/B100 to x/benchmark/BSD100",
+        ),
         ("data/photographs", ""),
         ("data/Set5000", ""),
         ("/", ""),
@@ -501,9 +510,11 @@ def test_a_set_that_was_unpacked_as_told_is_found(path, tmp_path, monkeypatch):
         "benchmark.tar: unpack it ": "benchmark/{}/HR/a.png",
     }
     (archive, file), *_ = ((word, file) for word, file in archives.items() if word in told)
-    place, _, given = told.partition(archive)[2].partition(', and give path = "')
+    place, _, move = told.partition(archive)[2].removeprefix("in ").partition(", and move ")
     put(Path("" if place == "here" else place) / file.format(told.split()[0]))
-    assert len(Folder(path=given.removesuffix('"') or path)) == 1
+    if move:
+        os.renames(*move.split(" to "))
+    assert len(Folder(path=path)) == 1
 
 
 # Reading
