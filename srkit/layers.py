@@ -68,11 +68,6 @@ class Override:
             ((name, node),) = node.items()
             path += (name,)
         parsed = _try_toml(f"value = {value}")
-        if not parsed and value.lstrip()[:1] in ("[", "{"):
-            example = """'loss=["l1", "l2"]'"""
-            raise UsageError(
-                f"--set {shown}: is no TOML; within [] and {{}} text stands in quotes, as in --set {example}"
-            )
         return Override(shown, path, parsed["value"] if parsed and list(parsed) == ["value"] else value)
 
 

@@ -218,6 +218,8 @@ def _union(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
 def _array(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
     origin, members = typing.get_origin(cls), typing.get_args(cls)
     fixed = origin is tuple and Ellipsis not in members
+    if isinstance(value, str) and value.lstrip().startswith("["):  # --set took it for text, since it is no TOML
+        raise ValueError(f'must be an array in which text stands in quotes, ["l1", "l2"], not {_show(value)}')
     if not isinstance(value, list):
         what = "a " + type_name(cls)
         if inspect.isclass(members[0]) and attrs.has(members[0]):

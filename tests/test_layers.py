@@ -339,6 +339,10 @@ def test_an_override_that_cannot_be_meant_so_is_refused(overrides, message):
             ["loss.type=l1l"],
             "--set loss.type=l1l: unknown loss 'l1l'; did you mean 'l1'? (installed: charbonnier, l1, l2)",
         ),
+        (
+            ["loss=[l1,l2]"],
+            '--set loss=[l1,l2]: \'loss\' must be an array in which text stands in quotes, ["l1", "l2"], not "[l1,l2]"',
+        ),
         (["loss=l2"], '--set loss=l2: \'loss\' must be an array, ["l2"], not "l2"'),
         (
             ["schedule.type=multistep"],

@@ -170,10 +170,16 @@ def test_a_dataset_of_another_type_with_the_same_images_is_the_same(home):
     assert begin(home, "data.dataset.type=leaves") is True
 
 
-def test_changed_images_are_refused(home):
+def test_changed_images_are_refused_and_it_is_said_what_to_do_where_they_were_mended(home):
     begin(home)
-    changed = {**IMAGES, "validate.0.dataset": "cccc"}
-    assert refused(home, images=changed) == ["validate.0.dataset: its images have changed"]
+    with pytest.raises(UsageError) as error:
+        begin(home, images={**IMAGES, "validate.0.dataset": "cccc"})
+    assert str(error.value) == (
+        "runs/x holds a run that cannot be continued with this recipe:\n"
+        "  validate.0.dataset: its images have changed\n"
+        "use --restart to set it aside and begin anew, or --out DIR for another place\n"
+        "if they were only mended, remove runs/x/environment.json, and the same command goes on with them"
+    )
 
 
 def test_a_dataset_that_was_moved_and_changed_is_named_by_its_path(home):
