@@ -6,6 +6,7 @@ import builtins
 import importlib
 import inspect
 import os
+import sys
 import traceback
 import types
 import typing
@@ -14,7 +15,7 @@ from typing import Any, Literal, Union
 
 import attrs
 
-from srkit.errors import ComponentError, did_you_mean
+from srkit.errors import ComponentError, did_you_mean, nearest
 
 REQUIRED: Any = inspect.Parameter.empty
 
@@ -48,9 +49,11 @@ class Component:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may do anything when it is imported, SystemExit included
-            raise ComponentError(
-                f"{self.kind} '{self.name}' cannot be used: importing {self.target} failed with {describe(error)}"
-            ) from error
+            reason = f"importing {self.target} failed with {describe(error)}"
+            if isinstance(error, AttributeError) and module_name in sys.modules:
+                near = nearest(attribute, vars(sys.modules[module_name]))
+                reason += f"; did you mean '{module_name}:{near}'?" if near not in (None, attribute) else ""
+            raise ComponentError(f"{self.kind} '{self.name}' cannot be used: {reason}") from error
         if not callable(target):
             raise ComponentError(f"{self.kind} '{self.name}' cannot be used: {self.target} is not callable")
         return typing.cast("Callable[..., Any]", target)

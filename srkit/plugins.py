@@ -23,6 +23,7 @@ import pluggy
 from srkit import __version__, hookspecs
 from srkit.component import Component, describe
 from srkit.errors import UsageError
+from srkit.guard import unchanged
 from srkit.registry import OWN, Failure, Origin, Registry
 
 GROUP = "srkit"
@@ -143,8 +144,9 @@ def _load(registry: Registry, name: str, module: str | ModuleType, origin: Origi
     """Import one plugin and add what it yields: all of it, or none of it and a failure."""
     try:
         # What a plugin prints when it is imported must not land in a command's --json.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), unchanged() as changed:
             components = _components(importlib.import_module(module) if isinstance(module, str) else module, name)
+        _refuse(changed)
         trial = Registry()
         for component in components:
             trial.add(component, origin)
@@ -197,6 +199,11 @@ class PluginFailed(Exception):
     """A file is no plugin, or its import fails."""
 
 
+def _refuse(changed: Sequence[str]) -> None:
+    if changed:
+        raise PluginFailed(f"importing it changes {', '.join(changed)}, on which all networks depend (it was set back)")
+
+
 def _looks_like_a_file(name: str) -> bool:
     return name.endswith(".py") or os.sep in name
 
@@ -223,12 +230,14 @@ def import_file(path: Path) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     try:
-        spec.loader.exec_module(module)
+        with unchanged() as changed:
+            spec.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         del sys.modules[name]
         raise PluginFailed(f"importing it failed with {describe(error)}") from error
+    _refuse(changed)
     return module
 
 

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 # From the ground up: a module imports from lower floors, and from its own floor only where that is a package.
 FLOORS = [
-    ["errors", "toml", "encoding"],
+    ["errors", "toml", "encoding", "guard"],
     ["component", "recipe", "files", "imaging", "manifest", "packaged", "protocol"],
     ["contracts", "hookspecs", "history", "layers", "rundir", "observing", "stopping"],
     ["registry"],

@@ -63,6 +63,48 @@ def test_a_broken_plugin_does_not_hide_the_others(sites, name):
     assert [(f.plugin, str(f.origin), f.reason) for f in registry.failures] == [(name, f"srkit-{name} 1.0", reason)]
 
 
+STATE = {
+    "torch's default dtype": "torch.set_default_dtype(torch.float64)",
+    "torch's default device": "torch.set_default_device('meta')",
+    "whether torch keeps gradients": "torch.set_grad_enabled(False)",
+    "torch's deterministic mode": "torch.use_deterministic_algorithms(True)",
+}
+CHANGED = "importing it changes {}, on which all networks depend (it was set back)"
+
+
+@pytest.mark.parametrize(("what", "change"), STATE.items())
+def test_a_plugin_that_changes_torch_for_everybody_is_broken_and_torch_is_as_it_was(sites, what, change):
+    import torch
+
+    sites.add("srkit-greedy", {"srkit_greedy.py": f"import torch\n{change}\n{GOOD}"}, "greedy = srkit_greedy")
+    (failure,) = discover().failures
+    assert failure.reason == CHANGED.format(what)
+    assert (torch.get_default_dtype(), str(torch.get_default_device())) == (torch.float32, "cpu")
+    assert torch.is_grad_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_file_that_changes_torch_for_everybody_is_refused_also_where_it_imports_torch_first(srkit_command, tmp_path):
+    (tmp_path / "greedy.py").write_text(f"import torch\ntorch.set_default_dtype(torch.float64)\n{GOOD}")
+    found = srkit_command("-p", "greedy.py", "list")
+    assert (found.returncode, found.stderr) == (
+        2,
+        f"srkit list: -p greedy.py: {CHANGED.format(next(iter(STATE)))}\n",
+    )
+
+
+def test_a_misspelled_target_is_told_with_the_nearest_name(sites):
+    text = plugin('"loss", "mine", "srkit_mine_loss:Los"')
+    files = {"srkit_mine.py": text, "srkit_mine_loss.py": "class Loss: ...\n"}
+    sites.add("srkit-mine", files, "mine = srkit_mine")
+    with pytest.raises(ComponentError) as error:
+        discover().create("loss", "mine")
+    assert str(error.value) == (
+        "loss 'mine' cannot be used: importing srkit_mine_loss:Los failed with "
+        "AttributeError: module 'srkit_mine_loss' has no attribute 'Los'; did you mean 'srkit_mine_loss:Loss'?"
+    )
+
+
 def test_a_malformed_entry_point_is_a_failure_of_its_own(sites):
     sites.add("srkit-good", {"srkit_good.py": GOOD}, "good = srkit_good")
     sites.add("srkit-odd", {}, "odd = = srkit odd")

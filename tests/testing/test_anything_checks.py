@@ -111,28 +111,30 @@ def test_a_target_whose_import_changes_the_process_is_told_what(sites):
 
 
 def test_a_plugin_whose_own_import_changes_the_process_is_told_what(sites):
+    state = torch.get_rng_state()
     try:
-        found = told(sites, importing_changes_nothing, "import torch; torch.set_default_dtype(torch.float64)\n" + GOOD)
+        found = told(sites, importing_changes_nothing, "import torch; torch.manual_seed(3)\n" + GOOD)
     finally:
-        torch.set_default_dtype(torch.float32)
-    assert found == ("importing the plugin changes torch's default dtype", "do it where it is needed, and undo it")
+        torch.set_rng_state(state)
+    assert found == ("importing the plugin changes the random state of torch", "do it where it is needed, and undo it")
 
 
 def test_of_a_file_what_its_import_changes_is_told_too(tmp_path):
     path = tmp_path / "one_file.py"
-    text = f"import torch\ntorch.set_default_dtype(torch.float64)\n{MODULE}{GOOD}"
+    text = f"import torch\ntorch.set_num_threads(3)\n{MODULE}{GOOD}"
     path.write_text(text.replace("mine_module", path.stem))
+    threads = torch.get_num_threads()
     try:
         registry = discover([str(path)])
     finally:
-        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
     subject = Subject(registry.find("loss", "mine"), registry)
     with pytest.raises(Inapplicable) as error:
         importing_is_light(subject)
     assert str(error.value) == "a plugin of one file is imported whole"
     with pytest.raises(CheckFailed) as failed:
         importing_changes_nothing(subject)
-    assert failed.value.what == "importing one_file:Loss changes torch's default dtype"
+    assert failed.value.what == "importing one_file:Loss changes torch's number of threads"
 
 
 def test_a_component_without_a_summary_is_told_so(sites):
