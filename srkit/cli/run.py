@@ -75,7 +75,7 @@ class _ToStderr(logging.StreamHandler[TextIO]):
 def _print_next(directory: Path, plugins: Sequence[str]) -> None:
     out = output.console()
     srkit = output.clean(shlex.join(["srkit", *(word for name in plugins for word in ("-p", name))]))
-    model = output.clean(directory / "best.safetensors")
+    model, samples = (output.clean(shlex.quote(str(directory / name))) for name in ("best.safetensors", "samples"))
     out.print("\n[bold]Next[/bold]")
     rows = [
         [f"{srkit} upscale {model} photo.jpg -o out/", "enlarge your own pictures"],
@@ -83,7 +83,7 @@ def _print_next(directory: Path, plugins: Sequence[str]) -> None:
         [f"{srkit} list", "the networks, losses, datasets... to try in its place"],
     ]
     if (directory / "samples").is_dir():
-        rows.insert(2, [f"ls {output.clean(directory / 'samples')}", "bicubic, network and HR side by side"])
+        rows.insert(2, [f"ls {samples}", "bicubic, network and HR side by side"])
     width = max(len(command) for command, _ in rows)
     for command, text in rows:  # as a comment, so that a line can be pasted whole
         out.print(f"  {command:<{width}}  [dim]# {text}[/dim]", soft_wrap=True)

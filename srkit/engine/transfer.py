@@ -113,15 +113,25 @@ def load_weights(
         what,
         fresh=fresh,
     )
+    whole = [name for name in transfer.taken if _is_whole(weights[name]) and not _is_whole(own[name])]
+    if whole:
+        dtype = str(weights[whole[0]].dtype).removeprefix("torch.")
+        found = f"{len(whole)} of its tensors hold whole numbers, {_shown(whole[0])} of {dtype} first"
+        raise InputRejected(source, f"{found}: quantised weights are not read")
     network.load_state_dict({name: weights[name] if name in transfer.taken else own[name] for name in own})
     return transfer
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex())
 
 
 def _elsewhere(own: Shapes, found: Shapes, missing: Sequence[str]) -> list[str]:
     """Return a line on where in the file all that is missing would be, if there is one such place: "netG."."""
     first = next(iter(missing), None)
     for prefix in [name.removesuffix(f".{first}") for name in found if first and name.endswith(f".{first}")]:
-        if all(tuple(found.get(f"{prefix}.{name}", ())) == tuple(own[name]) for name in missing):
+        there = {name: found.get(f"{prefix}.{name}") for name in missing}
+        if all(shape is not None and tuple(shape) == tuple(own[name]) for name, shape in there.items()):
             return [f"  all that is missing is under {_shown(prefix)}: --key {_shown(prefix)}, in a recipe start.key"]
     return []
 

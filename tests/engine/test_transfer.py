@@ -97,6 +97,26 @@ def test_buffers_are_tensors_like_others():
     assert rejected(own.state_dict(), weights)[1:2] == ["  missing: num_batches_tracked"]
 
 
+def test_where_all_that_is_missing_lies_under_one_name_that_is_told():
+    gan = {f"generator.{name}": shape for name, shape in OWN.items()} | {"critic.conv.weight": (3, 3)}
+    assert rejected(OWN, gan)[-1] == (
+        "  all that is missing is under generator: --key generator, in a recipe start.key"
+    )
+    assert "under" not in rejected(OWN, without(gan, "generator.gain"))[-1]
+
+
+def test_quantised_weights_are_refused_and_the_network_is_as_it_was():
+    own = nn.Conv2d(3, 4, 1)
+    before = own.weight.detach().clone()
+    weights = {"weight": torch.full((4, 3, 1, 1), 100, dtype=torch.int8), "bias": torch.zeros(4)}
+    with pytest.raises(InputRejected) as error:
+        load_weights(own, weights, "w.pt", "'net'")
+    assert str(error.value) == (
+        "w.pt: 1 of its tensors hold whole numbers, weight of int8 first: quantised weights are not read"
+    )
+    assert torch.equal(own.weight, before)
+
+
 def test_what_may_be_fresh_is_taken_where_it_fits():
     transfer = plan(OWN, without(OWN, "body.1.weight"), "w.pt", "'net' at scale 2", fresh=["body.*"])
     assert transfer.line("w.pt") == "taken 4 tensors (33 values) of w.pt, fresh 1 (16): body.1.*"

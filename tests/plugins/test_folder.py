@@ -677,6 +677,25 @@ def fingerprint(path):
     return Folder(path=str(path)).fingerprint()
 
 
+def test_an_hdf5_file_is_told_the_dataset_that_reads_it(tmp_path):
+    (tmp_path / "set.h5").write_bytes(b"")
+    assert rejected(Folder, path=str(tmp_path / "set.h5")) == (
+        f'{tmp_path / "set.h5"}: is a file; give a folder of images, or take another dataset: type = "h5"'
+    )
+
+
+def test_of_many_files_less_of_each_is_read_for_a_fingerprint(tmp_path):
+    for number in range(300):  # 256 MiB / 300 is less than the 900,000 bytes of each
+        with open(tmp_path / f"{number:03}.png", "wb") as file:
+            file.truncate(900_000)
+    before = fingerprint(tmp_path)
+    for place, changes in ((450_000, False), (440_000, True)):
+        with open(tmp_path / "007.png", "r+b") as file:
+            file.seek(place)
+            file.write(b"x")
+        assert (fingerprint(tmp_path) != before) == changes
+
+
 def test_a_fingerprint_is_sixteen_digits(three):
     assert len(fingerprint(three)) == 16
     assert int(fingerprint(three), 16) >= 0

@@ -1,0 +1,80 @@
+"""Scores of what is no colour, and of what is no image to score."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import srkit
+from srkit.cli import main
+from srkit.errors import InputRejected, UsageError
+
+
+class Spoilt(nn.Module):
+    """Enlarges by 2; on images of some width with a value that is no colour."""
+
+    def __init__(self, value, width=None):
+        super().__init__()
+        self.value, self.width = value, width
+
+    def forward(self, x):
+        sr = nn.functional.interpolate(x, scale_factor=2)
+        if self.width in (None, x.shape[-1]):
+            sr[..., 0, 0] = self.value
+        return sr
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_output_that_is_not_finite_makes_no_image(value):
+    with pytest.raises(ValueError, match=r"^the network's output is not finite: its weights are spoilt, or too large$"):
+        srkit.upscale(np.zeros((8, 8, 3), np.uint8), Spoilt(value))
+
+
+def test_output_that_is_not_finite_has_no_score_and_neither_has_the_mean(photographs):
+    (table,) = srkit.evaluate({"spoilt": Spoilt(math.nan, width=24)}, photographs, scale=2)
+    row = table["rows"][0]
+    assert math.isnan(row["mean"]["psnr_y"])
+    assert {name: math.isnan(scores["psnr_y"]) for name, scores in row["images"].items()} == {
+        "p0": False,
+        "p1": True,  # 48 pixels wide
+        "p2": False,
+        "p3": False,
+    }
+    assert math.isfinite(table["rows"][1]["mean"]["psnr_y"])
+
+
+def test_a_file_whose_weights_are_not_finite_has_no_score_and_enlarges_nothing(photographs, monkeypatch, capsys):
+    monkeypatch.chdir(photographs.parent)
+    network = srkit.create("architecture", "espcn", scale=2)
+    torch.save({name: torch.full_like(t, torch.inf) for name, t in network.state_dict().items()}, "w.pt")
+    words = ["w.pt", "--architecture", "espcn", "--scale", "2"]
+    assert main(["eval", *words, "--data", "photos", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tables"][0]["rows"][0]["mean"]["psnr_y"] == "nan"
+    assert main(["upscale", *words, "photos/p0.png", "-o", "out"]) == 3
+    assert "photos/p0.png: the network's output is not finite" in capsys.readouterr().err
+
+
+def test_an_image_smaller_than_the_scale_is_named(photographs):
+    Image.new("RGB", (1, 1)).save(photographs / "q.png")
+    with pytest.raises(InputRejected) as error:
+        srkit.evaluate({"m": Spoilt(0.0)}, photographs, scale=2)
+    assert str(error.value) == "q: is smaller than the scale, 2"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"ensemble": "x9"}, "unknown ensemble 'x9'; there are: none, x8"),
+        ({"forward": "tile"}, "unknown forward 'tile'; did you mean 'tiles'?"),
+    ],
+)
+def test_a_word_that_no_protocol_has_is_refused(photographs, words, message):
+    with pytest.raises(UsageError) as error:
+        srkit.evaluate({"m": Spoilt(0.0)}, photographs, scale=2, **words)
+    assert str(error.value) == message
