@@ -84,12 +84,12 @@ def main(arguments: argparse.Namespace) -> int:
         previous = component.kind
         scales = component.facts.get("scales")
         only = f" [dim](x{', x'.join(map(str, scales))})[/dim]" if scales else ""
-        style = "dim" if component.missing else "bold"
+        name, summary = output.clean(registry.name_of(entry)), output.clean(component.summary)
         rows.append(
             [
                 f"[dim]{shown}[/dim]",
-                f"[{style}]{output.clean(registry.name_of(entry))}[/{style}]",
-                output.clean(component.summary) + only,
+                f"[dim]{name}[/dim]" if component.missing else f"[bold]{name}[/bold]",
+                f"[dim]{summary}[/dim]" if component.missing else summary + only,
                 f"[dim]{output.clean(entry.origin)}[/dim]",
             ]
         )
@@ -100,7 +100,7 @@ def main(arguments: argparse.Namespace) -> int:
     for entry in entries:
         if entry.component.missing:  # whole, on a line of its own: it says what to type
             text = f"{entry.component.kind} '{registry.name_of(entry)}': {entry.component.missing}"
-            out.print(f"[yellow]missing[/yellow] {output.clean(text)}", soft_wrap=True)
+            out.print(f"[dim]missing {output.clean(text)}[/dim]", soft_wrap=True)
     for clash in registry.clashes():
         out.print(f"[yellow]clash[/yellow]   {output.clean(clash)}", soft_wrap=True)
     for failure in registry.failures:
