@@ -56,6 +56,11 @@ def load_stages(
     home = RunDirectory(directory)
     if not restart:
         home.refuse_strangers()
+        if not checkpoint.exists(home.checkpoints) and model.step_of(home.last) >= 0:
+            raise UsageError(
+                f"{home.path} holds a run that has ended, and none of its checkpoints, without which it would be "
+                "trained anew over its models; use --restart to set it aside, or --out DIR for another place"
+            )
     state: State = "new" if restart or not checkpoint.exists(home.checkpoints) else _progress(home, recipe)
     stages = [Stage(path, recipe, origins, home, state)]
     shared = [text for text in overrides if Override.parse(text).path[0] not in OWN]

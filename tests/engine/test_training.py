@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,6 +235,20 @@ def test_a_finished_run_is_not_trained_again_and_more_steps_continue_it(tiny):
     assert_same(before, contents(Path("run")))
     more = train(tiny, "run", "train.steps=9")
     assert (more.was_finished, more.step) == (False, 9)
+
+
+def test_a_run_that_has_ended_and_lost_its_checkpoints_is_not_trained_over(tiny):
+    train(tiny, "run")
+    before = Path("run/last.safetensors").read_bytes()
+    shutil.rmtree("run/checkpoints")
+    with pytest.raises(UsageError) as error:
+        train(tiny, "run")
+    assert str(error.value) == (
+        "run holds a run that has ended, and none of its checkpoints, without which it would be trained anew over its "
+        "models; use --restart to set it aside, or --out DIR for another place"
+    )
+    assert Path("run/last.safetensors").read_bytes() == before
+    assert train(tiny, "run", restart=True).step == 6
 
 
 def test_a_longer_run_whose_learning_rate_rises_says_so(tiny, caplog):
