@@ -173,7 +173,7 @@ def refuse_too_small(evaluation: EvaluationSet, metrics: Sequence[Metric], metho
 
 
 def read_all(sets: Sequence[EvaluationSet], threads: int) -> None:
-    """Read every image of the sets once. Raises InputRejected for one that cannot be: now, and not after hours."""
+    """Read every image of the sets once. Raises InputRejected for one that cannot be read."""
     for evaluation in sets:
 
         def read(index: int, pairs: Pairs = evaluation.pairs) -> None:

@@ -120,11 +120,10 @@ class Claims:
         for opcode, argument, _ in pickletools.genops(stream):
             self._spend(1)
             match opcode.name:
+                case "PROTO" if argument == 2:
+                    pass
                 case "PROTO":
-                    if argument != 2:
-                        raise Refusal(
-                            f"its pickle has protocol {argument}, and torch.save's has 2; save it by torch.save"
-                        )
+                    raise Refusal(f"its pickle has protocol {argument}, and torch.save's has 2; save it by torch.save")
                 case "STOP":
                     return stack.pop()
                 case "GLOBAL":

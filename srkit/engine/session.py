@@ -14,7 +14,7 @@ import torch
 
 from srkit import rundir
 from srkit.contracts import Run
-from srkit.engine import build
+from srkit.engine import build, evaluate
 from srkit.engine.batches import Batches
 from srkit.engine.keeping import Keeper
 from srkit.engine.pools import DevicePool, Pool, SourcePool, make_pool
@@ -43,13 +43,17 @@ class Result:
 
 
 def pack(recipe: Recipe, data: build.OpenedData, device: torch.device) -> Pool | DevicePool:
-    """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected."""
+    """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected.
+
+    The images to score on are read once, too, and let go: one that is damaged is to be told now, and not after hours.
+    """
     started = time.monotonic()
     pool = make_pool(data.training, data.usable, cache=recipe.data.cache, threads=recipe.data.threads, device=device)
     if isinstance(pool, SourcePool):
         log.info("%d images, of which windows are read", len(data.usable))
     else:
         log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
+    evaluate.read_all(data.validation, recipe.data.threads)
     return pool
 
 

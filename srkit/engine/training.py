@@ -86,7 +86,6 @@ def train(
         _warn_of_threads(home, record, recipe)
         # Every image is read before a new run leaves anything; one that is continued may turn out to be finished.
         pool = None if home.recipe.exists() else pack(recipe, data, device)
-        evaluate.read_all(data.validation, recipe.data.threads)
         home.open(recipe, record, data.fingerprints())
         session = Session(recipe, registry, home, network, data, device, observers, started)
         return session.run(stop, pool)
