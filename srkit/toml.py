@@ -6,7 +6,6 @@ import functools
 import itertools
 import os
 import re
-import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,11 +18,14 @@ MAX_BYTES = 64 * 1024
 MAX_LINES = 1_000
 MAX_LINE = 1_024
 MAX_DEPTH = 32
-SECONDS = 0.5  # for looking up lines; a file made to be slow gets messages without them
+WORK = 4_000_000  # characters parsed to look up lines; a file made to be slow gets messages without them
 
 TOO_DEEP = "not valid TOML: nested too deeply"
 # A key of as many parts, bare or quoted. No backtracking: a line of word characters alone is read once.
 _DEEP_KEY = re.compile(rf"""(?<![\w-])(?>(?:[\w-]++|"(?:[^"\\]|\\.)*+"|'[^']*+')[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}""")
+
+# What a line must hold to end a statement of several lines.
+_CLOSES = re.compile(r"]|}|'''|\"\"\"")
 
 Key = str | int
 KeyPath = tuple[Key, ...]
@@ -128,19 +130,20 @@ def positions(text: str) -> Mapping[KeyPath, int]:
     """Return the line, from 1, at which the statement that gives each key of a valid TOML text begins.
 
     tomllib keeps no positions, so each statement is parsed by itself: a line, and the next ones with it for as long as
-    they are not TOML yet (a string or an array of several lines).
+    they are not TOML yet (a string or an array of several lines). The keys of a statement that takes too much work have
+    no line, nor have those after it.
     """
     found: dict[KeyPath, int] = {}
     table: KeyPath = ()
     arrays: dict[KeyPath, int] = {}
     lines = text.split("\n")
-    deadline = time.monotonic() + SECONDS
-    start = 0
+    work = start = 0
     while start < len(lines):
         end = start + 1
-        while (tree := _parsed("\n".join(lines[start:end]))) is None:
-            end += 1
-            if end > len(lines) or time.monotonic() > deadline:
+        while (tree := _parsed(statement := "\n".join(lines[start:end]))) is None:
+            work += len(statement)
+            end = next((i for i in range(end, len(lines)) if _CLOSES.search(lines[i])), len(lines)) + 1
+            if end > len(lines) or work > WORK:
                 return found
         head = lines[start].lstrip()
         if head.startswith("["):

@@ -22,7 +22,7 @@ from srkit.cli.scaffold import TEMPLATES, requirement
 from srkit.errors import Stopped
 from srkit.plugins import discover
 from tests.cli.test_new_plugin import virtual_environment
-from tests.conftest import ROOT, photograph
+from tests.conftest import HANGS, ROOT, photograph
 from tests.test_readme import blocks, commands
 
 EXAMPLES = ROOT / "examples"
@@ -116,7 +116,7 @@ def test_the_tests_of_the_examples_pass(installed, tmp_path):
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--import-mode=importlib"]
     folders = [EXAMPLES / name for name in DISTRIBUTIONS]
     command = [sys.executable, "-B", "-m", "pytest", *options, *folders]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, cwd=tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -189,7 +189,7 @@ def test_the_examples_are_installed_by_pip(tmp_path):
 
     def run(*arguments: str) -> str:
         command = [python, "-m", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path / "examples")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, cwd=tmp_path / "examples")
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -205,7 +205,7 @@ def test_the_examples_are_installed_by_pip(tmp_path):
 def test_the_types_of_an_example_are_right(name, monkeypatch):
     monkeypatch.setenv("MYPYPATH", str(ROOT))
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", os.devnull, name.replace("-", "_")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=EXAMPLES / name)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, cwd=EXAMPLES / name)
     assert run.stdout == "Success: no issues found in 2 source files\n"
 
 

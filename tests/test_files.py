@@ -13,6 +13,7 @@ import pytest
 
 from srkit import files
 from srkit.errors import InputRejected
+from tests.conftest import HANGS
 
 OLD = {"a": b"old" * 1000, "b": b""}
 NEW = {"a": b"new" * 2000, "b": b"x", "c": b"y"}
@@ -91,7 +92,7 @@ def test_a_call_that_fails_leaves_what_was_there_and_no_remains(folder, monkeypa
 
 
 KILLS = """
-import os, random, signal, sys, time
+import os, random, signal, sys
 from pathlib import Path
 from srkit import files
 
@@ -104,8 +105,16 @@ def write(number):
     files.write_file(folder / "file", data)
 
 
-def write_for_ever():
-    number = 0
+def write_for_ever(last):
+    calls, number = 0, 0
+
+    def call(frame, event, argument):
+        nonlocal calls
+        calls += 1
+        if calls == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(call)
     while True:
         number += 1
         write(number)
@@ -116,9 +125,7 @@ remains = 0
 for _ in range(40):
     child = os.fork()
     if not child:
-        write_for_ever()
-    time.sleep(rng.uniform(0.002, 0.03))
-    os.kill(child, signal.SIGKILL)
+        write_for_ever(rng.randrange(1, 1_000))  # calls of Python's and of C: a write makes some hundred
     os.waitpid(child, 0)
     assert len(set((folder / "file").read_bytes())) == 1
     remains += len(os.listdir(folder)) > 2
@@ -131,7 +138,7 @@ print(remains)
 
 
 def test_a_process_killed_at_any_moment_leaves_everything_whole(folder):
-    run = subprocess.run([sys.executable, "-c", KILLS, folder], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", KILLS, folder], capture_output=True, text=True, timeout=HANGS)
     assert run.stderr == ""
     assert int(run.stdout) > 5  # kills that came in the middle of a write
 
@@ -171,7 +178,7 @@ for write, contents in ((files.write_file, bytes(200_000)), (files.write_directo
 @KINDS
 def test_a_file_that_the_disk_does_not_take_leaves_what_was_there(folder, write, read):
     write(folder, OLD)
-    run = subprocess.run([sys.executable, "-c", LIMITED, folder], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", LIMITED, folder], capture_output=True, text=True, timeout=HANGS)
     assert (run.stdout, run.stderr) == ("File too large\nFile too large\n", "")
     assert read(folder) == OLD
     assert os.listdir(folder) == ["thing"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,7 +15,7 @@ from srkit.errors import RecipeError, SrkitError
 from srkit.plugins import discover
 from srkit.reading import read_part, read_recipe
 from srkit.registry import Failure, Origin, Registry
-from tests.conftest import ROOT
+from tests.conftest import ROOT, calls
 
 QUICKSTART = (ROOT / "recipes" / "quickstart.toml").read_text()
 
@@ -466,9 +465,7 @@ def test_a_recipe_that_was_damaged_is_a_recipe_or_has_problems(problems):
     installed = discover()
     right = 0
     for text in mutations(400):
-        started = time.process_time()
         right += problems(text, registry=installed) == ()
-        assert time.process_time() - started < 2
     assert 10 < right < 350  # both happen
 
 
@@ -489,10 +486,10 @@ def test_a_recipe_that_was_damaged_is_a_recipe_or_has_problems(problems):
         "x = " + "\n".join([".a" * 31 + " " + "a" * 900] * 60),
     ],
 )
-def test_a_recipe_made_to_be_slow_is_refused_in_less_than_two_seconds(problems, text):
-    started = time.process_time()
-    assert problems(text)
-    assert time.process_time() - started < 2
+def test_a_recipe_made_to_be_slow_is_refused_after_bounded_work(problems, text):
+    found = []
+    assert calls(lambda: found.extend(problems(text))) < 30_000_000  # under two seconds where nothing counts them
+    assert found
 
 
 def test_of_very_many_problems_the_first_are_told(problems):

@@ -24,7 +24,7 @@ from srkit.layers import fields
 from srkit.plugins import installed
 from srkit.recipe import Data, Recipe, Start, Train, Validate
 from srkit.testing.page import page
-from tests.conftest import ROOT, photograph
+from tests.conftest import HANGS, ROOT, photograph
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -190,6 +190,6 @@ def test_the_table_of_published_figures_is_what_its_command_prints():
     data = Path(os.environ["SRKIT_TEST_DATA"])
     weights = data / "golden/weights/aan_x2.pt"
     command = [sys.executable, "benchmarks/published.py", str(data / "data"), "--weights", str(weights)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     assert f"\n{done.stdout}\n" in TEXT

@@ -11,12 +11,13 @@ from PIL import Image
 
 import srkit
 from srkit.encoding import encode_png
+from tests.conftest import HANGS
 
 HIDDEN = "import sys; sys.modules['cv2'] = None; from srkit.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def without_opencv(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", HIDDEN, *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", HIDDEN, *arguments], capture_output=True, text=True, timeout=HANGS)
 
 
 def test_training_evaluation_and_upscaling_work_without_opencv(tiny):

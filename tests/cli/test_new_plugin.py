@@ -19,7 +19,7 @@ from srkit.cli.scaffold import COMPANIONS, EXAMPLES, LONGEST, PYTHON, TEMPLATES,
 from srkit.component import read_settings
 from srkit.contracts import KINDS
 from srkit.plugins import discover
-from tests.conftest import ROOT, plugin
+from tests.conftest import HANGS, ROOT, plugin
 
 LONG = "x" * LONGEST
 
@@ -137,7 +137,7 @@ def test_the_tests_of_all_kinds_pass(new, install):
     # As importlib finds them, since in one process the files' names must not be modules.
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--import-mode=importlib"]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *folders], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "pytest", *options, *folders], capture_output=True, text=True, timeout=HANGS
     )
     assert run.returncode == 0, run.stdout + run.stderr
 
@@ -150,7 +150,7 @@ def test_a_written_plugin_is_installed_by_pip_and_tested_from_the_folder_above(n
 
     def run(*arguments: str) -> str:
         command = [python, "-m", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -166,7 +166,7 @@ def test_a_written_plugin_is_installed_by_pip_and_tested_from_the_folder_above(n
 
 def virtual_environment(folder: Path) -> str:
     """Make an environment that has all packages of this one, pip included; return its Python."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=HANGS)
     (site,) = folder.glob("lib/python*/site-packages")
     # addsitedir reads the .pth files there too: srkit itself may be installed by one.
     (site / "base.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
@@ -182,7 +182,7 @@ def test_what_is_written_is_formatted_and_has_nothing_for_ruff_to_say(new, tmp_p
             [sys.executable, "-m", "ruff", *command, "--isolated", "--no-cache", tmp_path],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANGS,
         )
         assert run.returncode == 0, run.stdout
 
@@ -196,7 +196,7 @@ def test_the_written_types_are_right(new, monkeypatch, kind):
         [sys.executable, "-m", "mypy", "--strict", "--cache-dir", os.devnull, "srkit_mine"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANGS,
         cwd=folder,
     )
     assert run.stdout == "Success: no issues found in 2 source files\n"

@@ -10,7 +10,7 @@ import srkit
 from srkit.encoding import encode_png
 from srkit.imaging import SUFFIXES, open_picture
 from tests.cli.conftest import save_nearest
-from tests.conftest import photograph
+from tests.conftest import HANGS, photograph
 
 
 def read(path):
@@ -296,7 +296,9 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(upscale, one, nearest,
     assert upscale("one.png", "-o", "out") == (0, "1 of 1 images enlarged x2, in out\n")
     ours, theirs = os.openpty()
     command = ["-p", nearest, "upscale", model, "one.png", "-o", "out"]
-    run = subprocess.run([sys.executable, "-m", "srkit", *command], stdout=subprocess.PIPE, stderr=theirs, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-m", "srkit", *command], stdout=subprocess.PIPE, stderr=theirs, timeout=HANGS
+    )
     os.close(theirs)
     seen = os.read(ours, 100_000).decode()
     os.close(ours)

@@ -19,7 +19,7 @@ from srkit.engine import model
 from srkit.engine.stages import load_stages
 from srkit.errors import InputRejected, RecipeError, Stopped, UsageError
 from srkit.plugins import installed
-from tests.conftest import TINY
+from tests.conftest import HANGS, TINY
 
 X4 = """\
 extends = "tiny.toml"
@@ -296,7 +296,7 @@ def test_a_run_that_is_stopped_in_its_first_stage_goes_on_from_there(x4):
     assert process.returncode == Stopped.exit_code
     assert not Path("runs/x4").exists()
     assert stages("x4.toml", *seldom[1::2], out="runs/x4") == [("tiny", "unfinished"), ("x4", "new")]
-    assert subprocess.run(command, capture_output=True, timeout=100).returncode == 0
+    assert subprocess.run(command, capture_output=True, timeout=HANGS).returncode == 0
     assert stages("x4.toml", *seldom[1::2], out="runs/x4") == [("x4", "finished")]
     assert events("runs/x4")[-1]["outcome"] == "finished"
 

@@ -23,7 +23,8 @@ from srkit.cli.output import print_tables
 from srkit.engine import model
 from srkit.errors import ComponentError, InputRejected, RecipeError, RunFailed, Stopped, UsageError
 from srkit.plugins import discover
-from tests.conftest import TINY
+from srkit.registry import Origin
+from tests.conftest import CHAOS_SEED, HANGS, TINY
 
 LONG = ["train.steps=40", "train.checkpoint_every=4", "train.validate_every=20", "train.log_every=5", "train.ema=0.9"]
 EXACT = ["train.deterministic=run", *LONG]
@@ -113,43 +114,62 @@ def test_the_same_recipe_gives_the_same_bits_twice_and_another_seed_does_not(tin
     assert contents(Path("a"))["last.safetensors"] != contents(Path("c"))["last.safetensors"]
 
 
+# A life of the run ends so many calls, of Python's and of C, after a step that it has logged, and at the last step
+# where it has fewer left: each kill comes, however fast the machine is.
 KILLER = """
-import os, random, signal, sys, time
+import os, random, signal, sys
 import srkit, torch
+from srkit.plugins import discover
+from srkit.registry import Origin
+
+class Killer:
+    def __init__(self):
+        self.steps, self.calls = random.randrange(1, 12), random.randrange(1, 20_000)
+
+    def logged(self, step, values):
+        self.steps -= 1
+        if step == 80:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.steps == 0:
+            sys.setprofile(self.call)
+
+    def call(self, frame, event, argument):
+        self.calls -= 1
+        if self.calls == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
 torch.set_num_threads(1)
 srkit.create("optimizer", "adam", [torch.nn.Parameter(torch.zeros(1))])  # import what a run needs before the forks
+registry = discover()
+registry.add(srkit.Component("observer", "killer", "__main__:Killer"), Origin("killer"))
 random.seed(int(sys.argv[1]))
-kills = 0
-while True:
+for life in range(int(sys.argv[2]) + 1):
+    random.random()  # a child's draws are its own
+    last = life == int(sys.argv[2])
     child = os.fork()
     if child == 0:
         try:
-            srkit.run("tiny.toml", out="killed", set=sys.argv[2:])
+            srkit.run("tiny.toml", out="killed", set=sys.argv[3:], registry=registry,
+                      observers=[] if last else ["killer"])
         except BaseException as error:
             print(repr(error), file=sys.stderr)
             os._exit(1)
         os._exit(0)
-    time.sleep(random.uniform(0.1, 0.9) * 1.15**kills)  # on a busy machine the first ones get nowhere
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status):
-        print(kills, os.WEXITSTATUS(status))
-        break
-    kills += 1
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tiny):
-    seed = int(os.environ.get("SRKIT_CHAOS_SEED", time.time_ns() % 10**6))
-    print(f"SRKIT_CHAOS_SEED={seed}")
-    settings = [*EXACT, "train.steps=80"]
-    train(tiny, "straight", *settings)
-    command = [sys.executable, "-c", textwrap.dedent(KILLER), str(seed), *settings]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    kills, code = map(int, done.stdout.split())
-    print(f"{kills} kills")
-    assert (code, done.stderr.count("Error")) == (0, 0), done.stderr
-    assert kills >= 1
+    print(f"SRKIT_CHAOS_SEED={CHAOS_SEED}")
+    kills = int(os.environ.get("SRKIT_CHAOS_N", "12"))
+    settings = [*EXACT, "train.steps=80", "train.log_every=1"]
+    registry = discover()  # a model file names the plugins that there were
+    registry.add(srkit.Component("observer", "killer", "killer:Killer"), Origin("killer"))
+    train(tiny, "straight", *settings, registry=registry)
+    command = [sys.executable, "-c", KILLER, str(CHAOS_SEED), str(kills), *settings]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+    assert [int(code) for code in done.stdout.split()] == [*[-signal.SIGKILL] * kills, 0], done.stderr
+    assert done.stderr.count("Error") == 0, done.stderr
     assert_same(contents(Path("straight")), contents(Path("killed")))
     left = [p for p in Path("killed").rglob("*") if ".aside-" in p.name]
     assert left == []
@@ -163,7 +183,7 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(tiny, number):
     while not Path("run/checkpoints/step_00000006").exists():
         time.sleep(0.02)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=HANGS)
     assert process.returncode == 75
     name = signal.Signals(number).name
     assert f"stopped by {name} at step " in stderr
@@ -181,19 +201,24 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(tiny, number):
 
 def test_a_second_signal_ends_the_process_at_once(tiny, tmp_path):
     (tmp_path / "slow.py").write_text(
-        "import time, srkit\n"
+        "import signal, time, srkit\n"
         "class Slow:\n"
-        "    def logged(self, step, values):\n        print('asleep', flush=True)\n        time.sleep(60)\n"
+        "    def logged(self, step, values):\n"
+        "        asked = signal.getsignal(signal.SIGTERM).__self__\n"
+        "        print('ready', flush=True)\n"
+        "        while not asked():\n            time.sleep(0.01)\n"
+        "        print('asked', flush=True)\n"
+        "        while True:\n            time.sleep(0.01)\n"
         "@srkit.hookimpl\ndef srkit_components():\n"
         "    yield srkit.Component('observer', 'slow', f'{__name__}:Slow')\n"
     )
     command = [sys.executable, "-m", "srkit", "-p", "slow.py", "run", "tiny.toml", "--set", 'observer=["slow"]']
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "asleep\n"
+    assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
+    assert process.stdout.readline() == "asked\n"  # two signals of one number that are pending are one
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=HANGS)
     assert process.returncode == 128 + signal.SIGTERM
 
 

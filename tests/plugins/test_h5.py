@@ -20,6 +20,7 @@ from srkit import ImageRecord, InputRejected, Manifest, Window, imaging
 from srkit.component import read_settings
 from srkit.encoding import encode_png
 from srkit.manifest import lr_side
+from tests.conftest import HANGS
 
 
 def noise(height, width, *, seed=0, dtype=np.uint8):
@@ -99,7 +100,7 @@ def threads_agree(source, images):
 def run(script, *arguments):
     """Run a script in a process of its own, where warnings are errors, and return what it printed."""
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout.splitlines()

@@ -18,12 +18,29 @@ from tests.conftest import photograph, plugin
 
 MODULE = '''
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 
 import srkit
+
+
+class Meeting:
+    """Where two threads are at once: the first to come waits for the second."""
+
+    def __init__(self):
+        self.lock, self.both, self.came = threading.Lock(), threading.Event(), 0
+
+    def comes_second(self):
+        if not threading.current_thread().name.startswith("ThreadPoolExecutor"):
+            return False
+        with self.lock:
+            self.came += 1
+            second = self.came == 2
+        if second:
+            self.both.set()
+        self.both.wait()
+        return second
 
 
 class Mine:
@@ -37,6 +54,7 @@ class Mine:
         self.names = [f"image{index}" for index in range(count)]
         self.counts = [0] * count
         self.inside = 0
+        self.meeting = Meeting()
         self.local = threading.local()
 
     def __len__(self):
@@ -127,20 +145,13 @@ class Whole(Mine):
 
 class Crowded(Mine):
     def read(self, index, window=None):
-        self.inside += 1
-        time.sleep(0.02)
-        crowded = self.inside > 1
-        self.inside -= 1
-        return super().read(index, window) + np.uint8(crowded)
+        return super().read(index, window) + np.uint8(self.meeting.comes_second())
 
 
 class Locked(Mine):
     def read(self, index, window=None):
-        if self.inside:
+        if self.meeting.comes_second():
             raise ValueError("it is being read")
-        self.inside += 1
-        time.sleep(0.02)
-        self.inside -= 1
         return super().read(index, window)
 
 
