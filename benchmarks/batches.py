@@ -16,9 +16,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import srkit
-from srkit.engine.batches import Batches, BatchPlan
-from srkit.engine.pairs import Pairs
-from srkit.engine.pools import PackedPool
+from srkit.engine.data.batches import Batches, BatchPlan
+from srkit.engine.data.pairs import Pairs
+from srkit.engine.data.pools import PackedPool
 
 SCALE, PATCH, BATCH, STEPS, ROUNDS = 4, 48, 32, 40, 5
 

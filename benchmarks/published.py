@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 import srkit
-from srkit.engine.model import read_model
-from srkit.plugins import installed
+from srkit.engine.weights.model import read_model
+from srkit.plugin.discovery import installed
 
 # arXiv:2104.09497, tables 5 to 7: PSNR / SSIM on Y; bicubic as the field's papers print it.
 PUBLISHED: Mapping[tuple[str, str, int], str] = {

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from srkit.api import components, create, evaluate, load, load_recipe, run, upscale
-    from srkit.component import Component
-    from srkit.contracts import Detected, Run, Window
     from srkit.errors import (
         ComponentError,
         InputRejected,
@@ -21,39 +19,41 @@ if TYPE_CHECKING:
         Stopped,
         UsageError,
     )
-    from srkit.hookspecs import hookimpl
-    from srkit.imaging import decode_image, encode_image, image_size, list_images, read_image, save_image
-    from srkit.manifest import ImageRecord, Manifest
+    from srkit.images.imaging import decode_image, encode_image, image_size, list_images, read_image, save_image
+    from srkit.images.manifest import ImageRecord, Manifest
+    from srkit.plugin.component import Component
+    from srkit.plugin.contracts import Detected, Run, Window
+    from srkit.plugin.hookspecs import hookimpl
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Component": "component",
+    "Component": "plugin.component",
     "ComponentError": "errors",
-    "Detected": "contracts",
-    "ImageRecord": "manifest",
+    "Detected": "plugin.contracts",
+    "ImageRecord": "images.manifest",
     "InputRejected": "errors",
-    "Manifest": "manifest",
+    "Manifest": "images.manifest",
     "RecipeError": "errors",
-    "Run": "contracts",
+    "Run": "plugin.contracts",
     "RunFailed": "errors",
     "SrkitError": "errors",
     "Stopped": "errors",
     "UsageError": "errors",
-    "Window": "contracts",
+    "Window": "plugin.contracts",
     "components": "api",
     "create": "api",
-    "decode_image": "imaging",
-    "encode_image": "imaging",
+    "decode_image": "images.imaging",
+    "encode_image": "images.imaging",
     "evaluate": "api",
-    "hookimpl": "hookspecs",
-    "image_size": "imaging",
-    "list_images": "imaging",
+    "hookimpl": "plugin.hookspecs",
+    "image_size": "images.imaging",
+    "list_images": "images.imaging",
     "load": "api",
     "load_recipe": "api",
-    "read_image": "imaging",
+    "read_image": "images.imaging",
     "run": "api",
-    "save_image": "imaging",
+    "save_image": "images.imaging",
     "upscale": "api",
 }
 

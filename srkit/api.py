@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from srkit.errors import InputRejected, UsageError
-from srkit.plugins import installed
+from srkit.plugin.discovery import installed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
-    from srkit.component import Component
-    from srkit.engine.session import Result
-    from srkit.recipe import Recipe
-    from srkit.registry import Registry
+    from srkit.engine.running.session import Result
+    from srkit.plugin.component import Component
+    from srkit.plugin.registry import Registry
+    from srkit.recipe.recipe import Recipe
 
 PathLike = str | os.PathLike[str]
 
@@ -38,7 +38,7 @@ def create(kind: str, name: str, /, *given: Any, **settings: Any) -> Any:
     made = registry.create(kind, name, *given, **settings)
     if kind != "architecture":
         return made
-    from srkit.engine.fitting import fit
+    from srkit.engine.networks.padding import fit
 
     return fit(made, registry.find(kind, name).component)
 
@@ -49,7 +49,7 @@ def load_recipe(path: PathLike, *, set: Sequence[str] = ()) -> Recipe:
     Raises RecipeError with every problem, UsageError where there is no such recipe.
     """
     from srkit.engine import build
-    from srkit.packaged import find_recipe
+    from srkit.recipe.packaged import find_recipe
 
     return build.load_recipe(find_recipe(os.fspath(path)), installed(), overrides=set, datasets=False)[0]
 
@@ -68,8 +68,8 @@ def run(
     The run directory is `out`, or runs/<the recipe file's name>. Where the recipe starts from another one, that is
     trained first, in a directory beside. Raises what `srkit run` prints.
     """
-    from srkit.engine import stages
-    from srkit.packaged import find_recipe
+    from srkit.engine.running import stages
+    from srkit.recipe.packaged import find_recipe
 
     registry = registry or installed()
     path = find_recipe(os.fspath(recipe))
@@ -83,7 +83,7 @@ def load(path: PathLike) -> nn.Module:
 
     Raises InputRejected where the file is damaged or does not describe itself.
     """
-    from srkit.engine.model import read_model
+    from srkit.engine.weights.model import read_model
 
     return read_model(Path(path), installed()).network
 
@@ -92,7 +92,7 @@ def upscale(
     image: NDArray[np.uint8] | NDArray[np.uint16], network: nn.Module
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Return an image, [height, width, 3] RGB, enlarged by a network on the network's device; the dtype is kept."""
-    from srkit.engine import evaluate as engine
+    from srkit.engine.scoring import evaluate as engine
 
     return engine.upscale(image, network)
 
@@ -119,11 +119,12 @@ def evaluate(
     import attrs
     import torch
 
-    from srkit.engine import bootstrap, build
-    from srkit.engine import evaluate as engine
-    from srkit.engine.pairs import Resized
+    from srkit.engine import build
+    from srkit.engine.data.pairs import Resized
+    from srkit.engine.scoring import evaluate as engine
+    from srkit.engine.scoring import intervals
     from srkit.protocol import find_method
-    from srkit.reading import read_part
+    from srkit.recipe.reading import read_part
 
     registry = registry or installed()
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
@@ -151,7 +152,7 @@ def evaluate(
             device = next((p.device for p in network.parameters()), torch.device("cpu"))
             row = engine.row(model, engine.score(network, images, scored_by, device, method=method))
             if rows:
-                row["difference"] = {"to": rows[0]["model"], **bootstrap.differences(row, rows[0])}
+                row["difference"] = {"to": rows[0]["model"], **intervals.differences(row, rows[0])}
             rows.append(row)
         scored = engine.score(baseline, images, scored_by, torch.device("cpu"), method=method)
         rows.append(engine.row(engine.BASELINE, scored))

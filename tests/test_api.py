@@ -9,7 +9,7 @@ from PIL import Image
 
 import srkit
 import srkit.testing
-from srkit.engine.model import save_model
+from srkit.engine.weights.model import save_model
 from tests.conftest import photograph
 
 SETTINGS = {"features": 4, "blocks": 1, "upsampling_features": 4}

@@ -20,7 +20,7 @@ import srkit
 from srkit.cli import main
 from srkit.cli.scaffold import TEMPLATES, requirement
 from srkit.errors import Stopped
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
 from tests.cli.test_new_plugin import virtual_environment
 from tests.conftest import HANGS, ROOT, photograph
 from tests.test_readme import blocks, commands

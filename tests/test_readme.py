@@ -17,12 +17,12 @@ import attrs
 import pytest
 from PIL import Image
 
-from srkit import hookspecs
 from srkit.cli import VERBS, main
-from srkit.contracts import KINDS
-from srkit.layers import fields
-from srkit.plugins import installed
-from srkit.recipe import Data, Recipe, Start, Train, Validate
+from srkit.plugin import hookspecs
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.discovery import installed
+from srkit.recipe.layers import fields
+from srkit.recipe.recipe import Data, Recipe, Start, Train, Validate
 from srkit.testing.page import page
 from tests.conftest import HANGS, ROOT, photograph
 

@@ -10,8 +10,8 @@ import safetensors.torch
 import torch
 
 import srkit
-from srkit.history import read_history
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
+from srkit.runs.history import read_history
 from tests.conftest import ROOT
 
 RELEASE = ROOT / "tests/data/release_0_1"

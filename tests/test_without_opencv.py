@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import srkit
-from srkit.encoding import encode_png
+from srkit.images.encoding import encode_png
 from tests.conftest import HANGS
 
 HIDDEN = "import sys; sys.modules['cv2'] = None; from srkit.cli import main; sys.exit(main(sys.argv[1:]))"

@@ -116,7 +116,7 @@ def _run(prog: str, arguments: argparse.Namespace) -> int:
         with quiet:
             code: int = module.main(given)
     except SystemExit as error:  # of a plugin: no command of ours ends the process
-        from srkit.component import located
+        from srkit.plugin.component import located
 
         raise RunFailed(f"a plugin ended the process: {located(error)}") from error
     return code
@@ -184,7 +184,7 @@ def _recipe_key(option: str) -> str:
     """Return the key of a recipe that an option was named after, "train.steps" for "--steps", or nothing."""
     import attrs
 
-    from srkit.recipe import Data, Recipe, Train
+    from srkit.recipe.recipe import Data, Recipe, Train
 
     name = option.removeprefix("--").replace("-", "_")
     keys = [("train.", Train), ("data.", Data), ("", Recipe)]

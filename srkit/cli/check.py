@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from srkit.cli import error_text, output
 from srkit.errors import SrkitError, UsageError
-from srkit.packaged import find_recipe
-from srkit.plugins import discover
-from srkit.registry import Registry
+from srkit.plugin.discovery import discover
+from srkit.plugin.registry import Registry
+from srkit.recipe.packaged import find_recipe
 
 if TYPE_CHECKING:
-    from srkit.engine.stages import Stage
+    from srkit.engine.running.stages import Stage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _check(name: str, registry: Registry, overrides: list[str], out: str | None) -> None:
-    from srkit.engine.stages import load_stages, rehearse_start
+    from srkit.engine.running.stages import load_stages, rehearse_start
 
     path = find_recipe(name)
     directory = Path("runs") / path.stem if out is None else Path(out)
@@ -87,9 +87,9 @@ def _rows(stage: Stage, registry: Registry, *, strict: bool) -> list[list[str]]:
     import torch
 
     from srkit.engine import build
-    from srkit.engine.batches import Batches
-    from srkit.engine.pools import make_pool
-    from srkit.engine.training import inspect
+    from srkit.engine.data.batches import Batches
+    from srkit.engine.data.pools import make_pool
+    from srkit.engine.running.run import inspect
 
     recipe, origins = stage.recipe, stage.origins
     cpu = torch.device("cpu")

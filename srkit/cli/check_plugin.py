@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from srkit.cli import output
-from srkit.component import REQUIRED, read_settings
-from srkit.contracts import KINDS
 from srkit.errors import ComponentError, RunFailed, UsageError, did_you_mean
-from srkit.plugins import discover
-from srkit.reading import read_part
-from srkit.registry import Entry, Registry
+from srkit.plugin.component import REQUIRED, read_settings
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.discovery import discover
+from srkit.plugin.registry import Entry, Registry
+from srkit.recipe.reading import read_part
 
 if TYPE_CHECKING:
     from srkit.testing.running import Result

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from srkit import history, toml
 from srkit.cli import output
 from srkit.cli.curves import ASCII, BLOCKS, LOSS, Curve, Points, draw, loss_curves
 from srkit.cli.scores import Better, Table, best_step, deciding_metric, side_by_side
-from srkit.history import Difference, History, Numbers
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
+from srkit.plugin.registry import Registry
 from srkit.protocol import Protocol
-from srkit.registry import Registry
+from srkit.recipe import toml
+from srkit.runs import history
+from srkit.runs.history import Difference, History, Numbers
 
 if TYPE_CHECKING:
     from rich.console import Console

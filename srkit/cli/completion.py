@@ -19,11 +19,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from srkit.cli import VERBS, scaffold
-from srkit.contracts import KINDS
-from srkit.packaged import packaged_recipes
-from srkit.plugins import discover
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.discovery import discover
+from srkit.plugin.registry import Registry
 from srkit.protocol import METHODS
-from srkit.registry import Registry
+from srkit.recipe.packaged import packaged_recipes
 
 SHELLS = ("bash", "zsh", "fish")
 

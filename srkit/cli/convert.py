@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from srkit.cli import models, output
 from srkit.errors import InputRejected, RunFailed, UsageError
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
 
 if TYPE_CHECKING:
-    from srkit.engine.model import Model
+    from srkit.engine.weights.model import Model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Convert a checkpoint."""
-    from srkit.engine.model import describe_converted, save_model
+    from srkit.engine.weights.model import describe_converted, save_model
 
     target = Path(arguments.target)
     _refuse_target(target)

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 
 from srkit.errors import ComponentError
-from srkit.history import History
-from srkit.registry import Registry
+from srkit.plugin.registry import Registry
+from srkit.runs.history import History
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = ".:-=+*#@"  # for an encoding without blocks

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from srkit import files
 from srkit.cli import printable, scale
 from srkit.cli.output import clean, console
-from srkit.encoding import encode_png
 from srkit.errors import InputRejected, RunFailed, UsageError
-from srkit.imaging import list_images, read_image
-from srkit.plugins import discover
-from srkit.reading import read_part
+from srkit.images.encoding import encode_png
+from srkit.images.imaging import list_images, read_image
+from srkit.plugin.discovery import discover
+from srkit.recipe.reading import read_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,7 +17,7 @@ from typing import Any
 from srkit import api
 from srkit.cli import models, output, printable, tables
 from srkit.errors import UsageError
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
 from srkit.protocol import METHODS, Ensemble, Forward
 
 FAR = 3.0  # dB below bicubic: no network that was trained for these images is

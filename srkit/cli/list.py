@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from srkit import toml
 from srkit.cli import output, scale
-from srkit.component import Component, of_type
-from srkit.contracts import KINDS
 from srkit.errors import UsageError, did_you_mean
-from srkit.plugins import discover
+from srkit.plugin.component import Component, of_type
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.discovery import discover
+from srkit.recipe import toml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

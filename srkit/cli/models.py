@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from srkit.cli import printable, scale
 from srkit.errors import UsageError
-from srkit.layers import Override
-from srkit.reading import read_part
-from srkit.registry import Registry
+from srkit.plugin.registry import Registry
+from srkit.recipe.layers import Override
+from srkit.recipe.reading import read_part
 
 if TYPE_CHECKING:
-    from srkit.engine.model import Model
+    from srkit.engine.weights.model import Model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read(path: str, arguments: argparse.Namespace, registry: Registry) -> Model:
     """Return the network of a file. Raises what is wrong with the words, the file or the network."""
-    from srkit.engine.model import read_model
+    from srkit.engine.weights.model import read_model
 
     if arguments.architecture is None:
         if arguments.overrides:

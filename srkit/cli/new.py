@@ -16,8 +16,8 @@ from pathlib import Path
 from srkit import files
 from srkit.cli import scaffold
 from srkit.errors import RunFailed, UsageError, did_you_mean
-from srkit.packaged import packaged_recipes
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
+from srkit.recipe.packaged import packaged_recipes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

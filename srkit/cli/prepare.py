@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from srkit.cli import error_text, output, whole_number
-from srkit.component import read_settings
-from srkit.contracts import KINDS, Dataset, Writer
 from srkit.errors import InputRejected, UsageError
-from srkit.manifest import FILE, Manifest
-from srkit.plugins import discover
-from srkit.reading import read_part
-from srkit.registry import Registry
+from srkit.images.manifest import FILE, Manifest
+from srkit.plugin.component import read_settings
+from srkit.plugin.contracts import KINDS, Dataset, Writer
+from srkit.plugin.discovery import discover
+from srkit.plugin.registry import Registry
+from srkit.recipe.reading import read_part
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.verify is not None:
         return _verify(arguments)
 
-    from srkit.engine import preparing
+    from srkit.engine.data import preparing
 
     registry = discover(arguments.plugins, arguments.ambient)
     source, target = Path(arguments.source), Path(arguments.target)
@@ -227,7 +227,7 @@ def _bytes(path: Path) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from srkit.verifying import verify
+    from srkit.engine.data.verifying import verify
 
     path = Path(arguments.verify)
     registry = discover(arguments.plugins, arguments.ambient)

@@ -17,7 +17,7 @@ from typing import TextIO
 from srkit import api
 from srkit.cli import output
 from srkit.errors import Stopped, UsageError
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

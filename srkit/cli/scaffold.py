@@ -16,9 +16,9 @@ import attrs
 
 import srkit
 from srkit import files
-from srkit.contracts import KINDS
 from srkit.errors import RunFailed, UsageError, did_you_mean
-from srkit.registry import Registry
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.registry import Registry
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 PYTHON = "3.11"  # the oldest that srkit runs on

@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 
 from srkit.cli import output
-from srkit.plugins import discover
-from srkit.schema import recipe_schema
+from srkit.plugin.discovery import discover
+from srkit.recipe.schema import recipe_schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ import attrs
 
 from srkit.cli.curves import Curve
 from srkit.errors import ComponentError
-from srkit.history import History, Numbers, Scores
-from srkit.registry import Registry
+from srkit.plugin.registry import Registry
+from srkit.runs.history import History, Numbers, Scores
 
 SAME_BICUBIC = 1e-4  # relative; the last digit that is shown. Another device may round another pixel of millions.
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from srkit.cli import output
-from srkit.component import Component, Setting, read_settings, type_name
-from srkit.contracts import KINDS
 from srkit.errors import ComponentError, did_you_mean
-from srkit.plugins import discover
-from srkit.registry import Entry
+from srkit.plugin.component import Component, Setting, read_settings, type_name
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.discovery import discover
+from srkit.plugin.registry import Entry
 
 # Where a recipe has a component of each kind.
 HEADERS = {
@@ -120,7 +120,7 @@ def _module_file(component: Component) -> tuple[str, int | None]:
 
 
 def _sizes(entry: Entry) -> list[dict[str, Any]]:
-    from srkit.engine.cost import cost
+    from srkit.engine.networks.cost import cost
 
     return [cost(entry.component, scale) for scale in entry.component.facts.get("scales", (2, 3, 4))]
 

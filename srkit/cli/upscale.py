@@ -18,10 +18,10 @@ from typing import Any, get_args
 import attrs
 
 from srkit.cli import error_text, models, printable
-from srkit.component import describe
 from srkit.errors import InputRejected, RunFailed, UsageError
-from srkit.imaging import SUFFIXES, Picture, list_images, open_picture, save_picture, suffix_for
-from srkit.plugins import discover
+from srkit.images.imaging import SUFFIXES, Picture, list_images, open_picture, save_picture, suffix_for
+from srkit.plugin.component import describe
+from srkit.plugin.discovery import discover
 from srkit.protocol import Forward, Method
 
 Enlarge = Callable[[Any], Any]  # an image at rest, [h, w, 3], to a larger one
@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     from srkit.cli.output import clean, console
     from srkit.engine.build import make_baseline, pick_device
-    from srkit.engine.evaluate import upscale
+    from srkit.engine.scoring.evaluate import upscale
 
     work, bad = _plan(arguments.inputs, arguments.out)
     registry = discover(arguments.plugins, arguments.ambient)

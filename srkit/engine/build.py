@@ -16,25 +16,25 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from srkit.component import Component, read_settings
-from srkit.contracts import KINDS, Dataset
-from srkit.engine import sampling
-from srkit.engine.batches import Augmentation, BatchPlan, RandomDegradation
-from srkit.engine.evaluate import EvaluationSet, Metric
-from srkit.engine.fitting import fit
-from srkit.engine.made import checked
-from srkit.engine.pairs import Pairs
-from srkit.engine.pools import large_enough
-from srkit.engine.sketch import sketch_or_make
-from srkit.engine.tensors import to_batch, to_rest
-from srkit.engine.trainer import Options, WeightedLoss
-from srkit.engine.transfer import load_weights
-from srkit.engine.weights import read_metadata, read_weights
+from srkit.engine.data import sampling
+from srkit.engine.data.batches import Augmentation, BatchPlan, RandomDegradation
+from srkit.engine.data.conversions import to_batch, to_rest
+from srkit.engine.data.pairs import Pairs
+from srkit.engine.data.pools import large_enough
+from srkit.engine.learning.trainer import Options, WeightedLoss
+from srkit.engine.networks.checking import checked
+from srkit.engine.networks.meta import sketch_or_make
+from srkit.engine.networks.padding import fit
+from srkit.engine.scoring.evaluate import EvaluationSet, Metric
+from srkit.engine.weights.reading import read_metadata, read_weights
+from srkit.engine.weights.transfer import load_weights
 from srkit.errors import InputRejected, UsageError
-from srkit.layers import Origins, Problem
-from srkit.reading import read_part, read_recipe
-from srkit.recipe import LossPart, Part, Recipe
-from srkit.registry import Registry
+from srkit.plugin.component import Component, read_settings
+from srkit.plugin.contracts import KINDS, Dataset
+from srkit.plugin.registry import Registry
+from srkit.recipe.layers import Origins, Problem
+from srkit.recipe.reading import read_part, read_recipe
+from srkit.recipe.recipe import LossPart, Part, Recipe
 
 log = logging.getLogger("srkit")
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from srkit.component import REQUIRED, describe, read_settings
-from srkit.contracts import KINDS
-from srkit.engine.made import checked
+from srkit.engine.networks.checking import checked
 from srkit.errors import ComponentError, did_you_mean, nearest
-from srkit.plugins import GROUP
+from srkit.plugin.component import REQUIRED, describe, read_settings
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.discovery import GROUP
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.imported import OWN, Imported, imported
 

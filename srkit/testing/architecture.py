@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srkit.component import describe, located
-from srkit.engine.fitting import fitting
-from srkit.engine.model import read_model, save_model
+from srkit.engine.networks.padding import fitting
+from srkit.engine.weights.model import read_model, save_model
+from srkit.plugin.component import describe, located
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import largest, refuse_unreached
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from srkit.errors import ComponentError, UsageError, did_you_mean
-from srkit.plugins import discover, installed
-from srkit.registry import Entry, Registry
+from srkit.plugin.discovery import discover, installed
+from srkit.plugin.registry import Entry, Registry
 from srkit.testing.check import Check, Inapplicable, Subject
 from srkit.testing.contract import CONTRACT
 from srkit.testing.running import perform

@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 import attrs
 
-from srkit.component import Component
-from srkit.contracts import KINDS
-from srkit.registry import Entry, Registry
+from srkit.plugin.component import Component
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.registry import Entry, Registry
 
 SCALES = (2, 3, 4)  # what is tried where a component states none
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from srkit.contracts import KINDS
 from srkit.errors import did_you_mean
+from srkit.plugin.contracts import KINDS
 from srkit.testing import (
     anything,
     architecture,

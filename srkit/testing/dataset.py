@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit.component import describe, located
-from srkit.contracts import Dataset, Window
 from srkit.errors import InputRejected
-from srkit.imaging import SUFFIXES
-from srkit.manifest import HR, ImageRecord, Manifest
+from srkit.images.imaging import SUFFIXES
+from srkit.images.manifest import HR, ImageRecord, Manifest
+from srkit.plugin.component import describe, located
+from srkit.plugin.contracts import Dataset, Window
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.watching import watching
 
@@ -36,8 +36,8 @@ SWITCH = 1e-5  # seconds between two threads' turns, so that they meet within a 
 _FINGERPRINT = """
 import json, sys
 from pathlib import Path
-from srkit.component import Component
-from srkit.plugins import import_file
+from srkit.plugin.component import Component
+from srkit.plugin.discovery import import_file
 told = json.loads(sys.argv[1])
 if told["file"]:
     import_file(Path(told["file"]))

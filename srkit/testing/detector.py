@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from srkit.component import describe
-from srkit.contracts import Detected
-from srkit.engine.sketch import sketch
+from srkit.engine.networks.meta import sketch
 from srkit.errors import ComponentError
+from srkit.plugin.component import describe
+from srkit.plugin.contracts import Detected
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 
 Weights = dict[str, Tensor]

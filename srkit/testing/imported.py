@@ -133,7 +133,7 @@ def main(told: str) -> None:
         if not asked["torch_first"]:
             watched.watch(_heavy_looks())
         if asked["file"]:
-            from srkit.plugins import import_file
+            from srkit.plugin.discovery import import_file
 
             import_file(Path(asked["file"]))
         for module in asked["targets"]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srkit.component import describe
-from srkit.engine.tensors import to_batch, to_rest
+from srkit.engine.data.conversions import to_batch, to_rest
+from srkit.plugin.component import describe
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import blurred, chance, photograph
 

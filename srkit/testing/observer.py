@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from srkit.component import located
-from srkit.contracts import Observer, Run
-from srkit.engine.made import EVENTS
+from srkit.engine.networks.checking import EVENTS
 from srkit.errors import nearest
+from srkit.plugin.component import located
+from srkit.plugin.contracts import Observer, Run
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 
 STEPS = 20

@@ -6,9 +6,9 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 
-from srkit import contracts, hookspecs
-from srkit.component import Fact, Kind, type_name
-from srkit.contracts import KINDS, PROTOCOLS
+from srkit.plugin import contracts, hookspecs
+from srkit.plugin.component import Fact, Kind, type_name
+from srkit.plugin.contracts import KINDS, PROTOCOLS
 from srkit.testing.check import Check
 from srkit.testing.contract import CONTRACT, SHARED
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from srkit.engine.tensors import to_network
+from srkit.engine.data.conversions import to_network
 from srkit.testing.check import Subject, fail
 
 SEED = 987_654_321  # one that no component is likely to seed chance with

@@ -12,10 +12,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit.component import describe
-from srkit.contracts import Dataset
 from srkit.errors import ComponentError
-from srkit.manifest import HR, ImageRecord, Manifest, lr_side
+from srkit.images.manifest import HR, ImageRecord, Manifest, lr_side
+from srkit.plugin.component import describe
+from srkit.plugin.contracts import Dataset
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 
 Images = dict[str, dict[str, NDArray[Any]]]  # by name and side

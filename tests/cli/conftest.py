@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from srkit.cli import main
-from srkit.engine.model import save_model
+from srkit.engine.weights.model import save_model
 
 # The nearest pixel, a little wrong for blue, so that channels which must agree have to be made to.
 NEAREST = """\

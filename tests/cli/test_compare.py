@@ -14,8 +14,8 @@ from PIL import Image
 
 from srkit.cli import main
 from srkit.cli.curves import BLOCKS, Curve, columns, draw
-from srkit.engine.model import read_metadata
-from srkit.toml import flat
+from srkit.engine.weights.model import read_metadata
+from srkit.recipe.toml import flat
 from tests.cli.test_main import HEAVY, loaded_by
 from tests.conftest import TINY, photograph, plugin
 

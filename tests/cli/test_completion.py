@@ -11,8 +11,8 @@ import pytest
 
 from srkit.cli import VERBS
 from srkit.cli.completion import NAMED, command_tree
-from srkit.contracts import KINDS
-from srkit.packaged import packaged_recipes
+from srkit.plugin.contracts import KINDS
+from srkit.recipe.packaged import packaged_recipes
 from tests.conftest import plugin
 
 

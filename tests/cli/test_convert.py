@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from srkit.engine.model import read_metadata, save_model
-from srkit.engine.weights import read_weights
+from srkit.engine.weights.model import read_metadata, save_model
+from srkit.engine.weights.reading import read_weights
 from tests.cli.conftest import save_nearest
 from tests.conftest import photograph
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 import srkit
-from srkit.encoding import encode_png
-from srkit.imaging import list_images, read_image
+from srkit.images.encoding import encode_png
+from srkit.images.imaging import list_images, read_image
 from tests.conftest import photograph
 
 DATA = os.environ.get("SRKIT_TEST_DATA")

@@ -1,6 +1,6 @@
 import pytest
 
-from srkit.packaged import packaged_recipes
+from srkit.recipe.packaged import packaged_recipes
 
 
 def test_a_packaged_recipe_is_copied_here(call, tmp_path):

@@ -19,16 +19,16 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from srkit.component import Component, parameter_docs
 from srkit.errors import RecipeError
-from srkit.layers import fields
-from srkit.plugins import installed
-from srkit.reading import read_recipe
-from srkit.recipe import Data, LossPart, Part, Recipe, Start, Train, Validate
-from srkit.registry import Origin, Registry
-from srkit.schema import recipe_schema
+from srkit.plugin.component import Component, parameter_docs
+from srkit.plugin.discovery import installed
+from srkit.plugin.registry import Origin, Registry
+from srkit.recipe.layers import fields
+from srkit.recipe.reading import read_recipe
+from srkit.recipe.recipe import Data, LossPart, Part, Recipe, Start, Train, Validate
+from srkit.recipe.schema import recipe_schema
 from tests.conftest import ROOT, TINY, plugin
-from tests.test_recipe import VALUES
+from tests.recipe.test_recipe import VALUES
 
 PACKAGED = sorted((ROOT / "recipes").glob("*.toml"))
 

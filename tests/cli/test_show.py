@@ -7,7 +7,7 @@ import tomli_w
 import srkit
 from srkit.engine.build import load_recipe
 from srkit.errors import RecipeError
-from srkit.plugins import discover, installed
+from srkit.plugin.discovery import discover, installed
 from tests.cli.conftest import narrow
 from tests.conftest import ROOT, TINY, plugin
 

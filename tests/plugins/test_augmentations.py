@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from srkit.plugins import installed
+from srkit.plugin.discovery import installed
 
 NAMES = ["hflip", "vflip", "rot90", "transpose"]
 BY_NUMPY: dict[str, Callable[[Any], Any]] = {

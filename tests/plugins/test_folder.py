@@ -10,12 +10,12 @@ from srkit_datasets.folder import Folder
 from srkit_datasets.known import hint
 
 from srkit import ImageRecord, InputRejected, Manifest, Window
-from srkit.component import read_settings, type_name
-from srkit.encoding import encode_png
 from srkit.errors import RecipeError
-from srkit.imaging import list_images
-from srkit.plugins import installed
-from srkit.reading import read_part
+from srkit.images.encoding import encode_png
+from srkit.images.imaging import list_images
+from srkit.plugin.component import read_settings, type_name
+from srkit.plugin.discovery import installed
+from srkit.recipe.reading import read_part
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")

@@ -13,7 +13,7 @@ from srkit_datasets.folder import Folder
 from srkit_datasets.folder_writer import FolderWriter
 
 from srkit import ImageRecord, InputRejected, Manifest
-from srkit.plugins import installed
+from srkit.plugin.discovery import installed
 
 
 def pixels(height=24, width=36, seed=0, dtype=np.uint8):

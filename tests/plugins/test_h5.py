@@ -16,10 +16,11 @@ from srkit_datasets.h5 import H5
 from srkit_datasets.h5_writer import H5Writer
 
 import srkit
-from srkit import ImageRecord, InputRejected, Manifest, Window, imaging
-from srkit.component import read_settings
-from srkit.encoding import encode_png
-from srkit.manifest import lr_side
+from srkit import ImageRecord, InputRejected, Manifest, Window
+from srkit.images import imaging
+from srkit.images.encoding import encode_png
+from srkit.images.manifest import lr_side
+from srkit.plugin.component import read_settings
 from tests.conftest import HANGS
 
 

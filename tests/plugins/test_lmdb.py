@@ -13,8 +13,9 @@ from srkit_datasets.h5 import H5
 from srkit_datasets.lmdb import LMDB, MANIFEST
 from srkit_datasets.lmdb_writer import LMDBWriter
 
-from srkit import InputRejected, Window, manifest
-from srkit.encoding import encode_png
+from srkit import InputRejected, Window
+from srkit.images import manifest
+from srkit.images.encoding import encode_png
 from tests.plugins.test_h5 import (
     FULL,
     IMAGES,

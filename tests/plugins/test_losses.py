@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from srkit.plugins import installed
+from srkit.plugin.discovery import installed
 
 SR = torch.tensor([0.5, 0.25, 1.0, 0.0]).view(1, 1, 2, 2)
 HR = torch.tensor([0.0, 0.25, 0.0, 0.5]).view(1, 1, 2, 2)  # differences 0.5, 0, 1, -0.5

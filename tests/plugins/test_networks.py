@@ -12,7 +12,7 @@ from srkit_networks.espcn import ESPCN
 from srkit_networks.srcnn import SRCNN
 from torch import nn
 
-from srkit.plugins import installed
+from srkit.plugin.discovery import installed
 
 torch.set_num_threads(1)
 

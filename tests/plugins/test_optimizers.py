@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from srkit.plugins import installed
+from srkit.plugin.discovery import installed
 
 
 def optimizer(name: str, *parameters: nn.Parameter, **settings: Any) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
 from srkit.testing.check import Subject
 from srkit.testing.running import results
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
 from srkit.testing.anything import (
     importing_changes_nothing,
     importing_is_light,

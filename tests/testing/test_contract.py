@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from srkit.cli import main
-from srkit.plugins import installed
+from srkit.plugin.discovery import installed
 from srkit.testing import parametrize_components
 from srkit.testing.contract import CONTRACT
 from tests.conftest import photograph

@@ -10,7 +10,7 @@ import pytest
 
 import srkit
 from srkit.cli import main
-from srkit.plugins import discover, installed
+from srkit.plugin.discovery import discover, installed
 from srkit.testing.check import CheckFailed, Inapplicable, Subject
 from srkit.testing.dataset import CHECKS
 from srkit.testing.running import perform, results
@@ -26,21 +26,19 @@ import srkit
 
 
 class Meeting:
-    """Where two threads are at once: the first to come waits for the second."""
+    """Where threads of a pool are at once: the first to come waits for the second."""
 
     def __init__(self):
         self.lock, self.both, self.came = threading.Lock(), threading.Event(), 0
 
-    def comes_second(self):
+    def of_two(self):
         if not threading.current_thread().name.startswith("ThreadPoolExecutor"):
             return False
         with self.lock:
             self.came += 1
-            second = self.came == 2
-        if second:
-            self.both.set()
-        self.both.wait()
-        return second
+            if self.came == 2:
+                self.both.set()
+        return self.both.wait()
 
 
 class Mine:
@@ -145,12 +143,12 @@ class Whole(Mine):
 
 class Crowded(Mine):
     def read(self, index, window=None):
-        return super().read(index, window) + np.uint8(self.meeting.comes_second())
+        return super().read(index, window) + np.uint8(self.meeting.of_two())
 
 
 class Locked(Mine):
     def read(self, index, window=None):
-        if self.meeting.comes_second():
+        if self.meeting.of_two():
             raise ValueError("it is being read")
         return super().read(index, window)
 

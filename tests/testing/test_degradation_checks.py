@@ -26,21 +26,19 @@ def means(hr, scale):
 
 
 class Meeting:
-    """Where two threads are at once: the first to come waits for the second."""
+    """Where threads of a pool are at once: the first to come waits for the second."""
 
     def __init__(self):
         self.lock, self.both, self.came = threading.Lock(), threading.Event(), 0
 
-    def comes_second(self):
+    def of_two(self):
         if not threading.current_thread().name.startswith("ThreadPoolExecutor"):
             return False
         with self.lock:
             self.came += 1
-            second = self.came == 2
-        if second:
-            self.both.set()
-        self.both.wait()
-        return second
+            if self.came == 2:
+                self.both.set()
+        return self.both.wait()
 
 
 class Means:
@@ -94,7 +92,7 @@ class ByChance(Means):
 class Shared(Means):
     def __call__(self, hr):
         self.hr = hr
-        self.meeting.comes_second()
+        self.meeting.of_two()
         return means(self.hr, self.scale)
 
 

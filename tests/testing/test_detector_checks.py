@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from srkit.plugins import discover
+from srkit.plugin.discovery import discover
 from srkit.testing.check import Subject
 from srkit.testing.detector import CHECKS
 from srkit.testing.running import results

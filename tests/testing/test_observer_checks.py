@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from srkit.plugins import discover, installed
+from srkit.plugin.discovery import discover, installed
 from srkit.testing.check import Subject
 from srkit.testing.observer import CHECKS, EVENTS
 from srkit.testing.running import perform, results

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from srkit.plugins import discover, installed
+from srkit.plugin.discovery import discover, installed
 from srkit.testing.check import Subject
 from srkit.testing.running import perform, results
 from srkit.testing.writer import CHECKS

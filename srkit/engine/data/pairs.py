@@ -1,0 +1,183 @@
+"""HR images with the LR image that belongs to each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from srkit.errors import InputRejected, SrkitError
+from srkit.images.manifest import HR, Manifest, lr_side
+from srkit.plugin.component import located
+from srkit.plugin.contracts import Dataset, Window
+
+Image = NDArray[Any]
+
+
+class Pairs:
+    """A dataset at a scale: LR from files beside HR, or made from whole HR images by a deterministic degradation.
+
+    HR is cropped to a multiple of the scale first. With neither files nor a degradation, LR is left to be made from
+    batches (by a random degradation), and `read` gives HR alone.
+    """
+
+    def __init__(
+        self, source: Dataset, scale: int, *, degradation: Callable[[Image], Image] | None, made_by: str, files: bool
+    ) -> None:
+        self.source = source
+        self.scale = scale
+        self.lr_source = source.lr(scale) if files else None
+        self.degradation = degradation
+        # For the protocol: two scores are comparable only where LR was made in the same way.
+        self.made_by = "files" if self.lr_source is not None else made_by
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        return self.source.name(index)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether the windows of a pair are read without their images, so that keeping those gains nothing."""
+        if self.degradation is not None and self.lr_source is None:
+            return False  # LR is made of whole images
+        sources = [self.source] if self.lr_source is None else [self.source, self.lr_source]
+        return all(getattr(source, "windowed", False) for source in sources)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What holds every image: uint16 where any is; without a manifest, the first ones', which are read for it."""
+        manifest: Manifest | None = getattr(self.source, "manifest", lambda: None)()
+        sources = [self.source] if self.lr_source is None else [self.source, self.lr_source]
+        if manifest is None:
+            found = {str(np.asarray(source.read(0)).dtype) for source in sources}
+        else:
+            sides = [HR, lr_side(self.scale)][: len(sources)]
+            found = {record.dtype for side in sides for record in manifest.sides.get(side, ())}
+        return np.dtype("uint16" if "uint16" in found else "uint8")
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of the LR image."""
+        height, width = self.source.size(index)
+        return height // self.scale, width // self.scale
+
+    def read(self, index: int) -> tuple[Image | None, Image]:
+        """Return the whole LR image, or None where it is left to batches, and the whole HR image."""
+        size = self.source.size(index)
+        height, width = (side // self.scale * self.scale for side in size)
+        with self._telling(index):
+            hr = self._image(index, self.source.read(index), size, "the dataset")
+        return self.read_lr(index, hr), hr[:height, :width]
+
+    def read_lr(self, index: int, hr: Image) -> Image | None:
+        """Return the whole LR image of a whole HR image, or None where it is left to batches."""
+        height, width = self.size(index)
+        if self.lr_source is not None:
+            with self._telling(index):
+                lr = self.lr_source.read(index)
+            if lr.shape != (height, width, 3):
+                found = f"{lr.shape[1]}x{lr.shape[0]}"
+                raise InputRejected(
+                    self.name(index), f"LR is {found}, but HR at scale {self.scale} needs {width}x{height}"
+                )
+            return lr
+        if self.degradation is not None:
+            whole = np.ascontiguousarray(hr[: height * self.scale, : width * self.scale])
+            with self._telling(index, "cannot be degraded"):
+                try:
+                    return self._image(index, self.degradation(whole), (height, width), "the degradation")
+                except ValueError as error:  # in which it says why
+                    raise InputRejected(self.name(index), str(error)) from error
+        return None
+
+    def read_window(self, index: int, top: int, left: int, patch: int) -> tuple[Image | None, Image]:
+        """Return a window of `patch` LR pixels and the HR window that belongs to it."""
+        if self.degradation is not None and self.lr_source is None:
+            # The LR of a window is the window of the LR: only the whole image gives that at its borders.
+            lr, hr = self.read(index)
+            assert lr is not None
+            s = self.scale
+            return (
+                lr[top : top + patch, left : left + patch],
+                hr[top * s : (top + patch) * s, left * s : (left + patch) * s],
+            )
+        wide = Window(top * self.scale, left * self.scale, patch * self.scale, patch * self.scale)
+        with self._telling(index):
+            small = None if self.lr_source is None else self.lr_source.read(index, Window(top, left, patch, patch))
+            if small is not None:
+                small = self._image(index, small, (patch, patch), "the dataset")
+            return small, self._image(index, self.source.read(index, wide), wide[2:], "the dataset")
+
+    def _image(self, index: int, image: Any, size: tuple[int, int], whose: str) -> Image:
+        """Return an image of a size. Raises InputRejected where a stranger's code gave something else."""
+        if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16) or image.shape != (*size, 3):
+            found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+            must = f"uint8 or uint16 {[*size, 3]}"
+            raise InputRejected(self.name(index), f"{whose} gives {found}, and an image here is {must}")
+        return image
+
+    @contextlib.contextmanager
+    def _telling(self, index: int, what: str = "cannot be read") -> Iterator[None]:
+        """Name the image at which a dataset or a degradation raised something of its own."""
+        try:
+            yield
+        except (SrkitError, MemoryError):
+            raise
+        except Exception as error:
+            raise InputRejected(self.name(index), f"{what}: {located(error)}") from error
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of HR, and of LR where that is files."""
+        parts = [self.source.fingerprint()]
+        if self.lr_source is not None:
+            parts.append(self.lr_source.fingerprint())
+        return "-".join(parts)
+
+    def describe(self) -> str:
+        """Return a line on what was found, in the dataset's own words where it has some."""
+        own: Any = None
+        with contextlib.suppress(AttributeError):
+            own = self.source.describe()  # type: ignore[attr-defined]
+        return own if isinstance(own, str) else f"{len(self)} images"
+
+
+class Resized:
+    """A dataset whose HR images are resized to a multiple of the scale, by Pillow's bicubic; 8 bits only.
+
+    Papers crop instead. The fingerprint is that of the images as they are: how they are fitted is the protocol's.
+    """
+
+    def __init__(self, source: Dataset, scale: int) -> None:
+        self._source, self._scale = source, scale
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def name(self, index: int) -> str:
+        return self._source.name(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self._source.size(index)
+        return height // self._scale * self._scale, width // self._scale * self._scale
+
+    def read(self, index: int, window: Window | None = None) -> Image:
+        image, (height, width) = self._source.read(index), self.size(index)
+        if image.shape[:2] != (height, width):
+            if image.dtype != np.uint8 or 0 in (height, width):
+                raise InputRejected(self.name(index), "cannot be resized: only images of 8 bits, larger than the scale")
+            image = np.array(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BICUBIC))
+        if window is None:
+            return image
+        top, left, tall, wide = window
+        return image[top : top + tall, left : left + wide]
+
+    def lr(self, scale: int) -> None:
+        """Return None: LR files are those of cropped images."""
+
+    def fingerprint(self) -> str:
+        return self._source.fingerprint()

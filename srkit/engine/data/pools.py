@@ -1,0 +1,151 @@
+"""Where windows of images are copied from: memory, their source, or the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srkit.engine.data.memory import free_memory
+from srkit.engine.data.pairs import Pairs
+from srkit.errors import InputRejected
+
+
+class Pool(Protocol):
+    """Where windows are copied from."""
+
+    sizes: NDArray[np.int64]  # LR (height, width) of each image, [images, 2]
+    dtype: np.dtype[Any]
+
+    def copy_window(
+        self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
+    ) -> None:
+        """Copy a window of `patch` LR pixels into `lr` [patch, patch, 3] and the HR window into `hr`."""
+
+
+class PackedPool:
+    """Whole images, decoded and degraded once and kept in memory: a window is a copy of some rows."""
+
+    def __init__(self, pairs: Pairs, indices: Sequence[int], threads: int) -> None:
+        with ThreadPoolExecutor(threads) as executor:
+            images = list(executor.map(pairs.read, indices))
+        # One image of 16 bits makes all of them so; 8 bits times 257 is the same colour.
+        deep = any(image.dtype == np.uint16 for pair in images for image in pair if image is not None)
+        self.dtype = np.dtype(np.uint16 if deep else np.uint8)
+        self._lr = [None if lr is None else np.ascontiguousarray(_as_depth(lr, self.dtype)) for lr, _ in images]
+        self._hr = [np.ascontiguousarray(_as_depth(hr, self.dtype)) for _, hr in images]
+        self._scale = pairs.scale
+        self.sizes = np.array([pairs.size(i) for i in indices], np.int64)
+
+    def copy_window(
+        self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
+    ) -> None:
+        s, small = self._scale, self._lr[index]
+        if lr is not None and small is not None:
+            lr[...] = small[top : top + patch, left : left + patch]
+        hr[...] = self._hr[index][top * s : (top + patch) * s, left * s : (left + patch) * s]
+
+    @property
+    def images(self) -> list[tuple[NDArray[Any] | None, NDArray[Any]]]:
+        """The (lr, hr) images."""
+        return list(zip(self._lr, self._hr, strict=True))
+
+
+class SourcePool:
+    """Windows read from their source each time, for images that do not fit into memory."""
+
+    def __init__(self, pairs: Pairs, indices: Sequence[int]) -> None:
+        self._pairs, self._indices = pairs, list(indices)
+        self.dtype = pairs.dtype
+        self.sizes = np.array([pairs.size(i) for i in indices], np.int64)
+
+    def copy_window(
+        self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
+    ) -> None:
+        small, large = self._pairs.read_window(self._indices[index], top, left, patch)
+        if max(side.dtype.itemsize for side in (small, large) if side is not None) > self.dtype.itemsize:
+            reason = 'has 16 bits where the first image has 8; use cache = "memory", or make them alike'
+            raise InputRejected(self._pairs.name(self._indices[index]), reason)
+        if lr is not None and small is not None:
+            lr[...] = _as_depth(small, self.dtype)
+        hr[...] = _as_depth(large, self.dtype)
+
+
+def _as_depth(image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if image.dtype == dtype:
+        return image
+    return image.astype(np.uint16) * np.uint16(257)
+
+
+class DevicePool:
+    """All images in the device's memory, where a batch is a gather. 8 bits only."""
+
+    def __init__(self, packed: PackedPool, device: torch.device) -> None:
+        self.sizes = packed.sizes
+        self._lr_images = all(lr is not None for lr, _ in packed.images)
+        sides = [[hr for _, hr in packed.images]] + ([[lr for lr, _ in packed.images]] if self._lr_images else [])
+        self._flat, self._starts, self._widths = [], [], []
+        for images in sides:
+            arrays = [image for image in images if image is not None]
+            lengths = np.array([0, *(image.size for image in arrays)], np.int64)
+            flat = np.concatenate([image.reshape(-1) for image in arrays])
+            self._flat.append(torch.from_numpy(flat).to(device))
+            self._starts.append(np.cumsum(lengths)[:-1])
+            self._widths.append(np.array([image.shape[1] for image in arrays], np.int64))
+        self._device = device
+
+    def gather(
+        self, images: NDArray[np.int64], tops: NDArray[np.int64], lefts: NDArray[np.int64], patch: int, scale: int
+    ) -> tuple[Tensor | None, Tensor]:
+        """Return the windows' (lr, hr) as uint8 [n, h, w, 3] on the device."""
+        hr = self._side(0, images, tops * scale, lefts * scale, patch * scale)
+        return (self._side(1, images, tops, lefts, patch) if self._lr_images else None), hr
+
+    def _side(
+        self, side: int, images: NDArray[np.int64], tops: NDArray[np.int64], lefts: NDArray[np.int64], patch: int
+    ) -> Tensor:
+        widths = self._widths[side][images]
+        corners = torch.from_numpy(self._starts[side][images] + (tops * widths + lefts) * 3).to(self._device)
+        rows = torch.from_numpy(widths * 3).to(self._device)[:, None] * torch.arange(patch, device=self._device)
+        columns = torch.arange(patch * 3, device=self._device)
+        index = corners[:, None, None] + rows[:, :, None] + columns
+        return self._flat[side][index].view(len(images), patch, patch, 3)
+
+
+def large_enough(pairs: Pairs, patch: int) -> tuple[list[int], list[str]]:
+    """Return the indices of the images that a patch of LR pixels fits into, and the names of the others."""
+    fits, small = [], []
+    for index in range(len(pairs)):
+        if min(pairs.size(index)) >= patch:
+            fits.append(index)
+        else:
+            small.append(pairs.name(index))
+    return fits, small
+
+
+def make_pool(
+    pairs: Pairs, indices: Sequence[int], *, cache: str, threads: int, device: torch.device
+) -> Pool | DevicePool:
+    """Return the pool for `data.cache`.
+
+    "auto" is the device where that has room for all images, or their source where it reads windows or they are too
+    many, or else memory.
+    """
+    scale = pairs.scale
+    size = 3 * pairs.dtype.itemsize * sum(int(np.prod(pairs.size(i))) * (scale * scale + 1) for i in indices)
+    on_device = device.type != "cpu" and (cache == "device" or (cache == "auto" and size < _room(device)))
+    too_large = size > free_memory() // 2
+    if cache == "none" or (cache == "auto" and (too_large or (pairs.windowed and not on_device))):
+        return SourcePool(pairs, indices)
+    packed = PackedPool(pairs, indices, threads)
+    return DevicePool(packed, device) if on_device and packed.dtype == np.uint8 else packed
+
+
+def _room(device: torch.device) -> int:
+    """Return how many bytes of a device's memory images may take."""
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else free_memory() // 8

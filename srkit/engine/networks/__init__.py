@@ -1,0 +1,1 @@
+"""A network, made: padded, checked, counted."""

@@ -1,0 +1,1 @@
+"""From a recipe to model files; knows no gradient."""

@@ -1,0 +1,153 @@
+"""The state of a training run to a directory that is whole or is not there, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from srkit import files
+from srkit.engine.learning.trainer import Trainer
+from srkit.errors import InputRejected, RunFailed
+
+FORMAT = 1
+KERNELS = ("fused", "foreach", "capturable")  # of an optimizer's group: by what its update is made
+
+
+def save(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) -> Path:
+    """Write checkpoints/step_00001200 and return it. Raises OSError; what was there before is untouched then."""
+    tensors, rest = _split(trainer.optimizer.state_dict())
+    contents = {
+        "weights.safetensors": _to_bytes(trainer.network.state_dict()),
+        "optimizer.safetensors": _to_bytes(tensors),
+        "losses.safetensors": _to_bytes(trainer.losses.state_dict()),
+        # Python's JSON, which has infinities: the PSNR of a flat image is one, and comes back as a number.
+        "progress.json": json.dumps(
+            {
+                "format": FORMAT,
+                "step": trainer.done,
+                "optimizer": rest,
+                "scaler": trainer.scaler.state_dict(),
+                "losses": trainer.losses_so_far(),
+                **progress,
+            }
+        ).encode(),
+    }
+    if trainer.ema is not None:
+        contents["ema.safetensors"] = _to_bytes(trainer.ema.module.state_dict())
+    path = directory / f"step_{trainer.done:08d}"
+    files.write_directory(path, contents)
+    return path
+
+
+def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
+    """Give a trainer the state of a checkpoint's files, and return its progress."""
+    progress: dict[str, Any] = json.loads(contents["progress.json"])
+    trainer.network.load_state_dict(safetensors.torch.load(contents["weights.safetensors"]))
+    trainer.losses.load_state_dict(safetensors.torch.load(contents["losses.safetensors"]))
+    state = _joined(safetensors.torch.load(contents["optimizer.safetensors"]), progress["optimizer"])
+    _restore_optimizer(trainer.optimizer, state)
+    if progress["scaler"] and trainer.scaler.is_enabled():  # train.device may have changed
+        trainer.scaler.load_state_dict(progress["scaler"])
+    if trainer.ema is not None and "ema.safetensors" in contents:
+        trainer.ema.module.load_state_dict(safetensors.torch.load(contents["ema.safetensors"]))
+        trainer.ema.n_averaged.fill_(progress["step"])
+    trainer.take_losses(progress["losses"])
+    trainer.done = progress["step"]
+    return progress
+
+
+def _restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer its state in the form that it would have made itself.
+
+    Which kernels make the update is a matter of the device, which may be another now. They want the moments in the
+    memory layout of their parameter, which a file does not keep: some refuse others, some compute nonsense.
+    """
+    for group, saved in zip(optimizer.param_groups, state["param_groups"], strict=True):
+        saved.update({key: group[key] for key in KERNELS if key in group})
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def newest(directory: Path) -> tuple[Path | None, dict[str, bytes], list[str]]:
+    """Return the newest checkpoint that is whole, its files, and a line for each newer one that is damaged.
+
+    Raises RunFailed where there are checkpoints and none is whole: a run is never silently begun anew.
+    """
+    damaged: list[str] = []
+    for path in reversed(list(_all(directory))):
+        try:
+            return path, files.read_directory(path), damaged
+        except InputRejected as error:
+            damaged.append(str(error))
+    if damaged:
+        raise RunFailed("no checkpoint is whole:\n" + "\n".join(damaged) + "\nuse --restart to begin anew")
+    return None, {}, []
+
+
+def exists(directory: Path) -> bool:
+    """Say whether there is any checkpoint, whole or not, or one that a killed process was about to replace."""
+    return any(_all(directory)) or any(directory.glob(f"{files.REPLACED}step_*"))
+
+
+def prune(directory: Path, keep: int, step: int, best_step: int | None) -> None:
+    """Remove all but the last `keep` checkpoints up to a step, and the best one.
+
+    Those after it are damaged, since the run went back behind them.
+    """
+    for path in [path for path in _all(directory) if _step(path) <= step][:-keep]:
+        if _step(path) != best_step:
+            files.remove_directory(path)
+
+
+def _all(directory: Path) -> Iterator[Path]:
+    # By the step in the name, never by the clock: clocks jump.
+    yield from sorted(path for path in directory.glob("step_*") if path.is_dir() and path.name[5:].isdigit())
+
+
+def _step(path: Path) -> int:
+    return int(path.name[5:])
+
+
+def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    return safetensors.torch.save({name: t.detach().to("cpu").contiguous().clone() for name, t in tensors.items()})
+
+
+def _split(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Part an optimizer's state dict into its tensors, by "index.name", and the rest, which JSON can hold."""
+    tensors: dict[str, Tensor] = {}
+    rest: dict[str, dict[str, Any]] = {}
+    for index, values in state["state"].items():
+        rest[str(index)] = {}
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{name}"] = value
+            else:
+                rest[str(index)][name] = value
+    return tensors, {"state": rest, "param_groups": state["param_groups"]}
+
+
+def _joined(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> dict[str, Any]:
+    state = {int(index): dict(values) for index, values in rest["state"].items()}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        state[int(index)][name] = tensor
+    groups = [{k: tuple(v) if k == "betas" else v for k, v in group.items()} for group in rest["param_groups"]]
+    return {"state": state, "param_groups": groups}
+
+
+def weights_of(trainer: Trainer) -> Mapping[str, Tensor]:
+    """Return the weights to use: the moving average where there is one."""
+    with torch.no_grad():
+        module = trainer.network if trainer.ema is None else trainer.ema.module
+        state: Mapping[str, Tensor] = module.state_dict()
+        return state

@@ -1,0 +1,145 @@
+"""One run, from a checked recipe to its two model files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import srkit
+from srkit.engine import build
+from srkit.engine.running import checkpoint
+from srkit.engine.running.rehearsal import rehearse
+from srkit.engine.running.session import Result, Session, pack
+from srkit.engine.scoring import evaluate
+from srkit.plugin.discovery import provenance
+from srkit.plugin.registry import Registry
+from srkit.recipe.layers import Origins
+from srkit.recipe.recipe import Recipe
+from srkit.runs import rundir
+from srkit.runs.rundir import RunDirectory
+from srkit.runs.stopping import StopFlag
+
+log = logging.getLogger("srkit")
+
+ALWAYS = ("log", "metrics_jsonl")  # the observers of every run
+
+
+def environment(registry: Registry, device: torch.device) -> dict[str, Any]:
+    """Return what a run was made with."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "srkit": srkit.__version__,
+        "plugins": provenance(registry),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": gpu or str(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def train(
+    recipe: Recipe,
+    origins: Origins,
+    registry: Registry,
+    directory: Path,
+    *,
+    restart: bool = False,
+    observers: Sequence[str] = (),
+    weights: Path | None = None,
+) -> Result:
+    """Train a recipe in a run directory, or continue the run that is there, to the last step.
+
+    `weights` are those that a new run starts from; without, they are what the recipe's `start.weights` names.
+    Raises Stopped after a signal, with a checkpoint saved; Diverged; RunFailed for a disk that is full at the end;
+    UsageError where the directory is in use or holds another run; InputRejected for images.
+    """
+    device = build.pick_device(recipe.train.device)
+    data = inspect(recipe, origins, registry, device)
+    home = RunDirectory(directory)
+    started = ""
+    if not restart and checkpoint.exists(home.checkpoints):
+        network = build.make_network(registry, recipe)  # the weights that it started from may be gone by now
+    else:
+        network, started = build.make_started_network(registry, recipe, origins, weights)
+        if started:
+            log.info(started)
+    if data.too_small:
+        names = _some(data.too_small)
+        log.warning(
+            "%d of %d images left out, smaller than a patch: %s", len(data.too_small), len(data.training), names
+        )
+    if restart:
+        aside = rundir.set_aside(directory, time.time())
+        if aside is not None:
+            log.info("the old run is now %s", aside)
+    deterministic = recipe.train.deterministic == "run"
+    with home.locked(), StopFlag() as stop, _torch_set(deterministic=deterministic, threads=recipe.train.threads):
+        record = environment(registry, device)
+        _warn_of_threads(home, record, recipe)
+        # Every image is read before a new run leaves anything; one that is continued may turn out to be finished.
+        pool = None if home.recipe.exists() else pack(recipe, data, device)
+        home.open(recipe, record, data.fingerprints())
+        session = Session(recipe, registry, home, network, data, device, observers, started)
+        return session.run(stop, pool)
+
+
+def inspect(
+    recipe: Recipe, origins: Origins, registry: Registry, device: torch.device | None = None
+) -> build.OpenedData:
+    """Open a recipe's images and take a sample through its network and losses, so that what is wrong is told now.
+
+    Raises RecipeError for the recipe, InputRejected for images.
+    """
+    if recipe.train.deterministic == "run":
+        # What CUDA's matrix products need for it. They look once, at the first of all, which the rehearsal makes.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    data = build.open_data(registry, recipe, origins)
+    rehearse(registry, recipe, origins, device or build.pick_device(recipe.train.device))
+    metrics = build.make_metrics(registry, recipe.metric)
+    for evaluation in data.validation:
+        evaluate.refuse_too_small(evaluation, metrics)
+    return data
+
+
+@contextlib.contextmanager
+def _torch_set(*, deterministic: bool, threads: int) -> Iterator[None]:
+    """Set what torch keeps for a whole process, and set it back when a run has ended."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    if deterministic:  # only operations that give the same bits each time
+        torch.use_deterministic_algorithms(True)
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
+
+
+def _warn_of_threads(home: RunDirectory, record: Mapping[str, Any], recipe: Recipe) -> None:
+    """Warn where a continued run cannot give the same bits: the sums of torch depend on the number of threads."""
+    if recipe.train.deterministic == "off" or not home.environment.is_file():
+        return
+    try:
+        before = json.loads(home.environment.read_bytes())
+    except ValueError:
+        return
+    for key in ("threads", "torch", "device"):
+        if before.get(key) != record[key]:
+            log.warning(
+                "%s was %s and is %s: the run will not end with the same bits", key, before.get(key), record[key]
+            )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

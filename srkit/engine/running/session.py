@@ -1,0 +1,213 @@
+"""A run while it is going on."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from srkit.engine import build
+from srkit.engine.data.batches import Batches
+from srkit.engine.data.pools import DevicePool, Pool, SourcePool, make_pool
+from srkit.engine.learning.trainer import Duty, Trainer
+from srkit.engine.running.keeping import Keeper
+from srkit.engine.running.validation import Validation
+from srkit.engine.scoring import evaluate
+from srkit.errors import InputRejected, RunFailed, Stopped
+from srkit.plugin.contracts import Run
+from srkit.plugin.registry import Registry
+from srkit.recipe.recipe import Recipe
+from srkit.runs import rundir
+from srkit.runs.observing import Observers
+from srkit.runs.rundir import RunDirectory
+from srkit.runs.stopping import StopFlag
+
+log = logging.getLogger("srkit")
+
+ALWAYS = ("log", "metrics_jsonl")  # the observers of every run
+
+
+@attrs.frozen
+class Result:
+    """How a run ended: where it is, its last step, and the tables of its last validation."""
+
+    directory: Path
+    step: int
+    tables: list[dict[str, Any]]
+    was_finished: bool = False
+
+
+def pack(recipe: Recipe, data: build.OpenedData, device: torch.device) -> Pool | DevicePool:
+    """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected.
+
+    The images to score on are read once, too, and let go: one that is damaged is to be told now, and not after hours.
+    """
+    started = time.monotonic()
+    pool = make_pool(data.training, data.usable, cache=recipe.data.cache, threads=recipe.data.threads, device=device)
+    if isinstance(pool, SourcePool):
+        log.info("%d images, of which windows are read", len(data.usable))
+    else:
+        log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
+    evaluate.read_all(data.validation, recipe.data.threads)
+    return pool
+
+
+class Session:
+    """The trainer, what is done between its steps, and who is told."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        registry: Registry,
+        home: RunDirectory,
+        network: torch.nn.Module,
+        data: build.OpenedData,
+        device: torch.device,
+        observers: Sequence[str],
+        started: str,
+    ) -> None:
+        self.recipe, self.registry, self.home, self.data, self.device = recipe, registry, home, data, device
+        self.observers = Observers(
+            {name: registry.create("observer", name) for name in (*ALWAYS, *observers)}
+            | {f"{part.type} of the recipe": build.make(registry, part) for part in recipe.observer}
+        )
+        losses = build.make_losses(registry, recipe.loss)
+        network.to(device)
+        if recipe.train.channels_last:
+            _lay_out(network)
+        for loss in losses:
+            if isinstance(loss.function, torch.nn.Module):
+                loss.function.to(device)
+                own = sum(parameter.numel() for parameter in loss.function.parameters() if parameter.requires_grad)
+                if own:
+                    log.info("loss '%s': %s parameters of its own are trained, too", loss.name, f"{own:,}")
+        self.parameters = sum(parameter.numel() for parameter in network.parameters())
+        self.trainer = Trainer(
+            network,
+            losses,
+            build.make(registry, recipe.optimizer, build.trainable(network, losses)),
+            build.make(registry, recipe.schedule, steps=recipe.train.steps),
+            device,
+            build.make_options(recipe),
+        )
+        self.validation = Validation(registry, recipe, data.validation, device, home.samples)
+        self.keeper = Keeper(recipe, registry, home, self.trainer, self.validation.metrics[0], started)
+
+    def run(self, stop: StopFlag, pool: Pool | DevicePool | None) -> Result:
+        """Train from where the run is to its end."""
+        trainer, train, keeper = self.trainer, self.recipe.train, self.keeper
+        if keeper.restore() and trainer.done < train.steps:
+            log.info("continuing from step %d of %d", trainer.done, train.steps)
+            self._warn_of_rise()
+        if keeper.is_finished:
+            return Result(self.home.path, trainer.done, keeper.tables, was_finished=True)
+        rundir.cut_lines(self.home.metrics, trainer.done)
+        pool = pool or pack(self.recipe, self.data, self.device)
+        batches = Batches(
+            pool, build.make_plan(self.registry, self.recipe), self.device, threads=self.recipe.data.threads
+        )
+        self.observers.run_started(self._facts())
+        self._clock(batches)
+        duties = [
+            Duty(train.log_every, lambda: self._log(batches)),
+            Duty(train.validate_every, self._validate),
+            Duty(train.checkpoint_every, self._save),
+        ]
+        outcome = "failed"
+        try:
+            if trainer.done < train.steps:
+                trainer.fit(batches, duties, stop)
+            elif not keeper.tables:
+                self._validate()
+            if trainer.done < train.steps:
+                by = stop.by or "a signal"
+                if not keeper.is_saved:
+                    self._save()
+                keeper.refuse_unsaved(by)
+                outcome = "stopped"
+                raise Stopped(f"stopped by {by} at step {trainer.done} of {train.steps}, with a checkpoint saved")
+            keeper.finish()
+            outcome = "finished"
+        except torch.OutOfMemoryError as error:
+            advice = "try a smaller data.batch or data.patch, train.accumulate, or train.precision"
+            raise RunFailed(f"the device has too little memory at step {trainer.done}: {advice}") from error
+        except InputRejected:
+            if not keeper.is_saved:
+                self._save()  # the image may be mended, and the run go on
+            raise
+        finally:
+            batches.close()
+            self.observers.run_ended(trainer.done, outcome)
+        return Result(self.home.path, trainer.done, keeper.tables)
+
+    def _warn_of_rise(self) -> None:
+        """Warn where a run that was made longer has a higher learning rate from here on than it had."""
+        trainer, schedule = self.trainer, self.recipe.schedule.type
+        had = float(trainer.optimizer.param_groups[0]["lr"])
+        would_have_had, has = (trainer.learning_rates(step)[0] for step in (max(0, trainer.done - 1), trainer.done))
+        if has > had and not math.isclose(had, would_have_had):
+            end = self.recipe.train.steps
+            log.warning("the learning rate rises from %.2g to %.2g: '%s' now ends at step %d", had, has, schedule, end)
+
+    def _facts(self) -> Run:
+        recipe = self.recipe
+        facts = {
+            "architecture": recipe.architecture.type,
+            "parameters": self.parameters,
+            "scale": recipe.scale,
+            "images": len(self.data.usable),
+            "device": str(self.device),
+        } | ({"started": self.keeper.started} if self.keeper.started else {})
+        return Run(recipe.title, self.home.path, self.trainer.done, recipe.train.steps, facts)
+
+    def _clock(self, batches: Batches) -> None:
+        self._since, self._waited, self._done = time.monotonic(), batches.waited, self.trainer.done
+        self._aside = 0.0
+
+    def _log(self, batches: Batches) -> None:
+        trainer = self.trainer
+        losses = trainer.read_losses()
+        seconds = max(1e-9, time.monotonic() - self._since - self._aside)
+        updates = trainer.done - self._done
+        values = {
+            **losses,
+            "epoch": trainer.done * self.recipe.data.batch / len(self.data.usable),
+            "learning_rate": float(trainer.optimizer.param_groups[0]["lr"]),
+            "it_per_s": updates / seconds,
+            "images_per_s": updates * self.recipe.data.batch / seconds,
+            "data_share": min(1.0, (batches.waited - self._waited) / seconds),
+            "eta_s": (self.recipe.train.steps - trainer.done) * seconds / max(1, updates),
+        }
+        self._clock(batches)
+        self.observers.logged(trainer.done, values)
+
+    def _validate(self) -> None:
+        """Score the validation sets, write the pictures, and keep the best weights."""
+        started = time.monotonic()
+        trainer = self.trainer
+        network = trainer.network if trainer.ema is None else trainer.ema.module
+        tables = self.validation.tables(network, trainer.done)
+        if tables:
+            self.observers.validated(trainer.done, tables)
+        self.keeper.take(tables)
+        self._aside += time.monotonic() - started
+
+    def _save(self) -> None:
+        started = time.monotonic()
+        path = self.keeper.save()
+        if path is not None:
+            self.observers.saved(self.trainer.done, path)
+        self._aside += time.monotonic() - started
+
+
+def _lay_out(network: torch.nn.Module) -> None:
+    """Lay the network's weights out as channels_last: those of images, since a Conv3d has no such layout."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)

@@ -1,0 +1,88 @@
+"""The validation of a run: a table a set, with bicubic's row, and a picture of its first image."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+
+from srkit import files
+from srkit.engine import build
+from srkit.engine.scoring import evaluate, picture
+from srkit.errors import ComponentError
+from srkit.plugin.registry import Registry
+from srkit.recipe.recipe import Recipe
+
+log = logging.getLogger("srkit")
+
+
+@attrs.frozen
+class Scored:
+    """What a network makes of a set: the scores, and its first image with HR, uint8 [h, w, 3]."""
+
+    scores: dict[str, dict[str, float]]
+    sr: evaluate.Image
+    hr: evaluate.Image
+
+
+class Validation:
+    """Scores a network on the sets of a recipe; what bicubic makes of them is worked out once."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        recipe: Recipe,
+        sets: Sequence[evaluate.EvaluationSet],
+        device: torch.device,
+        samples: Path,
+    ) -> None:
+        self.metrics = build.make_metrics(registry, recipe.metric)
+        self._model, self._sets, self._device, self._samples = recipe.architecture.type, sets, device, samples
+        self._bicubic: nn.Module | None = None
+        with contextlib.suppress(ComponentError):  # a registry without srkit's own plugins
+            self._bicubic = build.make_baseline(registry, recipe.scale)
+        self._baselines: dict[str, Scored] = {}
+
+    def tables(self, network: nn.Module, step: int) -> list[dict[str, Any]]:
+        """Return the table of each set, and write its picture."""
+        return [self._table(network, evaluation, step) for evaluation in self._sets]
+
+    def _table(self, network: nn.Module, evaluation: evaluate.EvaluationSet, step: int) -> dict[str, Any]:
+        name, found = evaluation.name, self._score(network, evaluation)
+        rows = [evaluate.row(self._model, found.scores)]
+        if self._bicubic is not None:
+            if name not in self._baselines:
+                self._baselines[name] = self._score(self._bicubic, evaluation)
+            baseline = self._baselines[name]
+            rows.append(evaluate.row(evaluate.BASELINE, baseline.scores))
+            label = f"{self._model}, step {step}"
+            self._write_picture(name, step, picture.png(baseline.sr, found.sr, found.hr, label))
+        return evaluate.table(evaluation, self.metrics, rows)
+
+    def _score(self, network: nn.Module, evaluation: evaluate.EvaluationSet) -> Scored:
+        first: list[evaluate.Image] = []
+
+        def look(index: int, lr: evaluate.Image, sr: evaluate.Image, hr: evaluate.Image) -> None:
+            if index == 0:
+                first.extend((sr, hr))
+
+        scores = evaluate.score(network, evaluation, self.metrics, self._device, look=look)
+        return Scored(scores, *first)
+
+    def _write_picture(self, name: str, step: int, png: bytes) -> None:
+        path = self._samples / f"step_{step:08d}_{_safe(name)}.png"
+        try:
+            self._samples.mkdir(exist_ok=True)
+            files.write_file(path, png)
+        except OSError as error:
+            log.warning("%s could not be written: %s", path, error.strerror)
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)

@@ -1,0 +1,206 @@
+"""Whole images through a network, scored by metrics under a protocol."""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
+from srkit.engine.data.pairs import Pairs
+from srkit.engine.scoring.tiling import forward
+from srkit.errors import ComponentError, InputRejected
+from srkit.plugin.component import located
+from srkit.protocol import PAPER, Method, Protocol
+
+Image = NDArray[Any]
+BASELINE = "bicubic"  # the row of every table, and the name of the component of srkit's that makes it
+
+
+@attrs.frozen
+class Metric:
+    """A metric of a recipe, by name, and what its component states."""
+
+    name: str
+    score: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
+    higher_is_better: bool
+    color: str
+    component: str  # whose name it is, without a number
+
+
+@attrs.frozen
+class EvaluationSet:
+    """A named set of pairs to score networks on."""
+
+    name: str
+    pairs: Pairs
+
+
+class NotFinite(ValueError):
+    """Raised where a network's output has values that are no colour."""
+
+
+def upscale(
+    image: Image,
+    network: nn.Module,
+    device: torch.device | None = None,
+    *,
+    method: Method = PAPER,
+) -> Image:
+    """Return an image at rest, [h, w, 3] uint8 or uint16, enlarged by a network; the dtype is kept.
+
+    Raises NotFinite.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"an image is [height, width, 3], uint8 or uint16, not {list(image.shape)} {image.dtype}")
+    if device is None:
+        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():  # not inference_mode: what a network keeps of it could not be trained with
+            sr = forward(network, to_batch(image, device), method.forward, method.ensemble)
+            if not bool(sr.isfinite().all()):
+                raise NotFinite("the network's output is not finite: its weights are spoilt, or too large")
+            return to_rest(sr, image.dtype)
+    finally:
+        network.train(was_training)
+
+
+def scale_of(network: nn.Module) -> int:
+    """Return how much larger a network's output is, as a small image shows."""
+    side = 32
+    return int(upscale(np.zeros((side, side, 3), np.uint8), network).shape[0]) // side
+
+
+def protocol(evaluation: EvaluationSet, metrics: Sequence[Metric], method: Method = PAPER) -> Protocol:
+    """Return what the scores of a set mean; two scores are comparable only where this is the same."""
+    scale = evaluation.pairs.scale
+    return Protocol(
+        scale=scale,
+        color={metric.name: metric.color for metric in metrics},
+        border={metric.name: method.border(metric.component, scale) for metric in metrics},
+        fit=method.fit,
+        lr=evaluation.pairs.made_by,
+        forward=method.forward,
+        ensemble=method.ensemble,
+        images=len(evaluation.pairs),
+        fingerprint=_fingerprint(evaluation.pairs),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _fingerprint(pairs: Pairs) -> str:
+    return pairs.fingerprint()
+
+
+Look = Callable[[int, Image, Image, Image], None]
+
+
+def score(
+    network: nn.Module,
+    evaluation: EvaluationSet,
+    metrics: Sequence[Metric],
+    device: torch.device,
+    *,
+    method: Method = PAPER,
+    look: Look | None = None,
+) -> dict[str, dict[str, float]]:
+    """Return {image: {metric: value}}, with SR rounded to 8 bits. `look(index, lr, sr, hr)` sees each image.
+
+    Values are NaN, and SR is black, where the network's output is not finite.
+    """
+    pairs = evaluation.pairs
+    found: dict[str, dict[str, float]] = {}
+    for index in range(len(pairs)):
+        if min(pairs.size(index)) == 0:
+            raise InputRejected(pairs.name(index), f"is smaller than the scale, {pairs.scale}")
+        lr, hr = pairs.read(index)
+        if lr is None:
+            raise InputRejected(pairs.name(index), "there is no LR image, and a random degradation makes none to score")
+        hr, spoilt = to_8_bits(hr), False
+        try:
+            sr = to_8_bits(upscale(lr, network, device, method=method))
+        except NotFinite:
+            sr, spoilt = np.zeros_like(hr), True
+        if sr.shape != hr.shape:
+            raise InputRejected(pairs.name(index), f"the network gives {list(sr.shape)} where HR is {list(hr.shape)}")
+        if look is not None:
+            look(index, lr, sr, hr)
+        try:
+            values = {
+                metric.name: float(metric.score(*(_inside(image, metric, pairs.scale, method) for image in (sr, hr))))
+                for metric in metrics
+            }
+        except ValueError as error:
+            raise InputRejected(pairs.name(index), str(error)) from None
+        found[pairs.name(index)] = dict.fromkeys(values, math.nan) if spoilt else values
+    return found
+
+
+def _inside(image: NDArray[np.uint8], metric: Metric, scale: int, method: Method) -> NDArray[np.uint8]:
+    border = method.border(metric.component, scale)
+    return image[border : image.shape[0] - border, border : image.shape[1] - border]
+
+
+def refuse_too_small(evaluation: EvaluationSet, metrics: Sequence[Metric], method: Method = PAPER) -> None:
+    """Raise InputRejected where the smallest image of a set is too small for a metric; better now than after hours.
+
+    Raises ComponentError for a metric that gives no number.
+    """
+    pairs = evaluation.pairs
+    smallest = min(range(len(pairs)), key=lambda index: min(pairs.size(index)))
+    if min(pairs.size(smallest)) == 0:
+        raise InputRejected(pairs.name(smallest), f"is smaller than the scale, {pairs.scale}")
+    image = to_8_bits(pairs.read(smallest)[1])
+    for metric in metrics:
+        inside = _inside(image, metric, pairs.scale, method)
+        try:
+            float(metric.score(inside, inside))
+        except ValueError as error:
+            raise InputRejected(pairs.name(smallest), str(error)) from None
+        except Exception as error:
+            raise ComponentError(f"metric '{metric.name}' gives no number: {located(error)}") from error
+
+
+def read_all(sets: Sequence[EvaluationSet], threads: int) -> None:
+    """Read every image of the sets once. Raises InputRejected for one that cannot be read."""
+    for evaluation in sets:
+
+        def read(index: int, pairs: Pairs = evaluation.pairs) -> None:
+            pairs.read(index)
+
+        with ThreadPoolExecutor(threads) as executor:
+            for _ in executor.map(read, range(len(evaluation.pairs))):
+                pass
+
+
+def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return a table's row: the mean of each metric, and the images."""
+    names = list(next(iter(images.values())))
+    mean = {name: statistics.fmean(scores[name] for scores in images.values()) for name in names}
+    return {"model": model, "mean": mean, "images": {name: dict(scores) for name, scores in images.items()}}
+
+
+def table(
+    evaluation: EvaluationSet,
+    metrics: Sequence[Metric],
+    rows: Sequence[Mapping[str, Any]],
+    method: Method = PAPER,
+) -> dict[str, Any]:
+    """Return a table: one set, one protocol, a row a model."""
+    return {
+        "data": evaluation.name,
+        "scale": evaluation.pairs.scale,
+        "protocol": protocol(evaluation, metrics, method).to_tree(),
+        "rows": [dict(entry) for entry in rows],
+    }

@@ -1,0 +1,211 @@
+"""A network and the file that describes it: safetensors with the architecture, settings and scale in its metadata."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import safetensors.torch
+from torch import Tensor, nn
+
+from srkit import files
+from srkit.engine.networks.checking import checked
+from srkit.engine.networks.meta import sketch
+from srkit.engine.networks.padding import fit
+from srkit.engine.weights.reading import read_metadata, read_weights
+from srkit.engine.weights.recognise import Description, recognise
+from srkit.engine.weights.transfer import Transfer, load_weights, plan
+from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError
+from srkit.plugin.component import describe, located
+from srkit.plugin.registry import Registry
+
+
+@attrs.frozen
+class Reading:
+    """How a network's weights were read: the file, what was taken off to reach them, and what was matched.
+
+    `cast` counts the tensors by (dtype in the file, dtype in the network) where these differ: ("float16", "float32").
+    `note` is a line on what was concluded and not said.
+    """
+
+    path: Path
+    wrapper: str
+    prefix: str
+    taken: Transfer
+    cast: Mapping[tuple[str, str], int]
+    note: str = ""
+
+
+@attrs.frozen
+class Model:
+    """A network, ready to use, and what its file says of it."""
+
+    network: nn.Module
+    architecture: str
+    settings: Mapping[str, Any]
+    scale: int
+    metadata: Mapping[str, Any]
+    reading: Reading
+
+
+def save_model(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a bare state dict with its description, whole or not at all. Raises OSError."""
+    # Copies: safetensors takes no tensor under two names.
+    tensors = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in weights.items()}
+    # One key alone: safetensors writes several in no fixed order, and the same run is to give the same bytes.
+    described = {"srkit": json.dumps(files.finite(metadata), sort_keys=True)}
+    files.write_file(path, safetensors.torch.save(tensors, described))
+
+
+def step_of(path: Path) -> int:
+    """Return the step at which a run wrote a file, or -1 where there is none that says so."""
+    try:
+        return int((read_metadata(path) or {})["step"])
+    except (InputRejected, KeyError, TypeError, ValueError):
+        return -1
+
+
+def read_model(
+    path: Path,
+    registry: Registry,
+    *,
+    architecture: str | None = None,
+    scale: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    said: Collection[str] = (),
+    key: str = "",
+) -> Model:
+    """Return the network of a file, or of a run directory, in eval mode on the CPU.
+
+    A self-describing file needs nothing else, and words must agree with it: of the settings those that were `said`.
+    Other weights need the architecture, its scale and settings, as far as they do not show it; what was concluded is
+    the reading's note. `key` as in `read_weights`.
+    Raises InputRejected for the file, UsageError where something must be said, ComponentError for the architecture.
+    """
+    if path.is_dir() and (path / "best.safetensors").is_file():
+        path = path / "best.safetensors"  # a run directory
+    if not path.is_file():
+        raise InputRejected(path, "is a folder without best.safetensors" if path.is_dir() else "there is no such file")
+    metadata = read_metadata(path) if path.suffix == ".safetensors" else None
+    weights = read_weights(path, key=key)
+    note = ""
+    if metadata is None:
+        description, note = recognise(path, registry, weights, architecture, settings or {}, scale)
+    else:
+        description = _own(path, metadata)
+        _refuse_other_settings(path, description, settings or {}, said)
+        description = _refuse_other_network(path, registry, description, architecture, scale)
+    network = _make(path, registry, description, weights, metadata)
+    # A model is whole: nothing of it may be new.
+    taken = load_weights(network, weights, path, description.line(), fresh=None)
+    reading = Reading(path, weights.wrapper, weights.prefix, taken, _cast(weights, network.state_dict()), note)
+    return Model(
+        network.eval(), description.architecture, description.settings, description.scale, metadata or {}, reading
+    )
+
+
+def describe_converted(model: Model, registry: Registry) -> dict[str, Any]:
+    """Return the description of a model that is written again: what its file said, and which file that was.
+
+    Raises OSError where the file cannot be read any more.
+    """
+    entry = registry.find("architecture", model.architecture)
+    with open(model.reading.path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        **model.metadata,
+        "format": 1,
+        "architecture": entry.full_name if ":" in model.architecture else entry.component.name,
+        "settings": dict(model.settings),
+        "scale": model.scale,
+        "distribution": entry.origin.distribution,
+        "version": entry.origin.version,
+        "converted_from": {"file": model.reading.path.name, "sha256": sha256},
+    }
+
+
+def _own(path: Path, metadata: Mapping[str, Any]) -> Description:
+    """Return the description that a file gives of itself."""
+    try:
+        return Description(str(metadata["architecture"]), dict(metadata["settings"]), int(metadata["scale"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputRejected(path, "its description lacks the architecture, the settings or the scale") from None
+
+
+def _refuse_other_network(
+    path: Path, registry: Registry, own: Description, architecture: str | None, scale: int | None
+) -> Description:
+    """Return a file's own description, the network by the name that was said, which tells two of one name apart.
+
+    Raises UsageError where the words are of another network.
+    """
+    if scale not in (None, own.scale):
+        raise UsageError(f"{path} is a network for scale {own.scale}, not {scale}")
+    if architecture is None:
+        return own
+    meant = registry.find("architecture", architecture)
+    with contextlib.suppress(ComponentError):
+        if registry.find("architecture", own.architecture) is not meant:
+            raise UsageError(f"{path} is a network '{own.architecture}', not '{architecture}'")
+    return attrs.evolve(own, architecture=architecture)
+
+
+def _refuse_other_settings(path: Path, own: Description, settings: Mapping[str, Any], said: Collection[str]) -> None:
+    for name in said:
+        ours, theirs = (json.loads(json.dumps(s.get(name), default=str)) for s in (settings, own.settings))
+        if ours != theirs:
+            raise UsageError(f"{path} is a network with {name} = {json.dumps(theirs)}, not {json.dumps(ours)}")
+
+
+def _make(
+    path: Path,
+    registry: Registry,
+    description: Description,
+    weights: Mapping[str, Tensor],
+    metadata: Mapping[str, Any] | None,
+) -> nn.Module:
+    """Return the network of a description, once weights of these shapes are known to fit it.
+
+    Raises InputRejected, UsageError and ComponentError as `read_model` does.
+    """
+
+    def create() -> nn.Module:
+        name, settings = description.architecture, description.settings
+        component = registry.find("architecture", name).component
+        made = registry.create("architecture", name, scale=description.scale, **settings)
+        return fit(checked(component, made), component)
+
+    try:
+        sketched = sketch(create)
+        if sketched is not None:  # whatever size a file says, no more than its weights is made
+            own, found = ({n: t.shape for n, t in tensors.items()} for tensors in (sketched.state_dict(), weights))
+            plan(own, found, path, description.line(), fresh=None)
+        return create()
+    except ComponentError as error:
+        maker = str((metadata or {}).get("distribution", ""))
+        hint = f"; it was made with {maker}" + (f": add -p {maker}" if maker.endswith(".py") else "") if maker else ""
+        raise ComponentError(f"{path}: {error}{hint}") from None
+    except (MemoryError, SrkitError):
+        raise
+    except Exception as error:  # a stranger's constructor
+        if metadata is not None:
+            what = f"its description makes no network of '{description.architecture}'"
+            raise InputRejected(path, f"{what}: {describe(error)}") from error
+        if isinstance(error, ValueError):
+            raise UsageError(f"architecture '{description.architecture}': {error}") from None
+        raise UsageError(f"architecture {description.line()} cannot be made: {located(error)}") from error
+
+
+def _cast(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[tuple[str, str], int]:
+    pairs = Counter((_dtype(weights[name]), _dtype(own[name])) for name in own)
+    return {(found, made): count for (found, made), count in pairs.items() if found != made}
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

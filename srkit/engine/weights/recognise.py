@@ -1,0 +1,111 @@
+"""Which network bare weights are of, where a file does not say it: by words, detectors, shapes and the file's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from torch import Tensor, nn
+
+from srkit.engine.networks.checking import checked
+from srkit.engine.networks.meta import sketch_or_make
+from srkit.errors import ComponentError, InputRejected, UsageError
+from srkit.plugin.contracts import Detected
+from srkit.plugin.registry import Registry
+
+SCALES = (2, 3, 4)  # what is tried for an architecture that is made for any
+
+
+@attrs.frozen
+class Description:
+    """What must be known of weights to make their network."""
+
+    architecture: str
+    settings: Mapping[str, Any]
+    scale: int
+
+    def line(self) -> str:
+        """Return "'a2n' at scale 4"."""
+        return f"'{self.architecture}' at scale {self.scale}"
+
+
+def recognise(
+    path: Path,
+    registry: Registry,
+    weights: Mapping[str, Tensor],
+    architecture: str | None,
+    settings: Mapping[str, Any],
+    scale: int | None,
+) -> tuple[Description, str]:
+    """Return what weights are, and a line on what was concluded and not said, or nothing.
+
+    Raises UsageError where something must be said, InputRejected where the file fits none of the scales.
+    """
+    if architecture is None:
+        found = _detected(path, registry, weights, scale)
+        description = Description(found.architecture, dict(found.settings), found.scale)
+        return description, f"{path} is a network {description.line()}, by its tensors"
+    if scale is not None:
+        return Description(architecture, dict(settings), scale), ""
+    fitting = [s for s in _scales(registry, architecture) if _fits(registry, architecture, settings, s, weights)]
+    alike = " and ".join(f"x{s}" for s in fitting)
+    if len(fitting) == 1:
+        return Description(architecture, dict(settings), fitting[0]), f"{path} is for scale {fitting[0]}, by its shapes"
+    named = [s for s in fitting if s in _in_name(path)]
+    if len(named) == 1:
+        note = f"{path} is taken for scale {named[0]}, after its name: weights of {alike} have the same shapes"
+        return Description(architecture, dict(settings), named[0]), f"{note}; --scale N says otherwise"
+    if not fitting:
+        tried = ", ".join(map(str, _scales(registry, architecture)))
+        what = f"fits '{architecture}' with these settings at none of the scales {tried}"
+        raise InputRejected(path, f"{what}; with --scale N, what does not fit is told")
+    more = f": those of {alike} have the same shapes"
+    raise UsageError(f"{path} does not say its scale, which weights alone do not tell{more}; give --scale N")
+
+
+def _detected(path: Path, registry: Registry, weights: Mapping[str, Tensor], scale: int | None) -> Detected:
+    found: dict[str, Detected] = {}
+    for entry in registry.of_kind("detector"):
+        if entry.component.missing:
+            continue
+        detected = registry.create("detector", entry.full_name)(weights)
+        if detected is not None and scale in (None, detected.scale):
+            found[entry.component.name] = detected
+    if len(found) > 1:
+        by = "; ".join(f"{name}: '{one.architecture}' at scale {one.scale}" for name, one in found.items())
+        raise UsageError(f"{path} may hold several networks ({by}); give --architecture NAME and --scale N")
+    if not found:
+        raise UsageError(f"{path} does not say what network it holds; give --architecture NAME and --scale N")
+    return next(iter(found.values()))
+
+
+def _scales(registry: Registry, architecture: str) -> tuple[int, ...]:
+    return tuple(registry.find("architecture", architecture).component.facts.get("scales", SCALES))
+
+
+def _fits(
+    registry: Registry, architecture: str, settings: Mapping[str, Any], scale: int, weights: Mapping[str, Tensor]
+) -> bool:
+    """Say whether weights have the names and shapes of a network."""
+
+    def create() -> nn.Module:
+        component = registry.find("architecture", architecture).component
+        network: nn.Module = checked(component, registry.create("architecture", architecture, scale=scale, **settings))
+        return network
+
+    try:
+        own = sketch_or_make(create)
+    except (ArithmeticError, ComponentError, RuntimeError, TypeError, ValueError):  # told later
+        return False
+    return {name: tensor.shape for name, tensor in own.state_dict().items()} == {
+        name: tensor.shape for name, tensor in weights.items()
+    }
+
+
+def _in_name(path: Path) -> set[int]:
+    """Return the scales that a file's name speaks of: "aan_x2.pt", "4x_net.pth"."""
+    words = re.findall(r"(?<![a-z0-9])(?:x([1-9])|([1-9])x)(?![a-z0-9])", path.stem.lower())
+    return {int(before or after) for before, after in words}

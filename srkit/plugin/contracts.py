@@ -1,0 +1,271 @@
+"""What the target of each kind is called with, and what it gives.
+
+A row of `KINDS` says what a target is given beside its settings and which facts a component may state; the protocol
+of the same name says what comes back. Images have two forms. At rest: uint8 or uint16, [height, width, 3], RGB, numpy.
+In the network: float32, [n, 3, height, width], 0..1, torch.
+
+A component of a kind is any callable that keeps its protocol: it need not inherit from anything here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from srkit.plugin.component import Fact, Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from srkit.images.manifest import Manifest
+
+    Image = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+_ANY = {
+    "deviations": Fact(
+        dict[str, str], "checks of its contract (`srkit check-plugin`) that it does not pass, each with the reason"
+    )
+}
+_SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
+
+
+def _kind(name: str, summary: str, *, given: tuple[str, ...] = (), plural: str = "", **facts: Fact) -> Kind:
+    return Kind(name, given, {**facts, **_ANY}, summary, plural or f"{name}s")
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        _kind(
+            "architecture",
+            "a network: LR to SR",
+            given=("scale",),
+            scales=_SCALES,
+            tileable=Fact(bool, "whether the output for a window is the window of the output (no global pooling, say)"),
+            min_size=Fact(int, "the least height and width of LR, in pixels; smaller images are padded, SR is cut", 1),
+            multiple_of=Fact(int, "what height and width of LR must divide by; others are padded, SR is cut", 1),
+        ),
+        _kind(
+            "loss",
+            "what training makes small",
+            plural="losses",
+            reduction=Fact(
+                Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
+            ),
+        ),
+        _kind("dataset", "a source of images"),
+        _kind("writer", "a format that `srkit prepare` packs images into", given=("path",)),
+        _kind(
+            "degradation",
+            "HR to LR",
+            given=("scale",),
+            scales=_SCALES,
+            deterministic=Fact(bool, "whether it takes a whole image, once, or else batches, with draws", True),
+            draws=Fact(int, "for a random one: how many uniform draws a sample needs; 1 where absent"),
+        ),
+        _kind(
+            "augmentation",
+            "a change to LR and HR alike",
+            draws=Fact(int, "how many uniform draws a sample needs", 1),
+        ),
+        _kind(
+            "metric",
+            "how good SR is",
+            better=Fact(Literal["higher", "lower"], "which scores are better", "higher"),
+            color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB"', "RGB"),
+        ),
+        _kind("optimizer", "how the weights learn", given=("parameters",)),
+        _kind("schedule", "the learning rate's factor at each step", given=("steps",)),
+        _kind("observer", "watches a run"),
+        _kind("detector", "tells which network a file of weights is of"),
+    )
+}
+
+
+class Window(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Architecture(Protocol):
+    """Called with `scale=4, **settings`. Any `torch.nn.Module` from [n, 3, h, w] to [n, 3, h * scale, w * scale]."""
+
+    def __call__(self, *, scale: int, **settings: Any) -> nn.Module: ...
+
+
+class Loss(Protocol):
+    """Made from `**settings`. Float32 images of the network's form in, a scalar out.
+
+    A loss that is a sum over the batch says so (see the facts), so that the trainer can scale its gradients when a
+    batch is taken in parts. Where it is an `nn.Module` with parameters, they are trained with the network's.
+    """
+
+    def __call__(self, sr: Tensor, hr: Tensor) -> Tensor: ...
+
+
+class Dataset(Protocol):
+    """Made from `**settings`. HR images at rest, with LR beside them where there is any. Read from several threads.
+
+    Three more are optional: `describe() -> str`, a line on what was found; `windowed`, True where a window is read
+    without its image, so that nothing is gained by keeping the images in memory; `manifest() -> Manifest | None`, what
+    `srkit prepare` has kept with the images.
+    """
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Return an image's name, unique in the source, without a suffix: "baby"."""
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) in pixels, without decoding the image."""
+
+    def read(self, index: int, window: Window | None = None) -> Image:
+        """Return an image or a window of it, [height, width, 3], uint8 or uint16. The caller does not write to it.
+
+        Raises InputRejected, naming the file, where it cannot be read.
+        """
+
+    def lr(self, scale: int) -> Dataset | None:
+        """Return the LR images of a scale, one for each HR image in the same order and by the same name, or None where
+        there are none.
+
+        Raises InputRejected where some HR images have one and others have not.
+        """
+
+    def fingerprint(self) -> str:
+        """Return a short text that changes when the images do: scores and runs on other images are not comparable."""
+
+
+class Writer(Protocol):
+    """Called with `path=Path(...), **settings`: where to write, which is not there yet; a file or a folder.
+
+    The dataset of the same name, called with `path=`, reads what it wrote. Used from one thread. When all is written it
+    is flushed to the disk and renamed, so that a writer need not care for being killed.
+    """
+
+    def add(self, name: str, images: Mapping[str, Image]) -> None:
+        """Write an image: "hr" and any of "lr_x2", "lr_x4"..., [height, width, 3], uint8 or uint16; the same sides
+        each time. Raises OSError."""
+
+    def finish(self, manifest: Manifest) -> None:
+        """Keep the manifest with the images, so that the dataset's `manifest()` returns it. Raises OSError."""
+
+    def close(self) -> None:
+        """Let go of whatever is open; called once, whether it was finished or not."""
+
+
+class DeterministicDegradation(Protocol):
+    """Called with `scale=4, **settings`. A whole HR image at rest to a whole LR image of the same dtype.
+
+    Height and width of HR are multiples of the scale. Called from several threads.
+    """
+
+    def __call__(self, hr: Image) -> Image: ...
+
+
+class RandomDegradation(Protocol):
+    """Called with `scale=4, **settings`; the component states `deterministic=False` and its `draws`.
+
+    HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. `draws` is [n, k], uniform in 0..1, on the
+    images' device, both ends included: sample i may depend on row i alone, and on no other source of chance.
+    """
+
+    def __call__(self, hr: Tensor, draws: Tensor) -> Tensor: ...
+
+
+class Augmentation(Protocol):
+    """Made from `**settings`. LR and HR of the network's form, and `draws` [n, k] as above; patches are square."""
+
+    def __call__(self, lr: Tensor, hr: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+class Metric(Protocol):
+    """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut; a number, which is the same
+    whichever is named first. Raises ValueError for images of different sizes, or too small for it."""
+
+    def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float: ...
+
+
+class OptimizerFactory(Protocol):
+    """Called with the parameters (positionally) and `**settings`. Any `torch.optim.Optimizer` whose groups have an
+    `lr`, and whose state is of tensors and of what JSON has a form for."""
+
+    def __call__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer: ...
+
+
+class Schedule(Protocol):
+    """Called with `steps=200_000, **settings`. A pure function: step (from 0) to the learning rate's factor."""
+
+    def __call__(self, step: int) -> float: ...
+
+
+class Detected(NamedTuple):
+    """Which network weights are of: an architecture by the name that recipes give it, its settings and its scale."""
+
+    architecture: str
+    settings: Mapping[str, Any]
+    scale: int
+
+
+class Detector(Protocol):
+    """Made from `**settings`. Asked for a file that does not say which network it holds, and is not told on the command
+    line."""
+
+    def __call__(self, weights: Mapping[str, Tensor]) -> Detected | None:
+        """Return which network the tensors of a state dict are of, by their names and shapes; None where it is none of
+        those that this detector knows. Weights that fit several networks are not guessed."""
+
+
+class Run(NamedTuple):
+    """What an observer is told of a run when it starts."""
+
+    title: str
+    directory: Path
+    first_step: int
+    steps: int
+    facts: Mapping[str, Any]
+
+
+class Observer(Protocol):
+    """Made from `**settings`; has any of these methods. It only watches: one that raises is dropped with a warning.
+
+    `values` are plain floats: `loss` (the mean since the last event) and each loss by its name, `epoch` (samples drawn
+    since the first step, in training sets), `learning_rate`, `it_per_s` (updates a second), `data_share` (0..1 of the
+    time spent waiting for data), `eta_s` (seconds left).
+    """
+
+    def run_started(self, run: Run) -> None: ...
+
+    def logged(self, step: int, values: Mapping[str, float]) -> None: ...
+
+    def validated(self, step: int, tables: list[dict[str, Any]]) -> None: ...
+
+    def saved(self, step: int, path: Path) -> None: ...
+
+    def run_ended(self, step: int, outcome: str) -> None: ...
+
+
+# What the target of each kind is, and the values that it is given or gives.
+PROTOCOLS: Mapping[str, tuple[type, ...]] = {
+    "architecture": (Architecture,),
+    "loss": (Loss,),
+    "dataset": (Dataset, Window),
+    "writer": (Writer,),
+    "degradation": (DeterministicDegradation, RandomDegradation),
+    "augmentation": (Augmentation,),
+    "metric": (Metric,),
+    "optimizer": (OptimizerFactory,),
+    "schedule": (Schedule,),
+    "observer": (Observer, Run),
+    "detector": (Detector, Detected),
+}

@@ -1,0 +1,182 @@
+"""Components by kind and name, and which distribution gave each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from srkit.errors import ComponentError, did_you_mean, nearest
+from srkit.plugin.component import Component, of_type, read_settings, refuse_unknown
+from srkit.plugin.contracts import KINDS
+
+FEW = 3  # failures that are told with their reasons
+OWN = "srkit"  # the distribution whose components keep their names, whatever else is installed
+
+
+@attrs.frozen
+class Origin:
+    """Where a component came from: a distribution and its version, or a file for one command."""
+
+    distribution: str
+    version: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        return not self.version
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".rstrip()
+
+
+@attrs.frozen
+class Entry:
+    """A component with its origin."""
+
+    component: Component
+    origin: Origin
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.origin.distribution}:{self.component.name}"
+
+
+@attrs.frozen
+class Failure:
+    """A plugin that could not be loaded, and why."""
+
+    plugin: str
+    origin: Origin
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin '{self.plugin}' of {self.origin} failed to load: {self.reason}"
+
+
+class Registry:
+    """The components that are installed. An instance, never a global."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], list[Entry]] = {}
+        self.failures: list[Failure] = []
+
+    def add(self, component: Component, origin: Origin) -> None:
+        """Add a component. Raises ComponentError for a kind, a fact or a target that is none, or a name given twice."""
+        check(component)
+        entries = self._entries.setdefault((component.kind, component.name), [])
+        if any(entry.origin.distribution == origin.distribution for entry in entries):
+            raise ComponentError(f"{origin} gives {component.kind} '{component.name}' twice")
+        entries.append(Entry(component, origin))
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Walk all entries by kind, in the order of `KINDS`, then by name."""
+        order = list(KINDS)
+        for key in sorted(self._entries, key=lambda key: (order.index(key[0]), key[1])):
+            yield from self._entries[key]
+
+    def of_kind(self, kind: str) -> list[Entry]:
+        """Return the entries of a kind, by name. Raises ComponentError for an unknown kind."""
+        if kind not in KINDS:
+            raise ComponentError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
+        return [entry for entry in self if entry.component.kind == kind]
+
+    def find(self, kind: str, name: str) -> Entry:
+        """Return the entry of a name, "a2n" or "distribution:a2n".
+
+        Raises ComponentError where it is unknown (with what is installed and what failed to load) or where two
+        distributions give it (with both names in full).
+        """
+        distribution, colon, bare = name.rpartition(":")
+        entries = sorted(self._entries.get((kind, bare), []), key=lambda entry: entry.origin.distribution)
+        if colon:
+            entries = [entry for entry in entries if entry.origin.distribution == distribution]
+        if len(entries) == 1:
+            return entries[0]
+        own = [entry for entry in entries if entry.origin.distribution == OWN]
+        if own:
+            return own[0]  # what comes beside srkit changes no recipe and no run
+        if entries:
+            both = " and ".join(str(entry.origin) for entry in entries)
+            write = " or ".join(f"'{entry.full_name}'" for entry in entries)
+            raise ComponentError(f"{kind} '{name}' is given by {both}; write {write}")
+        names = {entry.component.name for entry in self.of_kind(kind) if not entry.component.missing}
+        near = nearest(bare, names)
+        text = f"unknown {kind} '{name}'" + (f"; did you mean '{near}'?" if near else "")
+        text += f" (installed: {', '.join(sorted(names))})" if names else " (none is installed)"
+        raise ComponentError(text + self._failed(distribution, bare))
+
+    def _failed(self, distribution: str, name: str) -> str:
+        """Return what failed to load, in brackets; the one that most likely has a name with its reason."""
+        meant = {distribution, name, f"srkit-{name.replace('_', '-')}"} - {""}
+        near = [failure for failure in self.failures if {failure.plugin, failure.origin.distribution} & meant]
+        told = near or self.failures
+        if 0 < len(told) <= FEW:
+            return "".join(f" ({failure})" for failure in told)
+        broken = ", ".join(f"'{failure.plugin}'" for failure in told)
+        return f" (plugins {broken} failed to load; `srkit list` says why)" if told else ""
+
+    def name_of(self, entry: Entry) -> str:
+        """Return the shortest name that finds an entry: "a2n", or "distribution:a2n" where others have that name."""
+        component = entry.component
+        try:
+            return component.name if self.find(component.kind, component.name) is entry else entry.full_name
+        except ComponentError:
+            return entry.full_name
+
+    def clashes(self, *, of_files: bool = False) -> list[str]:
+        """Return a line on each entry that others of its name hide: what recipes must call it.
+
+        With `of_files`, of those alone that came from a file.
+        """
+        lines = []
+        for entry in self:
+            name = self.name_of(entry)
+            if name != entry.component.name and (entry.origin.is_file or not of_files):
+                what = f"{entry.component.kind} '{entry.component.name}'"
+                lines.append(f"{what} of {entry.origin}: another has that name; recipes call this one '{name}'")
+        return lines
+
+    def by_name(self, name: str) -> list[Entry]:
+        """Return the entries of any kind that recipes mean by a name; empty where there is none.
+
+        Where they would have to say which of several they mean, all of these.
+        """
+        distribution, _, bare = name.rpartition(":")
+        named = [entry for entry in self if entry.component.name == bare]
+        if distribution:
+            return [entry for entry in named if entry.origin.distribution == distribution]
+        meant = {entry.component.kind: entry for entry in named if self.name_of(entry) == bare}
+        return [entry for entry in named if meant.get(entry.component.kind, entry) is entry]
+
+    def create(self, kind: str, name: str, /, *given: Any, **settings: Any) -> Any:
+        """Call a component's target, with what its kind is given and its settings as keywords.
+
+        Raises ComponentError for an unknown component or setting; what the target raises passes through.
+        """
+        component = self.find(kind, name).component
+        target = component.load()
+        known = read_settings(target, KINDS[kind].given)
+        refuse_unknown(component, settings, [*known, *KINDS[kind].given])
+        return target(*given, **settings)
+
+
+def check(component: Component) -> None:
+    """Raise ComponentError unless a component's kind, facts, name and target have the form that they must have."""
+    what = f"{component.kind} '{component.name}'"
+    kind = KINDS.get(component.kind)
+    if kind is None:
+        raise ComponentError(f"{what}: unknown kind '{component.kind}'{did_you_mean(component.kind, KINDS)}")
+    if not component.name or any(c.isspace() or c == ":" for c in component.name):
+        raise ComponentError(f"{what}: a name has no spaces and no colons")
+    if not isinstance(component.target, str):
+        raise ComponentError(f'{what}: its target must be a string, "package.module:Name" or f"{{__name__}}:Name"')
+    module, _, attribute = component.target.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
+        raise ComponentError(f"{what}: its target is '{component.target}'; write \"package.module:Name\"")
+    for name, value in component.facts.items():
+        fact = kind.facts.get(name)
+        if fact is None:
+            raise ComponentError(f"{what}: unknown fact '{name}'{did_you_mean(name, kind.facts)}")
+        if not fact.holds(value):
+            raise ComponentError(f"{what}: its fact '{name}' must be {of_type(fact.type)}, not {value!r}")

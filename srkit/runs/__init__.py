@@ -1,0 +1,1 @@
+"""A run's files, and what happens in it."""

@@ -1,0 +1,33 @@
+"""A run's events to its observers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+log = logging.getLogger("srkit")
+
+
+class Observers:
+    """Tells each event to the observers that have it. One that raises is dropped with one warning: it only watches.
+
+    `observers.logged(step, values)` calls `logged` of each; the events are those of `srkit.plugin.contracts.Observer`.
+    """
+
+    def __init__(self, observers: Mapping[str, Any]) -> None:
+        self._observers = dict(observers)
+
+    def __getattr__(self, event: str) -> Callable[..., None]:
+        def tell(*told: Any) -> None:
+            for name, observer in list(self._observers.items()):
+                method = getattr(observer, event, None)
+                if method is None:
+                    continue
+                try:
+                    method(*told)
+                except Exception as error:
+                    del self._observers[name]
+                    log.warning("observer '%s' raised %s: %s; it is dropped", name, type(error).__name__, error)
+
+        return tell

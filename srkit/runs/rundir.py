@@ -1,0 +1,207 @@
+"""A run directory: created, locked, reopened."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import filelock
+
+from srkit import files
+from srkit.errors import InputRejected, RunFailed, UsageError
+from srkit.recipe import toml
+from srkit.recipe.recipe import Recipe
+
+# What may differ when a run is continued; `train.steps` may grow, and a dataset may have moved.
+FREE = ("title", "train.device", "train.log_every", "train.keep", "data.threads", "data.cache", "observer")
+
+
+@attrs.frozen
+class RunDirectory:
+    """The places of a run. Nothing of a user's is ever deleted here."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.safetensors"
+
+    def refuse_strangers(self) -> None:
+        """Raise UsageError where there is something else than a run, RunFailed where it is a file; OSError, too."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFailed(f"{self.path}: File exists; choose another --out DIR")
+        if self.path.is_dir() and not self.recipe.exists():
+            strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+            if strange:
+                raise UsageError(
+                    f"{self.path} is not a run directory and holds {strange[0]}; choose another with --out DIR"
+                )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the directory and hold its lock. Raises UsageError where another process does, RunFailed for a disk."""
+        try:
+            self.refuse_strangers()
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise UsageError(
+                f"another process is training in {self.path}; wait for it, or choose another --out DIR"
+            ) from None
+        except OSError as error:
+            raise RunFailed(f"{error.filename or self.path}: {error.strerror}; choose another --out DIR") from None
+        try:
+            yield
+        finally:
+            if os.listdir(self.path) == [".lock"]:  # nothing came of it
+                with contextlib.suppress(OSError):
+                    os.unlink(self.path / ".lock")
+                    os.rmdir(self.path)
+            lock.release()
+
+    def open(self, recipe: Recipe, environment: Mapping[str, Any], fingerprints: Mapping[str, str]) -> bool:
+        """Begin a run here, or make sure that it is this one that is continued; say which (True: continued).
+
+        Raises UsageError, naming the keys, where the directory holds a run of another recipe or of other images.
+        """
+        continued = self.recipe.exists()
+        if continued:
+            self.refuse_another(recipe, fingerprints)
+        files.clean(self.path)
+        try:
+            files.write_file(self.recipe, recipe.to_toml().encode())
+            self.checkpoints.mkdir(exist_ok=True)
+            files.clean(self.checkpoints)
+            files.clean(self.samples)
+            record = {**environment, "fingerprints": dict(fingerprints)}
+            files.write_file(self.environment, files.json_text(record).encode())
+        except OSError as error:
+            raise RunFailed(f"{error.filename or self.path}: {error.strerror}") from None
+        return continued
+
+    def is_of(self, recipe: Recipe) -> bool:
+        """Say whether the run that is here is of this recipe, with its images where they were."""
+        try:
+            self.refuse_another(recipe, {})
+        except (InputRejected, UsageError):
+            return False
+        return True
+
+    def refuse_another(
+        self,
+        recipe: Recipe,
+        fingerprints: Mapping[str, str],
+        advice: str = "use --restart to set it aside and begin anew, or --out DIR for another place",
+    ) -> None:
+        """Raise UsageError, naming the keys, where the run that is here is of another recipe or of other images."""
+        try:
+            old = toml.flat(tomllib.loads(self.recipe.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise InputRejected(self.recipe, f"is damaged: {error}; use --restart to set the run aside") from None
+        new = toml.flat(recipe.to_tree())
+        seen: Mapping[str, str] = {}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            seen = dict(json.loads(self.environment.read_bytes())["fingerprints"])
+        same = [key for key, value in fingerprints.items() if seen.get(key, value) == value]
+        keys = []
+        tables = [key.removesuffix("type") for key in old.keys() & new.keys() if key.endswith(".type")]
+        swapped = [table for table in tables if old[f"{table}type"] != new[f"{table}type"]]
+        for key in sorted({*old, *new}):
+            if any(key.startswith(table) and key != f"{table}type" for table in swapped):
+                continue  # a setting of another component
+            if old.get(key) == new.get(key) or any(key == free or key.startswith(free + ".") for free in FREE):
+                continue
+            if key == "train.steps" and new.get(key, 0) > old.get(key, 0):
+                continue
+            if any(key.startswith(dataset + ".") for dataset in same):
+                continue
+            was, now = (repr(tree[key]) if key in tree else "not set" for tree in (old, new))
+            more = f"; give {was} or more" if key == "train.steps" else ""
+            keys.append(f"{key} was {was}, is {now}{more}")
+        keys += [
+            f"{key}: its images have changed" for key in fingerprints if key not in same and not _moved(key, old, new)
+        ]
+        if keys and all(key.endswith("have changed") for key in keys):
+            advice += f"\nif they were only mended, remove {self.environment}, and the same command goes on with them"
+        if keys:
+            raise UsageError(
+                f"{self.path} holds a run that cannot be continued with this recipe:\n"
+                + "".join(f"  {key}\n" for key in keys)
+                + advice
+            )
+
+
+def set_aside(path: Path, now: float) -> Path | None:
+    """Rename a run directory to a dated name beside it and return that; None where there is nothing to rename.
+
+    Raises UsageError where it is no run directory or another process is training in it, RunFailed for a disk.
+    """
+    if not path.exists():
+        return None
+    if path.name in ("", ".."):  # "." has no name that a date could follow
+        path = Path(os.path.abspath(path))
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    aside = path.with_name(f"{path.name}.{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{stamp}-{number}")
+    with RunDirectory(path).locked():  # never from under a process that is training in it
+        pass
+    try:
+        os.rename(path, aside)
+    except OSError as error:
+        raise RunFailed(f"{path}: cannot be renamed to {aside.name}: {error.strerror}") from None
+    return aside
+
+
+def cut_lines(path: Path, after_step: int) -> None:
+    """Cut a metrics.jsonl so that it ends at a step; lines that are not whole go too. Raises RunFailed for a disk."""
+    kept = []
+    try:
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                if json.loads(line)["step"] <= after_step:
+                    kept.append(line + b"\n")
+        files.write_file(path, b"".join(kept))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunFailed(f"{path}: {error.strerror}") from None
+
+
+def _moved(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Say whether a dataset's settings differ: then its keys are named already."""
+    return any(k.startswith(key + ".") and old.get(k) != new.get(k) for k in {*old, *new})

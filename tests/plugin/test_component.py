@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from srkit.errors import ComponentError
+from srkit.plugin.component import REQUIRED, Component, read_settings, type_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Network:
+    """A network.
+
+    Args:
+        scale: how much larger.
+        features: channels; more are
+            slower.
+        mode: how.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        features: int = 4,
+        mode: Literal["a", "b"] = "a",
+        window: float | Tensor = 1.0,
+        kernel: Tensor | None = None,
+        untyped=3,
+        path: str | Path | None = None,
+        sizes: Sequence[int] = (1, 2),
+        pair: tuple[float, float] = (0.9, 0.99),
+        required: str,
+        **rest: int,
+    ) -> None: ...
+
+
+def test_a_signature_is_read_as_settings():
+    settings = read_settings(Network, ("scale",))
+    assert {name: (type_name(s.type), s.default) for name, s in settings.items()} == {
+        "features": ("integer", 4),
+        "mode": ('"a" or "b"', "a"),
+        "window": ("number", 1.0),
+        "path": ("string", None),
+        "sizes": ("list of integers", (1, 2)),
+        "pair": ("list of 2 numbers", (0.9, 0.99)),
+        "required": ("string", REQUIRED),
+    }
+
+
+def test_the_docstring_gives_each_setting_its_meaning():
+    settings = read_settings(Network, ("scale",))
+    assert [settings[name].doc for name in ("features", "mode", "pair")] == ["channels; more are slower.", "how.", ""]
+
+
+def test_a_parameter_that_nobody_can_give_is_an_error():
+    def target(*, kernel): ...
+
+    with pytest.raises(ComponentError) as error:
+        read_settings(target)
+    assert str(error.value) == (
+        "tests.plugin.test_component.test_a_parameter_that_nobody_can_give_is_an_error.<locals>.target cannot be "
+        "configured: "
+        "its parameter 'kernel' has neither a type that TOML can write nor a default"
+    )
+
+
+def test_torch_losses_are_legal_targets():
+    target = Component("loss", "x", "torch.nn:L1Loss").load()
+    assert list(read_settings(target)) == ["reduction"]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            "no_such_module:X",
+            "loss 'x' cannot be used: importing no_such_module:X failed with "
+            "ModuleNotFoundError: No module named 'no_such_module'",
+        ),
+        (
+            "json:nothing",
+            "loss 'x' cannot be used: importing json:nothing failed with "
+            "AttributeError: module 'json' has no attribute 'nothing'",
+        ),
+        ("json:__name__", "loss 'x' cannot be used: json:__name__ is not callable"),
+    ],
+)
+def test_a_target_that_cannot_be_had_says_why(target, message):
+    with pytest.raises(ComponentError) as error:
+        Component("loss", "x", target).load()
+    assert str(error.value) == message
+
+
+def test_a_component_that_needs_more_says_what_when_it_is_used():
+    component = Component("loss", "l3", "math:sqrt", missing="it needs somelib: pip install somelib")
+    with pytest.raises(ComponentError) as error:
+        component.load()
+    assert str(error.value) == "loss 'l3' cannot be used: it needs somelib: pip install somelib"
