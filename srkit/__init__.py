@@ -19,8 +19,10 @@ if TYPE_CHECKING:
         Stopped,
         UsageError,
     )
-    from srkit.images.imaging import decode_image, encode_image, image_size, list_images, read_image, save_image
+    from srkit.images.listing import list_images
     from srkit.images.manifest import ImageRecord, Manifest
+    from srkit.images.reading import decode_image, image_size, read_image
+    from srkit.images.writing import encode_image, save_image
     from srkit.plugin.component import Component
     from srkit.plugin.contracts import Detected, Run, Window
     from srkit.plugin.hookspecs import hookimpl
@@ -43,17 +45,17 @@ _HOME = {
     "Window": "plugin.contracts",
     "components": "api",
     "create": "api",
-    "decode_image": "images.imaging",
-    "encode_image": "images.imaging",
+    "decode_image": "images.reading",
+    "encode_image": "images.writing",
     "evaluate": "api",
     "hookimpl": "plugin.hookspecs",
-    "image_size": "images.imaging",
-    "list_images": "images.imaging",
+    "image_size": "images.reading",
+    "list_images": "images.listing",
     "load": "api",
     "load_recipe": "api",
-    "read_image": "images.imaging",
+    "read_image": "images.reading",
     "run": "api",
-    "save_image": "images.imaging",
+    "save_image": "images.writing",
     "upscale": "api",
 }
 

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ REPLACED = ".replaced-"
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file under a temporary name, flush it to the disk and rename it. Raises OSError and leaves no remains."""
-    temporary = path.with_name(f"{ASIDE}{os.getpid()}-{path.name}")
+    temporary = _aside(path)
     try:
         _write_synced(temporary, data)
         os.replace(temporary, path)
@@ -36,13 +37,12 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
     """Write a directory of files and a manifest with their sizes and sha256, then rename it. As `write_file`."""
-    temporary = path.with_name(f"{ASIDE}{os.getpid()}-{path.name}")
+    temporary = _aside(path)
     manifest = {
         "format": 1,
         "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
     }
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         for name, data in files.items():
             _write_synced(temporary / name, data)
@@ -85,9 +85,14 @@ def read_directory(path: Path) -> dict[str, bytes]:
 
 def remove_directory(path: Path) -> None:
     """Remove a directory that srkit itself wrote; it is renamed first, so that half of it is never taken for it."""
-    aside = path.with_name(f"{ASIDE}{os.getpid()}-removed-{path.name}")
+    aside = _aside(path)
     os.rename(path, aside)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    """Return a new name beside a path, as short for long names and no other thread's or process's."""
+    return path.with_name(f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex[:12]}")
 
 
 def clean(directory: Path) -> None:

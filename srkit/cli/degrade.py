@@ -16,7 +16,8 @@ from srkit.cli import printable, scale
 from srkit.cli.output import clean, console
 from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.images.encoding import encode_png
-from srkit.images.imaging import list_images, read_image
+from srkit.images.listing import list_images
+from srkit.images.reading import read_image
 from srkit.plugin.discovery import discover
 from srkit.recipe.reading import read_part
 

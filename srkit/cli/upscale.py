@@ -19,7 +19,9 @@ import attrs
 
 from srkit.cli import error_text, models, printable
 from srkit.errors import InputRejected, RunFailed, UsageError
-from srkit.images.imaging import SUFFIXES, Picture, list_images, open_picture, save_picture, suffix_for
+from srkit.images.listing import list_images
+from srkit.images.reading import SUFFIXES, Picture, open_picture
+from srkit.images.writing import save_picture, suffix_for
 from srkit.plugin.component import describe
 from srkit.plugin.discovery import discover
 from srkit.protocol import Forward, Method

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srkit.errors import InputRejected
-from srkit.images.imaging import SUFFIXES
 from srkit.images.manifest import HR, ImageRecord, Manifest
+from srkit.images.reading import SUFFIXES
 from srkit.plugin.component import describe, located
 from srkit.plugin.contracts import Dataset, Window
 from srkit.testing.check import Check, Inapplicable, Subject, fail

@@ -7,7 +7,8 @@ from PIL import Image
 
 import srkit
 from srkit.images.encoding import encode_png
-from srkit.images.imaging import list_images, read_image
+from srkit.images.listing import list_images
+from srkit.images.reading import read_image
 from tests.conftest import photograph
 
 DATA = os.environ.get("SRKIT_TEST_DATA")

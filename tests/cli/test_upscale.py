@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 import srkit
 from srkit.images.encoding import encode_png
-from srkit.images.imaging import SUFFIXES, open_picture
+from srkit.images.reading import SUFFIXES, open_picture
 from tests.cli.conftest import save_nearest
 from tests.conftest import HANGS, photograph
 

@@ -12,7 +12,7 @@ from srkit_datasets.known import hint
 from srkit import ImageRecord, InputRejected, Manifest, Window
 from srkit.errors import RecipeError
 from srkit.images.encoding import encode_png
-from srkit.images.imaging import list_images
+from srkit.images.listing import list_images
 from srkit.plugin.component import read_settings, type_name
 from srkit.plugin.discovery import installed
 from srkit.recipe.reading import read_part

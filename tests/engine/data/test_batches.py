@@ -10,7 +10,8 @@ from srkit.engine.data.conversions import rounded_to_8_bits
 from srkit.engine.data.pairs import Pairs
 from srkit.engine.data.pools import DevicePool, PackedPool, SourcePool, large_enough
 from srkit.errors import InputRejected
-from srkit.images.imaging import read_image, save_image
+from srkit.images.reading import read_image
+from srkit.images.writing import save_image
 from srkit.plugin.discovery import installed
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Image files to arrays and back: depth, alpha, grey, orientation.
+"""Image files to arrays: depth, alpha, grey, orientation.
 
 Pillow decodes, and what it finds wrong is believed. OpenCV stands in for the one thing that Pillow cannot do: 16-bit
 colour, of which Pillow keeps the upper eight bits. Whatever is wrong with a file is one error, InputRejected.
@@ -9,13 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import stat
-import struct
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import attrs
@@ -28,7 +24,6 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from srkit.errors import InputRejected
-from srkit.images.encoding import encode_png, encode_tiff16, encode_with_pillow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,71 +111,9 @@ def decode_image(data: bytes, path: str | os.PathLike[str]) -> Pixels:
     return _decode(path, alpha=False, data=data).pixels
 
 
-def encode_image(image: Pixels) -> bytes:
-    """Return the bytes of a PNG of an image, [h, w, 3], RGB, uint8 or uint16. Raises ValueError for another shape."""
-    return encode_png(image)
-
-
-def save_image(path: str | os.PathLike[str], image: Pixels) -> None:
-    """Write an image, [h, w, 3], RGB, uint8 or uint16, in the format of the path's suffix. As `save_picture`."""
-    save_picture(path, Picture(image))
-
-
 def open_picture(path: str | os.PathLike[str]) -> Picture:
     """Return a picture with all that `save_picture` keeps. Raises InputRejected."""
     return _decode(path, alpha=True)
-
-
-def suffix_for(path: str | os.PathLike[str], picture: Picture) -> str:
-    """Return the suffix of `path` where its format can hold the picture, ".png" otherwise."""
-    suffix = Path(path).suffix
-    return suffix if _obstacle(suffix, picture) is None else ".png"
-
-
-def save_picture(path: str | os.PathLike[str], picture: Picture) -> None:
-    """Write a picture in the format of the path's suffix; only a whole file ever has that name.
-
-    PNG, TIFF, WebP and BMP lose nothing; JPEG has quality 95 and full colour resolution. Raises InputRejected where
-    the format cannot hold the picture (see `suffix_for`) or the file cannot be written.
-    """
-    path = Path(path)
-    obstacle = _obstacle(path.suffix, picture)
-    if obstacle is not None:
-        raise InputRejected(path, obstacle)
-    try:
-        _write(path, _encode(path.suffix.lower(), picture))
-    except OSError as error:
-        raise InputRejected(path, f"cannot be written: {error.strerror or error}") from error
-    except (ValueError, MemoryError, struct.error) as error:
-        raise InputRejected(path, f"cannot be written: {_describe(error)}") from error
-
-
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return a folder's files with one of `SUFFIXES` in any case, "2.png" before "10.png"; hidden ones are left out.
-
-    Raises InputRejected where there are none, or the folder cannot be read.
-    """
-    root = Path(folder)
-    try:
-        with os.scandir(root) as entries:
-            files = [entry.name for entry in entries if not entry.is_dir()]
-    except FileNotFoundError:
-        reason = "is not there" if root.is_absolute() else f"is not there; looked for in {os.getcwd()}"
-        raise InputRejected(root, reason) from None
-    except NotADirectoryError:
-        raise InputRejected(root, "is a file; give the folder that holds it") from None
-    except OSError as error:
-        raise InputRejected(root, f"cannot be listed: {error.strerror}") from None
-    names = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    if not names:
-        raise InputRejected(root, f"has no images: looked for {', '.join(SUFFIXES)}")
-    return [root / name for name in sorted(names, key=_natural)]
-
-
-def _natural(name: str) -> tuple[list[Any], str]:
-    parts: list[Any] = re.split(r"(\d+)", name.casefold())
-    parts[1::2] = map(int, parts[1::2])
-    return parts, name  # the name itself, so that "a.png" and "A.png" have one order
 
 
 @attrs.frozen
@@ -222,7 +155,7 @@ def _opened(path: str | os.PathLike[str], data: bytes | None = None) -> Iterator
     except Exception as error:  # of bytes that anyone may have written, decoders raise anything
         if isinstance(error, OSError) and error.errno is not None:
             raise InputRejected(path, f"cannot be read: {error.strerror}") from error
-        raise InputRejected(path, f"cannot be decoded: {_describe(error)}") from error
+        raise InputRejected(path, f"cannot be decoded: {describe(error)}") from error
 
 
 def _read_header(path: str | os.PathLike[str], file: IO[bytes]) -> _Header:
@@ -334,7 +267,7 @@ def _cv2(path: str | os.PathLike[str]) -> Any:
     except ImportError as error:
         raise InputRejected(
             path,
-            f"16-bit colour needs OpenCV, which cannot be imported here ({_describe(error)}); install the system's "
+            f"16-bit colour needs OpenCV, which cannot be imported here ({describe(error)}); install the system's "
             "libGL (Debian: apt install libgl1) or replace the package: pip uninstall opencv-python && "
             "pip install opencv-python-headless",
         ) from error
@@ -349,76 +282,7 @@ def _mask_of_key(samples: NDArray[Any], key: Any, depth: int) -> NDArray[Any]:
     return np.where((samples == np.asarray(key)).all(axis=-1), 0, full).astype(samples.dtype)
 
 
-@attrs.frozen
-class _Format:
-    """What a format can hold."""
-
-    name: str
-    side: int
-    alpha: bool = True
-    deep: bool = False
-    icc: bool = True
-    options: dict[str, Any] = attrs.field(factory=dict)
-
-
-_JPEG = _Format("JPEG", side=65_500, alpha=False, options={"quality": 95, "subsampling": 0})
-_TIFF = _Format("TIFF", side=2**31 - 1, deep=True, options={"compression": "tiff_adobe_deflate", "tiffinfo": {317: 2}})
-_FORMATS = {
-    ".png": _Format("PNG", side=2**31 - 1, deep=True),
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".webp": _Format("WebP", side=16_383, options={"lossless": True, "exact": True, "quality": 0}),
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".bmp": _Format("BMP", side=2**31 - 1, alpha=False, icc=False),
-}
-
-
-def _obstacle(suffix: str, picture: Picture) -> str | None:
-    """Return why a picture cannot be saved with a suffix, or None."""
-    kind = _FORMATS.get(suffix.lower())
-    if kind is None:
-        return f"cannot be written: its suffix is none of {', '.join(SUFFIXES)}"
-    deep = picture.pixels.dtype == np.uint16
-    lacking = None
-    if deep and not kind.deep:
-        lacking = "16 bits a channel"
-    elif picture.alpha is not None and not kind.alpha:
-        lacking = "transparency"
-    elif picture.icc is not None and not kind.icc:
-        lacking = "a colour profile"
-    elif max(picture.pixels.shape) > kind.side:
-        lacking = f"a side of more than {kind.side:,} pixels"
-    elif deep and picture.grey and picture.alpha is not None and kind is _TIFF:  # Pillow could not read it back
-        lacking = "16-bit grey with transparency"
-    return lacking and f"cannot be written: {kind.name} cannot hold {lacking}; .png can"
-
-
-def _encode(suffix: str, picture: Picture) -> bytes:
-    kind = _FORMATS[suffix]
-    samples: NDArray[Any] = picture.pixels[..., :1] if picture.grey else picture.pixels
-    if picture.alpha is not None:
-        samples = np.concatenate((samples, picture.alpha[..., None]), axis=2)
-    if kind.name == "PNG":
-        return encode_png(samples, icc=picture.icc)
-    if samples.dtype == np.uint16:
-        return encode_tiff16(samples, picture.icc)
-    return encode_with_pillow(kind.name, samples, picture.icc, **kind.options)
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """Return an error as one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -12,20 +12,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from srkit.errors import InputRejected
-from srkit.images import imaging
+from srkit.images import writing
 from srkit.images.encoding import encode_png
-from srkit.images.imaging import (
-    Picture,
-    decode_image,
-    encode_image,
-    image_size,
-    list_images,
-    open_picture,
-    read_image,
-    save_image,
-    save_picture,
-    suffix_for,
-)
+from srkit.images.listing import list_images
+from srkit.images.reading import Picture, decode_image, image_size, open_picture, read_image
+from srkit.images.writing import encode_image, save_image, save_picture, suffix_for
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
@@ -442,7 +433,7 @@ def test_opencv_reads_our_16_bits_alike(tmp_path, suffix, channels):
     samples = noise(5, 7, channels, dtype=np.uint16)
     pixels = np.repeat(samples, 3, axis=2) if channels == 1 else samples[..., :3]
     picture = Picture(pixels, samples[..., 3] if channels == 4 else None, channels == 1, b"a profile")
-    (tmp_path / "a").write_bytes(imaging._encode(suffix, picture))
+    (tmp_path / "a").write_bytes(writing._encode(suffix, picture))
     found = cv2.imdecode(np.fromfile(tmp_path / "a", np.uint8), cv2.IMREAD_UNCHANGED).reshape(samples.shape)
     assert np.array_equal(found[..., [0] if channels == 1 else [2, 1, 0, 3][:channels]], samples)
 
