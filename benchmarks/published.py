@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import srkit
+from srkit.engine.builder import Builder
 from srkit.engine.weights.model import read_model
 from srkit.plugin.discovery import installed
 
@@ -59,7 +60,7 @@ def rows(data: Path, weights: Path | None) -> Iterator[str]:
 def authors(weights: Path) -> torch.nn.Module:
     """Return the authors' x2 network; its weights work in 0..255."""
     part = {"features": 40, "blocks": 16, "upsampling_features": 24, "img_range": 255.0, "non_attention_kernel": 3}
-    return read_model(weights, installed(), architecture="a2n", scale=2, settings=part).network
+    return read_model(weights, Builder(installed()), architecture="a2n", scale=2, settings=part).network
 
 
 def score(folder: Path, network: torch.nn.Module | None, scale: int, **how: Any) -> str:

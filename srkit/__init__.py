@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from srkit.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from srkit.api import components, create, evaluate, load, load_recipe, run, upscale
     from srkit.errors import (
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from srkit.plugin.component import Component
     from srkit.plugin.contracts import Detected, Run, Window
     from srkit.plugin.hookspecs import hookimpl
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Component": "plugin.component",

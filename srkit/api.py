@@ -48,10 +48,10 @@ def load_recipe(path: PathLike, *, set: Sequence[str] = ()) -> Recipe:
 
     Raises RecipeError with every problem, UsageError where there is no such recipe.
     """
-    from srkit.engine import build
+    from srkit.engine.builder import Builder
     from srkit.recipe.packaged import find_recipe
 
-    return build.load_recipe(find_recipe(os.fspath(path)), installed(), overrides=set, datasets=False)[0]
+    return Builder(installed()).load(find_recipe(os.fspath(path)), overrides=set, datasets=False).recipe
 
 
 def run(
@@ -68,14 +68,17 @@ def run(
     The run directory is `out`, or runs/<the recipe file's name>. Where the recipe starts from another one, that is
     trained first, in a directory beside. Raises what `srkit run` prints.
     """
+    from srkit.engine.builder import Builder
     from srkit.engine.running import stages
     from srkit.recipe.packaged import find_recipe
 
-    registry = registry or installed()
     path = find_recipe(os.fspath(recipe))
     directory = Path(out) if out is not None else Path("runs") / path.stem
-    found = stages.load_stages(path, registry, directory, overrides=set, restart=restart)
-    return stages.train_stages(found, registry, restart=restart, observers=observers)
+    found = stages.load_stages(path, Builder(registry or installed()), directory, overrides=set, restart=restart)
+    if any(stage.recipe.train.deterministic == "run" for stage in found):
+        # What CUDA's matrix products need for it. They look once, when the first of them is computed.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return stages.train_stages(found, restart=restart, observers=observers)
 
 
 def load(path: PathLike) -> nn.Module:
@@ -83,9 +86,10 @@ def load(path: PathLike) -> nn.Module:
 
     Raises InputRejected where the file is damaged or does not describe itself.
     """
+    from srkit.engine.builder import Builder
     from srkit.engine.weights.model import read_model
 
-    return read_model(Path(path), installed()).network
+    return read_model(Path(path), Builder(installed())).network
 
 
 def upscale(
@@ -119,34 +123,36 @@ def evaluate(
     import attrs
     import torch
 
-    from srkit.engine import build
-    from srkit.engine.data.pairs import Resized
+    from srkit.engine.builder import Builder
+    from srkit.engine.data.opening import make_pairs
+    from srkit.engine.data.pairs import EvaluationSet, Resized
     from srkit.engine.scoring import evaluate as engine
     from srkit.engine.scoring import intervals
+    from srkit.engine.scoring.metrics import make_metrics
     from srkit.protocol import find_method
     from srkit.recipe.reading import read_part
 
-    registry = registry or installed()
+    builder = Builder(registry or installed())
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
     folders = data if isinstance(data, Mapping) else {Path(data).resolve().name: data}
-    scored_by = build.make_metrics(registry, [read_part(registry, "metric", name) for name in metrics])
+    scored_by = make_metrics(builder, [read_part(builder.registry, "metric", name) for name in metrics])
     if engine.BASELINE in networks:
         raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")
     scales = {scale} if scale is not None else {engine.scale_of(network) for network in networks.values()}
     if len(scales) != 1:
         raise UsageError(f"the networks have scales {', '.join(map(str, sorted(scales)))}: one at a time")
     (scale,) = scales
-    baseline = build.make_baseline(registry, scale)
-    degradation = read_part(registry, "degradation", method.degradation) if method.degradation else None
+    baseline = builder.baseline(scale)
+    degradation = read_part(builder.registry, "degradation", method.degradation) if method.degradation else None
     tables = []
     for name, folder in folders.items():
-        source = registry.create("dataset", "folder", path=os.fspath(folder))
+        source = builder.registry.create("dataset", "folder", path=os.fspath(folder))
         if method.fit == "resize":
             source = Resized(source, scale)
-        pairs = build.make_pairs(registry, source, scale, degradation, for_training=degradation is not None)
+        pairs = make_pairs(builder, source, scale, degradation, for_training=degradation is not None)
         if len(pairs) == 0:
             raise InputRejected(folder, "there are no images")
-        images = engine.EvaluationSet(name, pairs)
+        images = EvaluationSet(name, pairs)
         rows: list[dict[str, Any]] = []
         for model, network in networks.items():
             device = next((p.device for p in network.parameters()), torch.device("cpu"))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import traceback
 from collections.abc import Iterable, Sequence
 
 
@@ -81,3 +82,20 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     if near is not None:
         return f"; did you mean '{near}'?"
     return f"; there are: {', '.join(names)}" if names else ""
+
+
+def describe(error: BaseException) -> str:
+    """Return an error as one line, "ImportError: no module named x"."""
+    text = " ".join(str(error).split()).partition(" Exception raised from ")[0]  # torch adds the stack of its C++
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def located(error: BaseException) -> str:
+    """Return an error as one line, with the place in the component's own file that it came from."""
+    own = os.path.join(os.path.dirname(__file__), "")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+    last = frames[-1] if frames else None
+    if last is None or last.filename.startswith(own):
+        return describe(error)
+    here = os.path.join(os.getcwd(), "")
+    return f"{describe(error)} ({last.filename.removeprefix(here)}:{last.lineno})"

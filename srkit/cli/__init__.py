@@ -12,8 +12,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TextIO, cast
 
-import srkit
 from srkit.errors import RunFailed, SrkitError, UsageError, did_you_mean, nearest
+from srkit.version import __version__
 
 # Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
 VERBS = {
@@ -116,7 +116,7 @@ def _run(prog: str, arguments: argparse.Namespace) -> int:
         with quiet:
             code: int = module.main(given)
     except SystemExit as error:  # of a plugin: no command of ours ends the process
-        from srkit.plugin.component import located
+        from srkit.errors import located
 
         raise RunFailed(f"a plugin ended the process: {located(error)}") from error
     return code
@@ -202,7 +202,7 @@ def _parser() -> _Parser:
         formatter_class=_Folded,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"srkit {srkit.__version__}")
+    parser.add_argument("--version", action="version", version=f"srkit {__version__}")
     _add_plugins(parser)
     parser.add_argument("verb", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

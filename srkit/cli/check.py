@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from srkit.cli import error_text, output
 from srkit.errors import SrkitError, UsageError
 from srkit.plugin.discovery import discover
-from srkit.plugin.registry import Registry
 from srkit.recipe.packaged import find_recipe
 
 if TYPE_CHECKING:
+    from srkit.engine.builder import Builder
     from srkit.engine.running.stages import Stage
 
 
@@ -34,11 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Check each recipe; the exit code is that of the worst."""
+    from srkit.engine.builder import Builder
+
     registry = discover(arguments.plugins, arguments.ambient)
     code = 0
     for name in arguments.recipes:
         try:
-            _check(name, registry, arguments.overrides, arguments.out)
+            _check(name, Builder(registry), arguments.overrides, arguments.out)
         except SrkitError as error:
             # The others begin with a file's name, which editors look for.
             print(error_text(error, "srkit check" if isinstance(error, UsageError) else ""), file=sys.stderr)
@@ -46,19 +48,19 @@ def main(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _check(name: str, registry: Registry, overrides: list[str], out: str | None) -> None:
+def _check(name: str, builder: Builder, overrides: list[str], out: str | None) -> None:
     from srkit.engine.running.stages import load_stages, rehearse_start
 
     path = find_recipe(name)
     directory = Path("runs") / path.stem if out is None else Path(out)
-    stages = load_stages(path, registry, directory, overrides=overrides)
+    stages = load_stages(path, builder, directory, overrides=overrides)
     rows = {
-        stage.path: _rows(stage, registry, strict=out is not None)
+        stage.path: _rows(stage, strict=out is not None)
         for stage in stages
         if stage.state != "finished" or stage is stages[-1]
     }
     for before, stage in itertools.pairwise(stages):
-        taken = rehearse_start(stage, before, registry).line(before.home.best)
+        taken = rehearse_start(stage, before).line(before.home.best)
         rows[stage.path].append(["start", taken.replace("taken", "takes", 1)])
     screen = output.console()
     says = {
@@ -79,24 +81,25 @@ def _check(name: str, registry: Registry, overrides: list[str], out: str | None)
         screen.print(output.grid(table, ["", ""]))
 
 
-def _rows(stage: Stage, registry: Registry, *, strict: bool) -> list[list[str]]:
+def _rows(stage: Stage, *, strict: bool) -> list[list[str]]:
     """Look at all of a stage that can be looked at without training; return what there is to tell.
 
     With `strict`, a run of another recipe in its directory is an error; otherwise a row, since --out may be meant.
     """
     import torch
 
-    from srkit.engine import build
     from srkit.engine.data.batches import Batches
+    from srkit.engine.data.opening import make_plan
     from srkit.engine.data.pools import make_pool
     from srkit.engine.running.run import inspect
+    from srkit.engine.weights.starting import started
 
-    recipe, origins = stage.recipe, stage.origins
+    recipe = stage.recipe
     cpu = torch.device("cpu")
-    data = inspect(recipe, origins, registry, cpu)
-    started, another = "", ""
+    data = inspect(stage.loaded, cpu)
+    start, another = "", ""
     if stage.state == "new":
-        started = build.make_started_network(registry, recipe, origins)[1]
+        start = started(stage.loaded).line
     else:
         try:
             stage.home.refuse_another(recipe, data.fingerprints())
@@ -108,7 +111,7 @@ def _rows(stage: Stage, registry: Registry, *, strict: bool) -> list[list[str]]:
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.
     first = data.usable[: recipe.data.batch]
     pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)
-    batches = Batches(pool, build.make_plan(registry, recipe), cpu)
+    batches = Batches(pool, make_plan(stage.loaded), cpu)
     try:
         lr, hr = batches[0]
     finally:
@@ -135,6 +138,6 @@ def _rows(stage: Stage, registry: Registry, *, strict: bool) -> list[list[str]]:
         rows.append(["validate", text])
     if another:
         rows.insert(0, ["state", another])
-    if started:
-        rows.append(["start", started.replace("taken", "takes", 1)])
+    if start:
+        rows.append(["start", start.replace("taken", "takes", 1)])
     return rows

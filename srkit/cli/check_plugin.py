@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from srkit.cli import output
 from srkit.errors import ComponentError, RunFailed, UsageError, did_you_mean
-from srkit.plugin.component import REQUIRED, read_settings
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Entry, Registry
+from srkit.plugin.settings import REQUIRED, read_settings
 from srkit.recipe.reading import read_part
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Convert a checkpoint."""
+    from srkit.engine.builder import Builder
     from srkit.engine.weights.model import describe_converted, save_model
 
     target = Path(arguments.target)
@@ -36,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     registry = discover(arguments.plugins, arguments.ambient)
     model = models.read(arguments.source, arguments, registry)
     try:
-        description = describe_converted(model, registry)
+        description = describe_converted(model, Builder(registry))
     except OSError as error:
         raise InputRejected(model.reading.path, f"cannot be read: {error.strerror}") from None
     try:

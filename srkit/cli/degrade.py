@@ -45,7 +45,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Degrade each image."""
     from rich.progress import track
 
-    from srkit.engine.build import make_degrade
+    from srkit.engine.builder import Builder
+    from srkit.engine.data.opening import make_degrade
 
     registry = discover(arguments.plugins, arguments.ambient)
     part = read_part(registry, "degradation", arguments.type, arguments.overrides)
@@ -54,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
         offered = ", ".join(map(str, scales))
         raise UsageError(f"degradation '{part.type}' has scales {offered}, not {arguments.scale}")
     try:
-        degrade = make_degrade(registry, part, arguments.scale)
+        degrade = make_degrade(Builder(registry), part, arguments.scale)
     except ValueError as error:
         raise UsageError(f"degradation '{part.type}': {error}") from None
     work = _plan(Path(arguments.source), Path(arguments.target))

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Evaluate each model on each folder."""
     arguments.json = arguments.json or arguments.table == "json"
-    from srkit.engine.build import pick_device
+    from srkit.engine.device import pick_device
 
     folders = _folders(arguments.data)
     registry = discover(arguments.plugins, arguments.ambient)

@@ -9,9 +9,10 @@ from typing import Any
 
 from srkit.cli import output, scale
 from srkit.errors import UsageError, did_you_mean
-from srkit.plugin.component import Component, of_type
+from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
+from srkit.plugin.settings import of_type
 from srkit.recipe import toml
 
 

@@ -34,16 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read(path: str, arguments: argparse.Namespace, registry: Registry) -> Model:
     """Return the network of a file. Raises what is wrong with the words, the file or the network."""
+    from srkit.engine.builder import Builder
     from srkit.engine.weights.model import read_model
 
+    builder = Builder(registry)
     if arguments.architecture is None:
         if arguments.overrides:
             raise UsageError("--set needs --architecture: whose setting is it?")
-        return _told(read_model(Path(path), registry, scale=arguments.scale, key=arguments.key))
+        return _told(read_model(Path(path), builder, scale=arguments.scale, key=arguments.key))
     part = read_part(registry, "architecture", arguments.architecture, arguments.overrides)
     model = read_model(
         Path(path),
-        registry,
+        builder,
         architecture=arguments.architecture,
         scale=arguments.scale,
         settings=part.settings,

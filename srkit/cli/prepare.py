@@ -18,10 +18,10 @@ from typing import Any
 from srkit.cli import error_text, output, whole_number
 from srkit.errors import InputRejected, UsageError
 from srkit.images.manifest import FILE, Manifest
-from srkit.plugin.component import read_settings
 from srkit.plugin.contracts import KINDS, Dataset, Writer
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
+from srkit.plugin.settings import read_settings
 from srkit.recipe.reading import read_part
 
 
@@ -75,6 +75,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.verify is not None:
         return _verify(arguments)
 
+    from srkit.engine.builder import Builder
     from srkit.engine.data import preparing
 
     registry = discover(arguments.plugins, arguments.ambient)
@@ -108,7 +109,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     images = _open(registry, source, arguments.origin or _format(registry, "dataset", source), arguments.lr)
     prepared = preparing.prepare(
-        registry,
+        Builder(registry),
         images,
         target,
         make_writer,

@@ -14,11 +14,11 @@ from string import Template
 
 import attrs
 
-import srkit
 from srkit import files
 from srkit.errors import RunFailed, UsageError, did_you_mean
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.registry import Registry
+from srkit.version import __version__
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 PYTHON = "3.11"  # the oldest that srkit runs on
@@ -150,7 +150,7 @@ def plugin_texts(plugin: Plugin) -> dict[str, str]:
         "part": part,
         "summary": summary,
         "python": PYTHON,
-        "requirement": requirement(srkit.__version__),
+        "requirement": requirement(__version__),
     }
     texts = {}
     for folder in (TEMPLATES / "common", TEMPLATES / plugin.kind):

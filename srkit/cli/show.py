@@ -14,10 +14,11 @@ from typing import Any
 
 from srkit.cli import output
 from srkit.errors import ComponentError, did_you_mean
-from srkit.plugin.component import Component, Setting, read_settings, type_name
+from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Entry
+from srkit.plugin.settings import Setting, read_settings, type_name
 
 # Where a recipe has a component of each kind.
 HEADERS = {

@@ -18,11 +18,10 @@ from typing import Any, get_args
 import attrs
 
 from srkit.cli import error_text, models, printable
-from srkit.errors import InputRejected, RunFailed, UsageError
+from srkit.errors import InputRejected, RunFailed, UsageError, describe
 from srkit.images.listing import list_images
 from srkit.images.reading import SUFFIXES, Picture, open_picture
 from srkit.images.writing import save_picture, suffix_for
-from srkit.plugin.component import describe
 from srkit.plugin.discovery import discover
 from srkit.protocol import Forward, Method
 
@@ -55,7 +54,8 @@ def main(arguments: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from srkit.cli.output import clean, console
-    from srkit.engine.build import make_baseline, pick_device
+    from srkit.engine.builder import Builder
+    from srkit.engine.device import pick_device
     from srkit.engine.scoring.evaluate import upscale
 
     work, bad = _plan(arguments.inputs, arguments.out)
@@ -65,7 +65,9 @@ def main(arguments: argparse.Namespace) -> int:
     method = Method(forward=arguments.forward)
     enlarge = functools.partial(upscale, network=model.network.to(device), device=device, method=method)
     # Alpha is no colour that the network has seen: what is opaque must stay so.
-    enlarge_alpha = functools.partial(upscale, network=make_baseline(registry, model.scale).to(device), device=device)
+    enlarge_alpha = functools.partial(
+        upscale, network=Builder(registry).baseline(model.scale).to(device), device=device
+    )
     for error in bad:
         print(error_text(error), file=sys.stderr)
     taken = {path.resolve() for pair in work.items() for path in pair}

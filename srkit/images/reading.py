@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from srkit.errors import InputRejected
+from srkit.errors import InputRejected, describe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -280,9 +280,3 @@ def _mask_of_key(samples: NDArray[Any], key: Any, depth: int) -> NDArray[Any]:
         key = min(key * 255 // (2**depth - 1), 255)
     full = np.iinfo(samples.dtype).max
     return np.where((samples == np.asarray(key)).all(axis=-1), 0, full).astype(samples.dtype)
-
-
-def describe(error: BaseException) -> str:
-    """Return an error as one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -11,9 +11,9 @@ import attrs
 import numpy as np
 
 from srkit import files
-from srkit.errors import InputRejected
+from srkit.errors import InputRejected, describe
 from srkit.images.encoding import encode_png, encode_tiff16, encode_with_pillow
-from srkit.images.reading import SUFFIXES, Picture, describe
+from srkit.images.reading import SUFFIXES, Picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

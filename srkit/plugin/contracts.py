@@ -1,7 +1,8 @@
 """What the target of each kind is called with, and what it gives.
 
-A row of `KINDS` says what a target is given beside its settings and which facts a component may state; the protocol
-of the same name says what comes back. Images have two forms. At rest: uint8 or uint16, [height, width, 3], RGB, numpy.
+A row of `KINDS` says what a target is given beside its settings, where it declares it, and which facts a component may
+state; the protocol of the same name says what comes back. Images have two forms. At rest: uint8 or uint16,
+[height, width, 3], RGB, numpy.
 In the network: float32, [n, 3, height, width], 0..1, torch.
 
 A component of a kind is any callable that keeps its protocol: it need not inherit from anything here.
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from srkit.plugin.component import Fact, Kind
+from srkit.plugin.kind import Fact, Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,67 +26,6 @@ if TYPE_CHECKING:
     from srkit.images.manifest import Manifest
 
     Image = NDArray[np.uint8] | NDArray[np.uint16]
-
-
-_ANY = {
-    "deviations": Fact(
-        dict[str, str], "checks of its contract (`srkit check-plugin`) that it does not pass, each with the reason"
-    )
-}
-_SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
-
-
-def _kind(name: str, summary: str, *, given: tuple[str, ...] = (), plural: str = "", **facts: Fact) -> Kind:
-    return Kind(name, given, {**facts, **_ANY}, summary, plural or f"{name}s")
-
-
-KINDS: Mapping[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        _kind(
-            "architecture",
-            "a network: LR to SR",
-            given=("scale",),
-            scales=_SCALES,
-            tileable=Fact(bool, "whether the output for a window is the window of the output (no global pooling, say)"),
-            min_size=Fact(int, "the least height and width of LR, in pixels; smaller images are padded, SR is cut", 1),
-            multiple_of=Fact(int, "what height and width of LR must divide by; others are padded, SR is cut", 1),
-        ),
-        _kind(
-            "loss",
-            "what training makes small",
-            plural="losses",
-            reduction=Fact(
-                Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
-            ),
-        ),
-        _kind("dataset", "a source of images"),
-        _kind("writer", "a format that `srkit prepare` packs images into", given=("path",)),
-        _kind(
-            "degradation",
-            "HR to LR",
-            given=("scale",),
-            scales=_SCALES,
-            deterministic=Fact(bool, "whether it takes a whole image, once, or else batches, with draws", True),
-            draws=Fact(int, "for a random one: how many uniform draws a sample needs; 1 where absent"),
-        ),
-        _kind(
-            "augmentation",
-            "a change to LR and HR alike",
-            draws=Fact(int, "how many uniform draws a sample needs", 1),
-        ),
-        _kind(
-            "metric",
-            "how good SR is",
-            better=Fact(Literal["higher", "lower"], "which scores are better", "higher"),
-            color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB"', "RGB"),
-        ),
-        _kind("optimizer", "how the weights learn", given=("parameters",)),
-        _kind("schedule", "the learning rate's factor at each step", given=("steps",)),
-        _kind("observer", "watches a run"),
-        _kind("detector", "tells which network a file of weights is of"),
-    )
-}
 
 
 class Window(NamedTuple):
@@ -255,17 +195,98 @@ class Observer(Protocol):
     def run_ended(self, step: int, outcome: str) -> None: ...
 
 
-# What the target of each kind is, and the values that it is given or gives.
-PROTOCOLS: Mapping[str, tuple[type, ...]] = {
-    "architecture": (Architecture,),
-    "loss": (Loss,),
-    "dataset": (Dataset, Window),
-    "writer": (Writer,),
-    "degradation": (DeterministicDegradation, RandomDegradation),
-    "augmentation": (Augmentation,),
-    "metric": (Metric,),
-    "optimizer": (OptimizerFactory,),
-    "schedule": (Schedule,),
-    "observer": (Observer, Run),
-    "detector": (Detector, Detected),
+_ANY = {
+    "deviations": Fact(
+        dict[str, str], "checks of its contract (`srkit check-plugin`) that it does not pass, each with the reason"
+    )
+}
+_SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
+
+
+def _kind(
+    name: str,
+    summary: str,
+    *protocols: type,
+    given: tuple[str, ...] = (),
+    first: str = "",
+    makes: str = "",
+    events: bool = False,
+    plural: str = "",
+    **facts: Fact,
+) -> Kind:
+    return Kind(
+        name=name,
+        summary=summary,
+        plural=plural or f"{name}s",
+        protocols=protocols,
+        given=given,
+        first=first,
+        makes=makes,
+        events=events,
+        facts={**facts, **_ANY},
+    )
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        _kind(
+            "architecture",
+            "a network: LR to SR",
+            Architecture,
+            given=("scale",),
+            makes="torch.nn:Module",
+            scales=_SCALES,
+            tileable=Fact(bool, "whether the output for a window is the window of the output (no global pooling, say)"),
+            min_size=Fact(int, "the least height and width of LR, in pixels; smaller images are padded, SR is cut", 1),
+            multiple_of=Fact(
+                int, "height and width of LR must be divisible by this; other images are padded, SR is cut", 1
+            ),
+        ),
+        _kind(
+            "loss",
+            "a term of what training minimises",
+            Loss,
+            plural="losses",
+            reduction=Fact(
+                Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
+            ),
+        ),
+        _kind("dataset", "a source of images", Dataset, Window),
+        _kind("writer", "a format that `srkit prepare` packs images into", Writer, given=("path",)),
+        _kind(
+            "degradation",
+            "HR to LR",
+            DeterministicDegradation,
+            RandomDegradation,
+            given=("scale",),
+            scales=_SCALES,
+            deterministic=Fact(bool, "whether it takes a whole image, once, or else batches, with draws", True),
+            draws=Fact(int, "for a random one: how many uniform draws a sample needs; 1 where absent"),
+        ),
+        _kind(
+            "augmentation",
+            "a change to LR and HR alike",
+            Augmentation,
+            draws=Fact(int, "how many uniform draws a sample needs", 1),
+        ),
+        _kind(
+            "metric",
+            "how good SR is",
+            Metric,
+            better=Fact(Literal["higher", "lower"], "which scores are better", "higher"),
+            color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB"', "RGB"),
+        ),
+        _kind(
+            "optimizer",
+            "how the weights learn",
+            OptimizerFactory,
+            given=("parameters",),
+            first="parameters",
+            makes="torch.optim:Optimizer",
+        ),
+        _kind("schedule", "the learning rate's factor at each step", Schedule, given=("steps",)),
+        _kind("observer", "watches a run", Observer, Run, events=True),
+        _kind("detector", "tells which network a file of weights is of", Detector, Detected),
+    )
 }

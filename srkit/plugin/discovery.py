@@ -20,12 +20,12 @@ from typing import Any
 
 import pluggy
 
-from srkit import __version__
-from srkit.errors import UsageError
+from srkit.errors import UsageError, describe
 from srkit.plugin import hookspecs
-from srkit.plugin.component import Component, describe
+from srkit.plugin.component import Component
 from srkit.plugin.guard import unchanged
 from srkit.plugin.registry import OWN, Failure, Origin, Registry
+from srkit.version import __version__
 
 GROUP = "srkit"
 HOOK = "srkit_components"

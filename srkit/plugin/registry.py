@@ -8,8 +8,9 @@ from typing import Any
 import attrs
 
 from srkit.errors import ComponentError, did_you_mean, nearest
-from srkit.plugin.component import Component, of_type, read_settings, refuse_unknown
+from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
+from srkit.plugin.settings import call, of_type, read_settings, refuse_unknown
 
 FEW = 3  # failures that are told with their reasons
 OWN = "srkit"  # the distribution whose components keep their names, whatever else is installed
@@ -158,7 +159,12 @@ class Registry:
         target = component.load()
         known = read_settings(target, KINDS[kind].given)
         refuse_unknown(component, settings, [*known, *KINDS[kind].given])
-        return target(*given, **settings)
+        words = {word: settings.pop(word) for word in KINDS[kind].given if word in settings}
+        if given:
+            if not KINDS[kind].first or len(given) > 1:
+                raise ComponentError(f"{kind} '{name}' takes its settings by name, {next(iter(known), 'name')}=...")
+            words[KINDS[kind].first] = given[0]
+        return call(KINDS[kind], target, words, settings)
 
 
 def check(component: Component) -> None:

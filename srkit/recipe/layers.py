@@ -12,9 +12,10 @@ from typing import Any
 import attrs
 
 from srkit.errors import RecipeError, UsageError
+from srkit.plugin.part import Part
 from srkit.recipe import toml
 from srkit.recipe.packaged import packaged_recipes
-from srkit.recipe.recipe import Part, Recipe
+from srkit.recipe.recipe import Recipe
 from srkit.recipe.toml import Document, KeyPath, TomlProblem
 
 # What a recipe has where it says nothing else.

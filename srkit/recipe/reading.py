@@ -16,30 +16,31 @@ from typing import Any, Literal, Union
 import attrs
 import cattrs
 
-from srkit.errors import ComponentError, InputRejected, SrkitError, did_you_mean
-from srkit.plugin.component import REQUIRED, Component, located, of_type, read_settings, type_name
+from srkit.errors import ComponentError, InputRejected, SrkitError, did_you_mean, located
 from srkit.plugin.contracts import KINDS
+from srkit.plugin.part import Part
 from srkit.plugin.registry import Registry
+from srkit.plugin.settings import REQUIRED, of_type, read_settings, type_name
 from srkit.recipe.layers import Origins, Problem, fields, lay_overrides, read_layers
-from srkit.recipe.recipe import Data, Part, Recipe, Train
+from srkit.recipe.recipe import Data, Recipe, Train
 
-# Makes a component and throws it away: (component, target, settings, given), where `given` has the recipe's scale and
-# steps. Raises what the target raises.
-Probe = Callable[[Component, Callable[..., Any], Mapping[str, Any], Mapping[str, int]], None]
+# Makes a part's component and throws it away; it may be given the words, the recipe's scale and steps. Raises what the
+# target raises.
+TryOut = Callable[[Part, Mapping[str, Any]], None]
 
 
 def read_recipe(
-    path: str | os.PathLike[str], registry: Registry, *, overrides: Sequence[str] = (), probe: Probe | None = None
+    path: str | os.PathLike[str], registry: Registry, *, overrides: Sequence[str] = (), try_out: TryOut | None = None
 ) -> tuple[Recipe, Origins]:
     """Read a recipe, what it extends and the overrides, and check it whole.
 
-    `probe` is called for each component whose settings are right, so that a ValueError of a constructor is reported
+    `try_out` is called for each component whose settings are right, so that a ValueError of a constructor is reported
     beside everything else. Raises RecipeError with all problems, UsageError for an override that is none.
     """
     tree, origins = read_layers(Path(path), overrides)
     problems = _cross_field(tree, registry)
     try:
-        recipe = _converter(registry, _given(tree), probe).structure(tree, Recipe)
+        recipe = _converter(registry, _given(tree), try_out).structure(tree, Recipe)
     except Problems as error:
         problems += error.problems
     if problems:
@@ -150,7 +151,7 @@ class Problems(Exception):
         self.problems = list(problems)
 
 
-def _converter(registry: Registry, given: Mapping[str, int], probe: Probe | None) -> cattrs.Converter:
+def _converter(registry: Registry, given: Mapping[str, int], try_out: TryOut | None) -> cattrs.Converter:
     """Return a converter that takes no value for another: no "4" for 4, no 4.9 for 4; an integer is a fine float."""
     strict = cattrs.Converter()
     for scalar in (bool, int, float, str):
@@ -163,7 +164,7 @@ def _converter(registry: Registry, given: Mapping[str, int], probe: Probe | None
         (lambda t: inspect.isclass(t) and attrs.has(t), lambda v, t: _table(strict, v, t)),
         (
             lambda t: inspect.isclass(t) and issubclass(t, Part),
-            lambda v, t: _part(strict, registry, given, probe, v, t),
+            lambda v, t: _part(strict, registry, given, try_out, v, t),
         ),
     ]
     for predicate, hook in hooks:  # cattrs asks the last registered first
@@ -278,7 +279,7 @@ def _part(
     strict: cattrs.Converter,
     registry: Registry,
     given: Mapping[str, int],
-    probe: Probe | None,
+    try_out: TryOut | None,
     value: Any,
     cls: type[Part],
 ) -> Part:
@@ -321,19 +322,19 @@ def _part(
             # What TOML cannot write (None, an infinity) stays the target's own default.
             with contextlib.suppress(ValueError, Problems):
                 settings[name] = strict.structure(_as_toml(setting.default), setting.type)
-    if not problems and probe is not None:
+    if problems:
+        raise Problems(problems)
+    part = cls(value["type"], {name: settings[name] for name in known if name in settings}, **extra)
+    if try_out is not None:
         scales = component.facts.get("scales", ())
         if scales and given["scale"] not in scales:  # a problem of its own, which the constructor would repeat
             given = {**given, "scale": scales[0]}
         try:
-            probe(component, target, settings, given)
+            try_out(part, given)
         except (ArithmeticError, OSError, RuntimeError, SrkitError, TypeError, ValueError) as error:
             missing = isinstance(error, InputRejected) and not os.path.exists(error.path)
-            problems.append(Problem((), _reason(error), missing and cls.kind == "dataset"))
-    if problems:
-        raise Problems(problems)
-    ordered = {name: settings[name] for name in known if name in settings}
-    return cls(value["type"], ordered, **extra)
+            raise Problems([Problem((), _reason(error), missing and cls.kind == "dataset")]) from None
+    return part
 
 
 def _reason(error: Exception) -> str:

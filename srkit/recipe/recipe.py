@@ -12,18 +12,11 @@ from typing import Any, ClassVar, Literal
 import attrs
 import tomli_w
 
+from srkit.plugin.part import Part
+
 
 def _number(default: Any = attrs.NOTHING, *, least: float, below: float | None = None) -> Any:
     return attrs.field(default=default, metadata={"least": least, "below": below})
-
-
-@attrs.frozen
-class Part:
-    """A component's table: the component's name and all its settings, checked against its signature."""
-
-    kind: ClassVar[str] = ""
-    type: str
-    settings: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -30,11 +30,12 @@ from typing import Any, Literal, Union
 import attrs
 
 from srkit.errors import ComponentError
-from srkit.plugin.component import parameter_docs, read_settings
 from srkit.plugin.contracts import KINDS
+from srkit.plugin.part import Part
 from srkit.plugin.registry import Entry, Registry
+from srkit.plugin.settings import parameter_docs, read_settings
 from srkit.recipe.layers import DEFAULTS, fields
-from srkit.recipe.recipe import Part, Recipe
+from srkit.recipe.recipe import Recipe
 
 Schema = dict[str, Any]
 

@@ -6,11 +6,16 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from srkit.plugin.contracts import Observer
+from srkit.plugin.kind import methods
+
 log = logging.getLogger("srkit")
+
+EVENTS = methods(Observer)
 
 
 class Observers:
-    """Tells each event to the observers that have it. One that raises is dropped with one warning: it only watches.
+    """Passes each event on to the observers that take it. One that raises is dropped with one warning: it only watches.
 
     `observers.logged(step, values)` calls `logged` of each; the events are those of `srkit.plugin.contracts.Observer`.
     """
@@ -19,13 +24,16 @@ class Observers:
         self._observers = dict(observers)
 
     def __getattr__(self, event: str) -> Callable[..., None]:
-        def tell(*told: Any) -> None:
+        if event not in EVENTS:
+            raise AttributeError(f"observers have no event '{event}'; there are: {', '.join(EVENTS)}")
+
+        def tell(*values: Any) -> None:
             for name, observer in list(self._observers.items()):
                 method = getattr(observer, event, None)
                 if method is None:
                     continue
                 try:
-                    method(*told)
+                    method(*values)
                 except Exception as error:
                     del self._observers[name]
                     log.warning("observer '%s' raised %s: %s; it is dropped", name, type(error).__name__, error)

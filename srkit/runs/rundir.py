@@ -91,25 +91,28 @@ class RunDirectory:
                     os.rmdir(self.path)
             lock.release()
 
-    def open(self, recipe: Recipe, environment: Mapping[str, Any], fingerprints: Mapping[str, str]) -> bool:
-        """Begin a run here, or make sure that it is this one that is continued; say which (True: continued).
+    def reopen(self, recipe: Recipe, fingerprints: Mapping[str, str]) -> bool:
+        """Make sure that a run that is here is this one, and say whether there is one.
 
-        Raises UsageError, naming the keys, where the directory holds a run of another recipe or of other images.
+        What a killed process left half-written is removed. Raises UsageError, naming the keys, where the directory
+        holds a run of another recipe or of other images.
         """
         continued = self.recipe.exists()
         if continued:
             self.refuse_another(recipe, fingerprints)
-        files.clean(self.path)
+        for folder in (self.path, self.checkpoints, self.samples):
+            files.clean(folder)
+        return continued
+
+    def open(self, recipe: Recipe, environment: Mapping[str, Any], fingerprints: Mapping[str, str]) -> None:
+        """Write what the run is and what it is made with. Raises RunFailed for a disk."""
         try:
             files.write_file(self.recipe, recipe.to_toml().encode())
             self.checkpoints.mkdir(exist_ok=True)
-            files.clean(self.checkpoints)
-            files.clean(self.samples)
             record = {**environment, "fingerprints": dict(fingerprints)}
             files.write_file(self.environment, files.json_text(record).encode())
         except OSError as error:
             raise RunFailed(f"{error.filename or self.path}: {error.strerror}") from None
-        return continued
 
     def is_of(self, recipe: Recipe) -> bool:
         """Say whether the run that is here is of this recipe, with its images where they were."""

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from srkit.engine.networks.checking import checked
-from srkit.errors import ComponentError, did_you_mean, nearest
-from srkit.plugin.component import REQUIRED, describe, read_settings
+from srkit.errors import ComponentError, describe, did_you_mean, nearest
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import GROUP
+from srkit.plugin.settings import REQUIRED, read_settings
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.imported import OWN, Imported, imported
 

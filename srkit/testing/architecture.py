@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from srkit.engine.builder import Builder
 from srkit.engine.networks.padding import fitting
 from srkit.engine.weights.model import read_model, save_model
-from srkit.plugin.component import describe, located
+from srkit.errors import describe, located
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import largest, refuse_unreached
 
@@ -145,7 +146,7 @@ def weights_survive_a_file(subject: Subject) -> None:
         path = Path(folder) / "network.safetensors"
         save_model(path, network.state_dict(), described)
         torch.manual_seed(2)
-        again = read_model(path, subject.registry).network
+        again = read_model(path, Builder(subject.registry)).network
     before, after = _run(network, x), _run(again, x)
     if _differ(before, after):
         fail(

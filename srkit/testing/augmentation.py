@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srkit.plugin.component import describe
+from srkit.errors import describe
 from srkit.testing.check import Check, Subject, fail
 from srkit.testing.samples import EXTREMES, SEED, call, chance, draws, largest, photographs, states_of_chance
 

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit.errors import InputRejected
+from srkit.errors import InputRejected, describe, located
 from srkit.images.manifest import HR, ImageRecord, Manifest
 from srkit.images.reading import SUFFIXES
-from srkit.plugin.component import describe, located
 from srkit.plugin.contracts import Dataset, Window
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.watching import watching

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srkit.plugin.component import describe
+from srkit.errors import describe
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import (
     EXTREMES,

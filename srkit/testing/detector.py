@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit.engine.networks.meta import sketch
-from srkit.errors import ComponentError
-from srkit.plugin.component import describe
+from srkit.errors import ComponentError, describe
 from srkit.plugin.contracts import Detected
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 

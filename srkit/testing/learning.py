@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from srkit import files
-from srkit.engine.learning.trainer import Options, Trainer, WeightedLoss
+from srkit.engine.learning.objective import WeightedLoss
+from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.running import checkpoint
-from srkit.plugin.component import describe
+from srkit.errors import describe
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 
 STEPS = 100  # of the run that a schedule is made for

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from srkit.engine.data.conversions import to_batch, to_rest
-from srkit.plugin.component import describe
+from srkit.errors import describe
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import blurred, chance, photograph
 

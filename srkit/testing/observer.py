@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from srkit.engine.networks.checking import EVENTS
-from srkit.errors import nearest
-from srkit.plugin.component import located
+from srkit.errors import located, nearest
 from srkit.plugin.contracts import Observer, Run
+from srkit.plugin.kind import methods
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 
 STEPS = 20
+EVENTS = methods(Observer)
 
 
 def no_event_is_misspelt(subject: Subject) -> None:

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 
 from srkit.plugin import contracts, hookspecs
-from srkit.plugin.component import Fact, Kind, type_name
-from srkit.plugin.contracts import KINDS, PROTOCOLS
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.kind import Fact, Kind
+from srkit.plugin.settings import type_name
 from srkit.testing.check import Check
 from srkit.testing.contract import CONTRACT, SHARED
 
@@ -16,7 +17,7 @@ INTRODUCTION = """\
 # Contracts
 
 What a component of each kind is called with, what it gives, which facts it may state, and the checks that it passes.
-This page is made of `srkit/contracts.py` and of the checks themselves (`python -m srkit.testing.page`);
+This page is made of `srkit/plugin/contracts.py` and of the checks themselves (`python -m srkit.testing.page`);
 [plugins.md](plugins.md) is the way to a plugin of your own.
 
 The checks are run by `srkit check-plugin NAME`, and in pytest by `srkit.testing.parametrize_components`, where they are
@@ -50,7 +51,7 @@ def page() -> str:
 def _kind(kind: Kind) -> Iterator[str]:
     yield f"## `{kind.name}`"
     yield f"{kind.summary[0].upper()}{kind.summary[1:]}."
-    for protocol in PROTOCOLS[kind.name]:
+    for protocol in kind.protocols:
         yield f"**{protocol.__name__}.** {inspect.getdoc(protocol)}"
         methods = list(_methods(protocol))
         if methods:

@@ -8,7 +8,7 @@ from typing import Literal
 import attrs
 import torch
 
-from srkit.plugin.component import located
+from srkit.errors import located
 from srkit.testing.check import Check, CheckFailed, Inapplicable, Subject
 from srkit.testing.contract import CONTRACT, FIRST, SHARED
 

@@ -12,9 +12,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit.errors import ComponentError
+from srkit.errors import ComponentError, describe
 from srkit.images.manifest import HR, ImageRecord, Manifest, lr_side
-from srkit.plugin.component import describe
 from srkit.plugin.contracts import Dataset
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 

@@ -16,9 +16,9 @@ import pytest
 
 import srkit
 from srkit.cli.scaffold import COMPANIONS, EXAMPLES, LONGEST, PYTHON, TEMPLATES, requirement
-from srkit.plugin.component import read_settings
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
+from srkit.plugin.settings import read_settings
 from tests.conftest import HANGS, ROOT, plugin
 
 LONG = "x" * LONGEST

@@ -5,7 +5,7 @@ import pytest
 import tomli_w
 
 import srkit
-from srkit.engine.build import load_recipe
+from srkit.engine.builder import Builder
 from srkit.errors import RecipeError
 from srkit.plugin.discovery import discover, installed
 from tests.cli.conftest import narrow
@@ -128,7 +128,7 @@ def test_the_table_of_every_component_is_accepted_where_it_is_pasted(call, tiny,
     recipe = tomllib.loads(TINY)
     recipe["data"].update(table.pop("data", {}))
     tiny.write_text(tomli_w.dumps({**recipe, **table}))
-    load_recipe(tiny, discover())
+    Builder(discover()).load(tiny)
 
 
 def test_a_setting_without_a_usable_default_is_a_comment(call, tmp_path, tiny):
@@ -154,7 +154,7 @@ def test_a_setting_without_a_usable_default_is_a_comment(call, tmp_path, tiny):
     )
     tiny.write_text(TINY + text)
     with pytest.raises(RecipeError) as error:
-        load_recipe(tiny, discover(["mine.py"]))
+        Builder(discover(["mine.py"])).load(tiny)
     line = len(TINY.splitlines()) + 1
     assert str(error.value) == f"{tiny}:{line}: missing setting 'rate' of loss 'mine' (number)"
     assert json.loads(call("show", "-p", "mine.py", "mine", "--json")[1])["components"][0]["name"] == "mine"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from srkit.errors import ComponentError
-from srkit.plugin.component import REQUIRED, Component, read_settings, type_name
+from srkit.plugin.component import Component
+from srkit.plugin.settings import REQUIRED, read_settings, type_name
 
 if TYPE_CHECKING:
     from torch import Tensor

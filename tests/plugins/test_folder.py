@@ -13,8 +13,8 @@ from srkit import ImageRecord, InputRejected, Manifest, Window
 from srkit.errors import RecipeError
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_images
-from srkit.plugin.component import read_settings, type_name
 from srkit.plugin.discovery import installed
+from srkit.plugin.settings import read_settings, type_name
 from srkit.recipe.reading import read_part
 
 DATA = os.environ.get("SRKIT_TEST_DATA")

@@ -20,7 +20,7 @@ from srkit import ImageRecord, InputRejected, Manifest, Window
 from srkit.images import reading
 from srkit.images.encoding import encode_png
 from srkit.images.manifest import lr_side
-from srkit.plugin.component import read_settings
+from srkit.plugin.settings import read_settings
 from tests.conftest import HANGS
 
 

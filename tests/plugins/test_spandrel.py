@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import srkit
 from srkit.cli import main
 from srkit.engine.networks.meta import sketch
-from srkit.plugin.component import read_settings, type_name
 from srkit.plugin.discovery import installed
+from srkit.plugin.settings import read_settings, type_name
 from srkit.testing.check import Subject
 from srkit.testing.running import results
 from tests.conftest import HANGS, TINY

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from srkit.engine.build import load_recipe
+from srkit.engine.builder import Builder
 from srkit.errors import RecipeError, SrkitError
 from srkit.plugin.component import Component
 from srkit.plugin.discovery import discover
@@ -81,10 +81,10 @@ def problems(tmp_path, monkeypatch, registry):
     """Return the problems of a recipe's text, in a file x.toml of the current folder; () where there are none."""
     monkeypatch.chdir(tmp_path)
 
-    def read(text, *overrides, registry=registry, probe=None):
+    def read(text, *overrides, registry=registry, try_out=None):
         Path("x.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
         try:
-            read_recipe("x.toml", registry, overrides=overrides, probe=probe)
+            read_recipe("x.toml", registry, overrides=overrides, try_out=try_out)
         except RecipeError as error:
             found = error
         else:
@@ -309,12 +309,12 @@ def test_a_device_by_its_name_is_right(problems, device):
 
 
 def test_what_a_constructor_refuses_is_at_its_table_beside_the_rest(problems):
-    def probe(component, target, settings, given):
-        if component.kind == "architecture":
-            target(scale=given["scale"], **settings)
+    def try_out(part, words):
+        if part.kind == "architecture":
+            Network(scale=words["scale"], **part.settings)
 
     text = RECIPE.replace("KEYS", "count = 101").replace("scale = 2", "scale = 5").replace("steps", "stesp")
-    assert problems(text, probe=probe) == (
+    assert problems(text, try_out=try_out) == (
         "x.toml:1: architecture 'net' has scales 2, 3, not 5",
         "x.toml:6: count must be at most 100, not 101",
         "x.toml:8: missing key 'steps'",
@@ -327,7 +327,7 @@ def test_components_are_tried_with_a_scale_that_they_have(problems, scale):
     scales = []
     problems(
         RECIPE.replace(", KEYS", "").replace("scale = 2", f"scale = {scale}"),
-        probe=lambda component, target, settings, given: scales.append((component.name, given["scale"])),
+        try_out=lambda part, words: scales.append((part.type, words["scale"])),
     )
     assert ("net", 2) in scales
 
@@ -347,7 +347,7 @@ def test_what_the_installed_components_refuse_is_at_their_tables(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     Path("x.toml").write_text(INSTALLED.replace("FEATURES", "2"))
     with pytest.raises(RecipeError) as error:
-        load_recipe("x.toml", discover(), overrides=["loss.epsilon=0"], datasets=False)
+        Builder(discover()).load("x.toml", overrides=["loss.epsilon=0"], datasets=False)
     assert error.value.problems == (
         "x.toml:2: features must be at least 4, not 2",
         "x.toml:3 with --set loss.epsilon=0: epsilon must be at least 1e-12, not 0",
@@ -360,7 +360,7 @@ def test_a_network_too_large_to_count_is_a_problem_of_its_table(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     Path("x.toml").write_text(INSTALLED.replace("FEATURES", str(10**13)).replace("-1", "1"))
     with pytest.raises(RecipeError) as error:
-        load_recipe("x.toml", discover(), datasets=False)
+        Builder(discover()).load("x.toml", datasets=False)
     assert error.value.problems == (
         "x.toml:2: RuntimeError: Storage size calculation overflowed with sizes=[10000000000000, 10000000000000, 1, 1]",
     )

@@ -9,9 +9,9 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from srkit.plugin.component import read_settings
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import installed
+from srkit.plugin.settings import read_settings
 from srkit.recipe.reading import read_recipe
 from tests.conftest import ROOT, TINY
 

@@ -42,7 +42,10 @@ def recipe(*overrides, text=TINY):
 def begin(home, *overrides, images=IMAGES, text=TINY):
     """Open the directory as a run does, and say whether it is continued."""
     with home.locked():
-        return home.open(recipe(*overrides, text=text), {"torch": "2"}, images)
+        run = recipe(*overrides, text=text)
+        continued = home.reopen(run, images)
+        home.open(run, {"torch": "2"}, images)
+        return continued
 
 
 def refused(home, *overrides, images=IMAGES):

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from srkit.errors import InputRejected, SrkitError
+from srkit.errors import InputRejected, SrkitError, located
 from srkit.images.manifest import HR, Manifest, lr_side
-from srkit.plugin.component import located
 from srkit.plugin.contracts import Dataset, Window
 
 Image = NDArray[Any]
@@ -34,6 +34,7 @@ class Pairs:
         self.degradation = degradation
         # For the protocol: two scores are comparable only where LR was made in the same way.
         self.made_by = "files" if self.lr_source is not None else made_by
+        self._fingerprint: str | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -132,11 +133,11 @@ class Pairs:
             raise InputRejected(self.name(index), f"{what}: {located(error)}") from error
 
     def fingerprint(self) -> str:
-        """Return the fingerprint of HR, and of LR where that is files."""
-        parts = [self.source.fingerprint()]
-        if self.lr_source is not None:
-            parts.append(self.lr_source.fingerprint())
-        return "-".join(parts)
+        """Return the fingerprint of HR, and of LR where that is files; they are asked for theirs once."""
+        if self._fingerprint is None:
+            sources = [self.source] if self.lr_source is None else [self.source, self.lr_source]
+            self._fingerprint = "-".join(source.fingerprint() for source in sources)
+        return self._fingerprint
 
     def describe(self) -> str:
         """Return a line on what was found, in the dataset's own words where it has some."""
@@ -144,6 +145,14 @@ class Pairs:
         with contextlib.suppress(AttributeError):
             own = self.source.describe()  # type: ignore[attr-defined]
         return own if isinstance(own, str) else f"{len(self)} images"
+
+
+@attrs.frozen
+class EvaluationSet:
+    """A named set of pairs to score networks on."""
+
+    name: str
+    pairs: Pairs
 
 
 class Resized:

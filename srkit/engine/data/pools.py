@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srkit.engine.data.memory import free_memory
 from srkit.engine.data.pairs import Pairs
+from srkit.engine.data.ring import Ring, Shape, Windows
+from srkit.engine.memory import free_memory
 from srkit.errors import InputRejected
 
 
+class Fetched(Protocol):
+    """`fetched[step]` is a batch's windows, (lr or None, hr), uint8 or uint16 [n, h, w, 3] on the device."""
+
+    def __getitem__(self, step: int) -> tuple[Tensor | None, Tensor]: ...
+
+    def close(self) -> None:
+        """End what threads there are."""
+
+
 class Pool(Protocol):
-    """Where windows are copied from."""
+    """Where windows come from. `is_packed`: its images were read once, and are kept."""
 
     sizes: NDArray[np.int64]  # LR (height, width) of each image, [images, 2]
-    dtype: np.dtype[Any]
+    is_packed: bool
 
-    def copy_window(
-        self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
-    ) -> None:
-        """Copy a window of `patch` LR pixels into `lr` [patch, patch, 3] and the HR window into `hr`."""
+    def fetch(self, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int) -> Fetched:
+        """Return the windows of any step, on the device; `threads` read where reading takes time."""
 
 
 class PackedPool:
     """Whole images, decoded and degraded once and kept in memory: a window is a copy of some rows."""
+
+    is_packed = True
 
     def __init__(self, pairs: Pairs, indices: Sequence[int], threads: int) -> None:
         with ThreadPoolExecutor(threads) as executor:
@@ -50,6 +61,10 @@ class PackedPool:
             lr[...] = small[top : top + patch, left : left + patch]
         hr[...] = self._hr[index][top * s : (top + patch) * s, left * s : (left + patch) * s]
 
+    def fetch(self, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int) -> Fetched:
+        """Return a ring of buffers, filled by one thread: copying rows takes no more."""
+        return Ring(self, windows, shape, device, threads=1)
+
     @property
     def images(self) -> list[tuple[NDArray[Any] | None, NDArray[Any]]]:
         """The (lr, hr) images."""
@@ -58,6 +73,8 @@ class PackedPool:
 
 class SourcePool:
     """Windows read from their source each time, for images that do not fit into memory."""
+
+    is_packed = False
 
     def __init__(self, pairs: Pairs, indices: Sequence[int]) -> None:
         self._pairs, self._indices = pairs, list(indices)
@@ -75,6 +92,10 @@ class SourcePool:
             lr[...] = _as_depth(small, self.dtype)
         hr[...] = _as_depth(large, self.dtype)
 
+    def fetch(self, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int) -> Fetched:
+        """Return a ring of buffers, filled by these threads."""
+        return Ring(self, windows, shape, device, threads=threads)
+
 
 def _as_depth(image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if image.dtype == dtype:
@@ -84,6 +105,8 @@ def _as_depth(image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 class DevicePool:
     """All images in the device's memory, where a batch is a gather. 8 bits only."""
+
+    is_packed = True
 
     def __init__(self, packed: PackedPool, device: torch.device) -> None:
         self.sizes = packed.sizes
@@ -99,10 +122,13 @@ class DevicePool:
             self._widths.append(np.array([image.shape[1] for image in arrays], np.int64))
         self._device = device
 
-    def gather(
-        self, images: NDArray[np.int64], tops: NDArray[np.int64], lefts: NDArray[np.int64], patch: int, scale: int
-    ) -> tuple[Tensor | None, Tensor]:
+    def fetch(self, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int) -> Fetched:
+        """Return the gathered windows of any step."""
+        return _Gathered(self, windows, shape)
+
+    def gather(self, windows: Windows, patch: int, scale: int) -> tuple[Tensor | None, Tensor]:
         """Return the windows' (lr, hr) as uint8 [n, h, w, 3] on the device."""
+        images, tops, lefts = windows
         hr = self._side(0, images, tops * scale, lefts * scale, patch * scale)
         return (self._side(1, images, tops, lefts, patch) if self._lr_images else None), hr
 
@@ -117,6 +143,19 @@ class DevicePool:
         return self._flat[side][index].view(len(images), patch, patch, 3)
 
 
+@attrs.frozen
+class _Gathered:
+    pool: DevicePool
+    windows: Callable[[int], Windows]
+    shape: Shape
+
+    def __getitem__(self, step: int) -> tuple[Tensor | None, Tensor]:
+        return self.pool.gather(self.windows(step), self.shape.patch, self.shape.scale)
+
+    def close(self) -> None:
+        """Do nothing: there are no threads."""
+
+
 def large_enough(pairs: Pairs, patch: int) -> tuple[list[int], list[str]]:
     """Return the indices of the images that a patch of LR pixels fits into, and the names of the others."""
     fits, small = [], []
@@ -128,9 +167,7 @@ def large_enough(pairs: Pairs, patch: int) -> tuple[list[int], list[str]]:
     return fits, small
 
 
-def make_pool(
-    pairs: Pairs, indices: Sequence[int], *, cache: str, threads: int, device: torch.device
-) -> Pool | DevicePool:
+def make_pool(pairs: Pairs, indices: Sequence[int], *, cache: str, threads: int, device: torch.device) -> Pool:
     """Return the pool for `data.cache`.
 
     "auto" is the device where that has room for all images, or their source where it reads windows or they are too

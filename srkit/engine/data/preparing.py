@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srkit import files
-from srkit.engine.build import make_pairs
+from srkit.engine.builder import Builder
+from srkit.engine.data.opening import make_pairs
 from srkit.engine.data.pairs import Pairs
 from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.images.manifest import HR, ImageRecord, Manifest, lr_side
 from srkit.plugin.contracts import Dataset, Window, Writer
-from srkit.plugin.registry import Registry
-from srkit.recipe.recipe import Part
+from srkit.plugin.part import Part
 from srkit.runs.stopping import StopFlag
 
 AHEAD = 2  # images a thread that may be decoded and not yet written: they are what takes memory
@@ -73,7 +73,7 @@ class _Tile:
 
 
 def prepare(
-    registry: Registry,
+    builder: Builder,
     source: Dataset,
     path: Path,
     make_writer: Callable[[Path], Writer],
@@ -94,7 +94,7 @@ def prepare(
     path is there already or another process is writing it, InputRejected after all bad images were told, RunFailed for
     a disk, KeyboardInterrupt after a signal.
     """
-    pairs = [make_pairs(registry, source, scale, degradation, for_training=True) for scale in scales]
+    pairs = [make_pairs(builder, source, scale, degradation, for_training=True) for scale in scales]
     for pair in pairs:
         if pair.degradation is None and pair.lr_source is None:
             raise UsageError(f"{pair.made_by} is random: name it in the recipe; LR that is kept would never change")
@@ -105,7 +105,7 @@ def prepare(
         "lr": {f"x{pair.scale}": pair.made_by for pair in pairs},
     }
     with StopFlag() as stop, _aside(path) as temporary:
-        builder = _Builder(make_writer, temporary, made)
+        packing = _Packing(make_writer, temporary, made)
         rejected = 0
         try:
             for found in _in_order(len(source), lambda i: _tiles_of(source, i, pairs, tiles), threads, track):
@@ -115,22 +115,22 @@ def prepare(
                     rejected += 1
                     bad(found)
                 elif rejected == 0 or skip_bad:  # otherwise it only goes on to name all that are bad
-                    builder.add(found)
+                    packing.add(found)
             if rejected and not skip_bad:
                 raise InputRejected(
                     path,
                     f"was not written: {rejected} of {len(source)} images cannot be used (--skip-bad leaves them out)",
                 )
-            if not builder.names:
+            if not packing.names:
                 raise InputRejected(path, "was not written: there are no images that can be used")
-            manifest = builder.finish()
+            manifest = packing.finish()
         finally:
-            builder.close()
+            packing.close()
         _sync(temporary)
     return Prepared(len(source) - rejected, manifest)
 
 
-class _Builder:
+class _Packing:
     """Gives tiles to a writer and remembers their records. The writer is made with the first one."""
 
     def __init__(self, make_writer: Callable[[Path], Writer], path: Path, made: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import torch
@@ -13,8 +13,11 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srkit.engine.data.sampling import step_seed
+from srkit.engine.learning.objective import WeightedLoss
 from srkit.errors import RunFailed
+from srkit.recipe.recipe import Recipe
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PATIENCE = 10  # updates in a row whose loss is not finite before a run counts as diverged
 
 
@@ -23,16 +26,6 @@ class Diverged(RunFailed):
 
     The weights are the last good ones, since such updates are left out.
     """
-
-
-@attrs.frozen
-class WeightedLoss:
-    """One loss of a recipe. `is_sum`: over the batch, so that the parts of a batch add up by themselves."""
-
-    name: str
-    function: Callable[[Tensor, Tensor], Tensor]
-    weight: float
-    is_sum: bool
 
 
 @attrs.frozen
@@ -60,6 +53,20 @@ class Options:
     ema: float = 0.0
     clip: float = 0.0
     accumulate: int = 1
+
+    @staticmethod
+    def of(recipe: Recipe) -> Options:
+        """Return what a recipe's `[train]` asks for."""
+        train = recipe.train
+        return Options(
+            steps=train.steps,
+            seed=recipe.seed,
+            precision=PRECISIONS[train.precision],
+            compile=train.compile,
+            ema=train.ema,
+            clip=train.clip,
+            accumulate=train.accumulate,
+        )
 
 
 class Trainer:
@@ -96,6 +103,11 @@ class Trainer:
         self._spoilt = torch.zeros((), dtype=torch.bool, device=device)  # a loss of this update is not finite
         self._bad = torch.zeros((), device=device)
         self._worst = torch.zeros((), device=device)
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network to score and to keep: the moving average where there is one."""
+        return self.network if self.ema is None else self.ema.module
 
     def fit(self, batches: BatchSource, duties: Sequence[Duty], stopping: Callable[[], bool]) -> None:
         """Train to the last step, or until `stopping()`. Raises Diverged."""
@@ -174,14 +186,21 @@ class Trainer:
         self._sums, self._summed = {}, 0
         return means
 
-    def losses_so_far(self) -> dict[str, float]:
-        """Return the sums since the last `read_losses`, so that a continued run logs what a straight one would."""
-        return {name: float(total) for name, total in self._sums.items()} | {"": float(self._summed)}
+    def counts(self) -> dict[str, Any]:
+        """Return the sums of the losses since the last `read_losses`, and how many updates in a row were not finite.
 
-    def take_losses(self, sums: Mapping[str, float]) -> None:
-        """Go on from the sums of `losses_so_far`."""
+        With these a continued run logs, and ends, as a straight one would. As JSON has it, non-finite numbers included.
+        """
+        sums = {name: float(total) for name, total in self._sums.items()} | {"": float(self._summed)}
+        return {"losses": sums, "bad": float(self._bad), "worst": float(self._worst)}
+
+    def take_counts(self, counts: Mapping[str, Any]) -> None:
+        """Go on from `counts`; those of srkit 0.1 have the losses alone."""
+        sums = counts["losses"]
         self._sums = {name: torch.tensor(total, device=self.device) for name, total in sums.items() if name}
         self._summed = int(sums[""])
+        self._bad.fill_(counts.get("bad", 0.0))
+        self._worst.fill_(counts.get("worst", 0.0))
 
     def _refuse_divergence(self) -> None:
         if float(self._worst) >= PATIENCE:
@@ -189,7 +208,7 @@ class Trainer:
             if self.options.precision != torch.float32:
                 advice += ', or precision = "float32"'
             if self.done <= PATIENCE:
-                advice = "it never was: look at the network's output and at the losses"
+                advice = "non-finite from the start: look at the network's output and at the losses"
             what = "the loss or its gradients were not finite"
             spoilt = [name for name, total in self._sums.items() if name != "loss" and not math.isfinite(float(total))]
             if len(self.weighted) > 1 and spoilt:

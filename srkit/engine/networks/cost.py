@@ -10,8 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from srkit.engine.networks.checking import checked
 from srkit.engine.networks.meta import sketch_or_make
 from srkit.engine.networks.padding import fitting
-from srkit.plugin.component import Component, describe, read_settings
+from srkit.errors import describe
+from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
+from srkit.plugin.settings import read_settings
 
 WIDTH, HEIGHT = 1280, 720  # of the output; the field's convention
 SIDE = 96  # of the LR patch that is measured, or what fits the network: the cost of a convolution grows with its pixels

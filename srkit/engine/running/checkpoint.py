@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from srkit import files
@@ -26,7 +27,7 @@ def save(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) -> Path
     contents = {
         "weights.safetensors": _to_bytes(trainer.network.state_dict()),
         "optimizer.safetensors": _to_bytes(tensors),
-        "losses.safetensors": _to_bytes(trainer.losses.state_dict()),
+        "losses.safetensors": _to_bytes(_changing(trainer.losses)),
         # Python's JSON, which has infinities: the PSNR of a flat image is one, and comes back as a number.
         "progress.json": json.dumps(
             {
@@ -34,7 +35,8 @@ def save(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) -> Path
                 "step": trainer.done,
                 "optimizer": rest,
                 "scaler": trainer.scaler.state_dict(),
-                "losses": trainer.losses_so_far(),
+                "frozen": _digest(trainer.losses),
+                **trainer.counts(),
                 **progress,
             }
         ).encode(),
@@ -47,10 +49,17 @@ def save(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) -> Path
 
 
 def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
-    """Give a trainer the state of a checkpoint's files, and return its progress."""
+    """Give a trainer the state of a checkpoint's files, and return its progress.
+
+    Raises RunFailed where the losses have other frozen parameters than they had.
+    """
     progress: dict[str, Any] = json.loads(contents["progress.json"])
     trainer.network.load_state_dict(safetensors.torch.load(contents["weights.safetensors"]))
-    trainer.losses.load_state_dict(safetensors.torch.load(contents["losses.safetensors"]))
+    # srkit 0.1 kept frozen parameters, too.
+    losses = safetensors.torch.load(contents["losses.safetensors"])
+    trainer.losses.load_state_dict({**trainer.losses.state_dict(), **losses})
+    if progress.get("frozen", _digest(trainer.losses)) != _digest(trainer.losses):
+        raise RunFailed("a loss has other frozen parameters than this run began with: its file of weights has changed")
     state = _joined(safetensors.torch.load(contents["optimizer.safetensors"]), progress["optimizer"])
     _restore_optimizer(trainer.optimizer, state)
     if progress["scaler"] and trainer.scaler.is_enabled():  # train.device may have changed
@@ -58,7 +67,7 @@ def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
     if trainer.ema is not None and "ema.safetensors" in contents:
         trainer.ema.module.load_state_dict(safetensors.torch.load(contents["ema.safetensors"]))
         trainer.ema.n_averaged.fill_(progress["step"])
-    trainer.take_losses(progress["losses"])
+    trainer.take_counts(progress)
     trainer.done = progress["step"]
     return progress
 
@@ -122,6 +131,22 @@ def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     return safetensors.torch.save({name: t.detach().to("cpu").contiguous().clone() for name, t in tensors.items()})
 
 
+def _frozen(losses: nn.Module) -> set[str]:
+    return {name for name, p in losses.named_parameters(remove_duplicate=False) if not p.requires_grad}
+
+
+def _changing(losses: nn.Module) -> dict[str, Tensor]:
+    """Return the state of losses without their frozen parameters: those of a VGG would be most of a checkpoint."""
+    frozen = _frozen(losses)
+    return {name: tensor for name, tensor in losses.state_dict().items() if name not in frozen}
+
+
+def _digest(losses: nn.Module) -> str:
+    """Return sixteen hexadecimal digits that change when a frozen parameter does; "" where there is none."""
+    frozen, state = sorted(_frozen(losses)), losses.state_dict()
+    return hashlib.sha256(_to_bytes({name: state[name] for name in frozen})).hexdigest()[:16] if frozen else ""
+
+
 def _split(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Part an optimizer's state dict into its tensors, by "index.name", and the rest, which JSON can hold."""
     tensors: dict[str, Tensor] = {}
@@ -143,11 +168,3 @@ def _joined(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> dict[str,
         state[int(index)][name] = tensor
     groups = [{k: tuple(v) if k == "betas" else v for k, v in group.items()} for group in rest["param_groups"]]
     return {"state": state, "param_groups": groups}
-
-
-def weights_of(trainer: Trainer) -> Mapping[str, Tensor]:
-    """Return the weights to use: the moving average where there is one."""
-    with torch.no_grad():
-        module = trainer.network if trainer.ema is None else trainer.ema.module
-        state: Mapping[str, Tensor] = module.state_dict()
-        return state

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from srkit.engine.builder import Loaded
 from srkit.engine.learning.trainer import Trainer
 from srkit.engine.running import checkpoint
-from srkit.engine.scoring.evaluate import Metric
+from srkit.engine.scoring.metrics import Metric
 from srkit.engine.weights import model
 from srkit.errors import RunFailed
 from srkit.plugin.discovery import provenance
-from srkit.plugin.registry import Registry
-from srkit.recipe.recipe import Recipe
 from srkit.runs.rundir import RunDirectory
 
 log = logging.getLogger("srkit")
@@ -30,8 +29,7 @@ class Keeper:
 
     def __init__(
         self,
-        recipe: Recipe,
-        registry: Registry,
+        loaded: Loaded,
         home: RunDirectory,
         trainer: Trainer,
         metric: Metric,
@@ -39,7 +37,7 @@ class Keeper:
     ) -> None:
         self.tables: list[dict[str, Any]] = []
         self.started = started
-        self._recipe, self._registry, self._home, self._trainer = recipe, registry, home, trainer
+        self._loaded, self._recipe, self._home, self._trainer = loaded, loaded.recipe, home, trainer
         self._metric = metric  # which decides what is best
         self._best: dict[str, Any] = {}
         self._saved = -1
@@ -117,22 +115,16 @@ class Keeper:
     def _write_model(self, path: Path) -> bool:
         """Write the network with its description."""
         try:
-            model.save_model(path, checkpoint.weights_of(self._trainer), self._description())
+            model.save_model(path, self._trainer.averaged.state_dict(), self._description())
         except OSError as error:
             self._disk_failed(path, error)
             return False
         return True
 
     def _description(self) -> dict[str, Any]:
-        recipe = self._recipe
-        entry = self._registry.find("architecture", recipe.architecture.type)
+        recipe, builder, architecture = self._recipe, self._loaded.builder, self._recipe.architecture
         return {
-            "format": 1,
-            "architecture": entry.full_name if ":" in recipe.architecture.type else entry.component.name,
-            "settings": dict(recipe.architecture.settings),
-            "scale": recipe.scale,
-            "distribution": entry.origin.distribution,
-            "version": entry.origin.version,
+            **model.description(builder, architecture.type, architecture.settings, recipe.scale),
             "recipe": recipe.title,
             "recipe_hash": recipe.hash,
             "seed": recipe.seed,
@@ -141,7 +133,7 @@ class Keeper:
             "scores": [
                 {"data": t["data"], "protocol": t["protocol"], "mean": t["rows"][0]["mean"]} for t in self.tables
             ],
-            "plugins": provenance(self._registry),
+            "plugins": provenance(builder.registry),
         }
 
     def _disk_failed(self, path: Path, error: OSError) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from srkit.engine.build import make
-from srkit.plugin.component import located
-from srkit.plugin.registry import Registry
-from srkit.recipe.layers import Origins, Problem
-from srkit.recipe.recipe import Recipe
+from srkit.engine.builder import Loaded
+from srkit.errors import located
+from srkit.recipe.layers import Problem
 
 
-def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch.device) -> None:
-    """Take a small sample or two through a network and losses of their own, made for this and thrown away.
+def rehearse(loaded: Loaded, device: torch.device) -> None:
+    """Take a small sample or two through a network and losses that are made for this and thrown away.
 
-    What a stranger's network or loss gets wrong is told now, in the recipe's terms. Raises RecipeError.
+    What a plugin's network or loss gets wrong is reported now, in the recipe's terms. Raises RecipeError.
     """
+    recipe, builder = loaded.recipe, loaded.builder
     problems: list[Problem] = []
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
@@ -29,22 +28,22 @@ def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch
             hr = torch.rand(count, 3, large, large, device=device)
             try:
                 if not when:
-                    network = make(registry, recipe.architecture, scale=recipe.scale).to(device)
+                    network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
                 sr = network.train(bool(when))(lr)
             except Exception as error:
-                raise origins.error([Problem(("architecture",), f"{name} fails{when}: {located(error)}")]) from error
+                raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
             if not any(parameter.requires_grad for parameter in network.parameters()):
-                raise origins.error([Problem(("architecture",), f"{name} has nothing to train")])
+                raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
             if not isinstance(sr, torch.Tensor) or sr.shape != hr.shape:
                 must = f"at scale {recipe.scale} it must return {list(hr.shape)}"
                 text = f"{name} returns {_shape(sr)} for {list(lr.shape)}{when}; {must}"
-                raise origins.error([Problem(("architecture",), text)])
+                raise loaded.error(Problem(("architecture",), text))
         if not sr.requires_grad:
             text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
-            raise origins.error([Problem(("architecture",), text)])
+            raise loaded.error(Problem(("architecture",), text))
         for i, part in enumerate(recipe.loss):
             try:
-                loss = make(registry, part)
+                loss = builder.make(part)
                 value = (loss.to(device) if isinstance(loss, nn.Module) else loss)(sr, hr)
             except Exception as error:
                 problems.append(Problem(("loss", i), f"loss '{part.type}' fails: {located(error)}"))
@@ -53,10 +52,10 @@ def rehearse(registry: Registry, recipe: Recipe, origins: Origins, device: torch
                 text = f"loss '{part.type}' returns {_shape(value)}; it must return a tensor of one value"
                 problems.append(Problem(("loss", i), text))
             elif not value.requires_grad:
-                text = f"loss '{part.type}' teaches nothing: no gradient comes from it (is something detached?)"
+                text = f"loss '{part.type}' has no gradient with respect to SR (is something detached?)"
                 problems.append(Problem(("loss", i), text))
     if problems:
-        raise origins.error(problems)
+        raise loaded.error(*problems)
 
 
 def _shape(value: object) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,30 +13,31 @@ from typing import Any
 
 import torch
 
-import srkit
-from srkit.engine import build
+from srkit.engine.builder import Loaded
+from srkit.engine.data.opening import OpenedData, open_data
+from srkit.engine.device import pick_device
 from srkit.engine.running import checkpoint
 from srkit.engine.running.rehearsal import rehearse
 from srkit.engine.running.session import Result, Session, pack
 from srkit.engine.scoring import evaluate
+from srkit.engine.scoring.metrics import make_metrics
+from srkit.engine.weights import starting
 from srkit.plugin.discovery import provenance
 from srkit.plugin.registry import Registry
-from srkit.recipe.layers import Origins
 from srkit.recipe.recipe import Recipe
 from srkit.runs import rundir
 from srkit.runs.rundir import RunDirectory
 from srkit.runs.stopping import StopFlag
+from srkit.version import __version__
 
 log = logging.getLogger("srkit")
-
-ALWAYS = ("log", "metrics_jsonl")  # the observers of every run
 
 
 def environment(registry: Registry, device: torch.device) -> dict[str, Any]:
     """Return what a run was made with."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
-        "srkit": srkit.__version__,
+        "srkit": __version__,
         "plugins": provenance(registry),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -48,9 +48,7 @@ def environment(registry: Registry, device: torch.device) -> dict[str, Any]:
 
 
 def train(
-    recipe: Recipe,
-    origins: Origins,
-    registry: Registry,
+    loaded: Loaded,
     directory: Path,
     *,
     restart: bool = False,
@@ -63,16 +61,16 @@ def train(
     Raises Stopped after a signal, with a checkpoint saved; Diverged; RunFailed for a disk that is full at the end;
     UsageError where the directory is in use or holds another run; InputRejected for images.
     """
-    device = build.pick_device(recipe.train.device)
-    data = inspect(recipe, origins, registry, device)
+    recipe = loaded.recipe
+    device = pick_device(recipe.train.device)
+    data = inspect(loaded, device)
     home = RunDirectory(directory)
-    started = ""
     if not restart and checkpoint.exists(home.checkpoints):
-        network = build.make_network(registry, recipe)  # the weights that it started from may be gone by now
+        start = starting.fresh(loaded)  # the weights that it started from may be gone by now
     else:
-        network, started = build.make_started_network(registry, recipe, origins, weights)
-        if started:
-            log.info(started)
+        start = starting.started(loaded, weights)
+        if start.line:
+            log.info(start.line)
     if data.too_small:
         names = _some(data.too_small)
         log.warning(
@@ -84,28 +82,28 @@ def train(
             log.info("the old run is now %s", aside)
     deterministic = recipe.train.deterministic == "run"
     with home.locked(), StopFlag() as stop, _torch_set(deterministic=deterministic, threads=recipe.train.threads):
-        record = environment(registry, device)
+        record = environment(loaded.builder.registry, device)
         _warn_of_threads(home, record, recipe)
-        # Every image is read before a new run leaves anything; one that is continued may turn out to be finished.
-        pool = None if home.recipe.exists() else pack(recipe, data, device)
-        home.open(recipe, record, data.fingerprints())
-        session = Session(recipe, registry, home, network, data, device, observers, started)
+        fingerprints = data.fingerprints()
+        home.reopen(recipe, fingerprints)
+        session = Session(loaded, home, start, data, device, observers)
+        finished = session.restore()
+        if finished is not None:
+            return finished
+        pool = pack(recipe, data, device)  # every image is read before a new run leaves anything
+        home.open(recipe, record, fingerprints)
         return session.run(stop, pool)
 
 
-def inspect(
-    recipe: Recipe, origins: Origins, registry: Registry, device: torch.device | None = None
-) -> build.OpenedData:
-    """Open a recipe's images and take a sample through its network and losses, so that what is wrong is told now.
+def inspect(loaded: Loaded, device: torch.device | None = None) -> OpenedData:
+    """Open a recipe's images and take a sample through its network and losses, so that what is wrong is reported now.
 
     Raises RecipeError for the recipe, InputRejected for images.
     """
-    if recipe.train.deterministic == "run":
-        # What CUDA's matrix products need for it. They look once, at the first of all, which the rehearsal makes.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    data = build.open_data(registry, recipe, origins)
-    rehearse(registry, recipe, origins, device or build.pick_device(recipe.train.device))
-    metrics = build.make_metrics(registry, recipe.metric)
+    recipe = loaded.recipe
+    data = open_data(loaded)
+    rehearse(loaded, device or pick_device(recipe.train.device))
+    metrics = make_metrics(loaded.builder, recipe.metric)
     for evaluation in data.validation:
         evaluate.refuse_too_small(evaluation, metrics)
     return data

@@ -12,16 +12,18 @@ from typing import Any
 import attrs
 import torch
 
-from srkit.engine import build
+from srkit.engine.builder import Loaded
 from srkit.engine.data.batches import Batches
-from srkit.engine.data.pools import DevicePool, Pool, SourcePool, make_pool
-from srkit.engine.learning.trainer import Duty, Trainer
+from srkit.engine.data.opening import OpenedData, make_plan
+from srkit.engine.data.pools import Pool, make_pool
+from srkit.engine.learning.objective import make_losses, trainable
+from srkit.engine.learning.trainer import Duty, Options, Trainer
 from srkit.engine.running.keeping import Keeper
 from srkit.engine.running.validation import Validation
 from srkit.engine.scoring import evaluate
+from srkit.engine.weights.starting import Start
 from srkit.errors import InputRejected, RunFailed, Stopped
 from srkit.plugin.contracts import Run
-from srkit.plugin.registry import Registry
 from srkit.recipe.recipe import Recipe
 from srkit.runs import rundir
 from srkit.runs.observing import Observers
@@ -43,17 +45,17 @@ class Result:
     was_finished: bool = False
 
 
-def pack(recipe: Recipe, data: build.OpenedData, device: torch.device) -> Pool | DevicePool:
+def pack(recipe: Recipe, data: OpenedData, device: torch.device) -> Pool:
     """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected.
 
-    The images to score on are read once, too, and let go: one that is damaged is to be told now, and not after hours.
+    The images to score on are read once, too, and let go: one that is damaged is reported now, and not after hours.
     """
     started = time.monotonic()
     pool = make_pool(data.training, data.usable, cache=recipe.data.cache, threads=recipe.data.threads, device=device)
-    if isinstance(pool, SourcePool):
-        log.info("%d images, of which windows are read", len(data.usable))
-    else:
+    if pool.is_packed:
         log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
+    else:
+        log.info("%d images, of which windows are read", len(data.usable))
     evaluate.read_all(data.validation, recipe.data.threads)
     return pool
 
@@ -63,21 +65,20 @@ class Session:
 
     def __init__(
         self,
-        recipe: Recipe,
-        registry: Registry,
+        loaded: Loaded,
         home: RunDirectory,
-        network: torch.nn.Module,
-        data: build.OpenedData,
+        start: Start,
+        data: OpenedData,
         device: torch.device,
         observers: Sequence[str],
-        started: str,
     ) -> None:
-        self.recipe, self.registry, self.home, self.data, self.device = recipe, registry, home, data, device
+        recipe, builder, network = loaded.recipe, loaded.builder, start.network
+        self.loaded, self.recipe, self.home, self.data, self.device = loaded, recipe, home, data, device
         self.observers = Observers(
-            {name: registry.create("observer", name) for name in (*ALWAYS, *observers)}
-            | {f"{part.type} of the recipe": build.make(registry, part) for part in recipe.observer}
+            {name: builder.registry.create("observer", name) for name in (*ALWAYS, *observers)}
+            | {f"{part.type} of the recipe": builder.make(part) for part in recipe.observer}
         )
-        losses = build.make_losses(registry, recipe.loss)
+        losses = make_losses(builder, recipe.loss)
         network.to(device)
         if recipe.train.channels_last:
             _lay_out(network)
@@ -91,27 +92,29 @@ class Session:
         self.trainer = Trainer(
             network,
             losses,
-            build.make(registry, recipe.optimizer, build.trainable(network, losses)),
-            build.make(registry, recipe.schedule, steps=recipe.train.steps),
+            builder.make(recipe.optimizer, parameters=trainable(network, losses)),
+            builder.make(recipe.schedule, steps=recipe.train.steps),
             device,
-            build.make_options(recipe),
+            Options.of(recipe),
         )
-        self.validation = Validation(registry, recipe, data.validation, device, home.samples)
-        self.keeper = Keeper(recipe, registry, home, self.trainer, self.validation.metrics[0], started)
+        self.validation = Validation(loaded, data.validation, device, home.samples)
+        self.keeper = Keeper(loaded, home, self.trainer, self.validation.metrics[0], start.line)
 
-    def run(self, stop: StopFlag, pool: Pool | DevicePool | None) -> Result:
-        """Train from where the run is to its end."""
-        trainer, train, keeper = self.trainer, self.recipe.train, self.keeper
-        if keeper.restore() and trainer.done < train.steps:
-            log.info("continuing from step %d of %d", trainer.done, train.steps)
+    def restore(self) -> Result | None:
+        """Take up where the run's newest checkpoint is; return its result where it is finished, or else None."""
+        trainer, keeper, steps = self.trainer, self.keeper, self.recipe.train.steps
+        if keeper.restore() and trainer.done < steps:
+            log.info("continuing from step %d of %d", trainer.done, steps)
             self._warn_of_rise()
         if keeper.is_finished:
             return Result(self.home.path, trainer.done, keeper.tables, was_finished=True)
+        return None
+
+    def run(self, stop: StopFlag, pool: Pool) -> Result:
+        """Train from where the run is to its end."""
+        trainer, train, keeper = self.trainer, self.recipe.train, self.keeper
         rundir.cut_lines(self.home.metrics, trainer.done)
-        pool = pool or pack(self.recipe, self.data, self.device)
-        batches = Batches(
-            pool, build.make_plan(self.registry, self.recipe), self.device, threads=self.recipe.data.threads
-        )
+        batches = Batches(pool, make_plan(self.loaded), self.device, threads=self.recipe.data.threads)
         self.observers.run_started(self._facts())
         self._clock(batches)
         duties = [
@@ -191,8 +194,7 @@ class Session:
         """Score the validation sets, write the pictures, and keep the best weights."""
         started = time.monotonic()
         trainer = self.trainer
-        network = trainer.network if trainer.ema is None else trainer.ema.module
-        tables = self.validation.tables(network, trainer.done)
+        tables = self.validation.tables(trainer.averaged, trainer.done)
         if tables:
             self.observers.validated(trainer.done, tables)
         self.keeper.take(tables)

@@ -10,13 +10,13 @@ from typing import Literal
 
 import attrs
 
-from srkit.engine import build
+from srkit.engine.builder import Builder, Loaded
+from srkit.engine.data.opening import open_data
 from srkit.engine.running import checkpoint, run
 from srkit.engine.running.session import Result
 from srkit.engine.weights import model, transfer
 from srkit.errors import InputRejected, RecipeError, UsageError
-from srkit.plugin.registry import Registry
-from srkit.recipe.layers import Origins, Override, Problem
+from srkit.recipe.layers import Override, Problem
 from srkit.recipe.packaged import find_recipe
 from srkit.recipe.recipe import Recipe
 from srkit.runs.rundir import RunDirectory
@@ -34,10 +34,14 @@ class Stage:
     """One run of several: its recipe, where it is, and how far it has come."""
 
     path: Path
-    recipe: Recipe
-    origins: Origins
+    loaded: Loaded
     home: RunDirectory
     state: State
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its recipe."""
+        return self.loaded.recipe
 
     @property
     def name(self) -> str:
@@ -46,7 +50,7 @@ class Stage:
 
 
 def load_stages(
-    path: Path, registry: Registry, directory: Path, *, overrides: Sequence[str] = (), restart: bool = False
+    path: Path, builder: Builder, directory: Path, *, overrides: Sequence[str] = (), restart: bool = False
 ) -> list[Stage]:
     """Return the stages of a recipe, the recipe's own run last; those before it are only there where it has not begun.
 
@@ -54,7 +58,7 @@ def load_stages(
     `scale` and `start`. Raises RecipeError with the problems of all stages, UsageError where a directory holds
     another run.
     """
-    recipe, origins = build.load_recipe(path, registry, overrides=overrides)
+    loaded = builder.load(path, overrides=overrides)
     home = RunDirectory(directory)
     if not restart:
         home.refuse_strangers()
@@ -63,8 +67,8 @@ def load_stages(
                 f"{home.path} holds a run that has ended, and none of its checkpoints, without which it would be "
                 "trained anew over its models; use --restart to set it aside, or --out DIR for another place"
             )
-    state: State = "new" if restart or not checkpoint.exists(home.checkpoints) else _progress(home, recipe)
-    stages = [Stage(path, recipe, origins, home, state)]
+    state: State = "new" if restart or not checkpoint.exists(home.checkpoints) else _progress(home, loaded.recipe)
+    stages = [Stage(path, loaded, home, state)]
     shared = [text for text in overrides if Override.parse(text).path[0] not in OWN]
     while stages[0].recipe.start.recipe and not (len(stages) == 1 and state != "new"):
         after = stages[0]
@@ -74,7 +78,7 @@ def load_stages(
             raise UsageError(f"{home.path} would be the run of {base} and of {after.path}; give another --out DIR")
         try:
             home.refuse_strangers()
-            stages.insert(0, _load(base, registry, home, shared))
+            stages.insert(0, _load(base, builder, home, shared))
         except RecipeError as error:
             note = f"({base.name}, from which {after.path.name} starts)"
             raise RecipeError(error.problems, [note, *error.notes]) from None
@@ -95,40 +99,40 @@ def _same(first: Path, second: Path) -> bool:
 def _find(stage: Stage, seen: Sequence[Path]) -> Path:
     """Return the recipe that a stage starts from: beside the file that names it, or here, or a packaged one."""
     key, name = ("start", "recipe"), stage.recipe.start.recipe
-    written = stage.origins.file(key)
+    written = stage.loaded.origins.file(key)
     beside = Path(written.label).parent / name if written is not None else Path(name)
     try:
         path = beside if beside.is_file() else find_recipe(name)
     except UsageError as error:
-        raise stage.origins.error([Problem(key, str(error))]) from None
+        raise stage.loaded.error(Problem(key, str(error))) from None
     if any(_same(path, other) for other in seen):
-        raise stage.origins.error([Problem(key, f"'{name}' leads back to itself")])
+        raise stage.loaded.error(Problem(key, f"'{name}' leads back to itself"))
     return path
 
 
-def _load(path: Path, registry: Registry, home: RunDirectory, overrides: Sequence[str]) -> Stage:
+def _load(path: Path, builder: Builder, home: RunDirectory, overrides: Sequence[str]) -> Stage:
     # A run that is finished needs its images no more, unless they are said to lie elsewhere now.
-    recipe, origins = build.load_recipe(path, registry, overrides=overrides, datasets=False)
-    state = _progress(home, recipe)
-    if state == "finished" and home.is_of(recipe):
-        return Stage(path, recipe, origins, home, "finished")
-    recipe, origins = build.load_recipe(path, registry, overrides=overrides)
+    loaded = builder.load(path, overrides=overrides, datasets=False)
+    state = _progress(home, loaded.recipe)
+    if state == "finished" and home.is_of(loaded.recipe):
+        return Stage(path, loaded, home, "finished")
+    loaded = builder.load(path, overrides=overrides)
     if not home.recipe.exists():
-        return Stage(path, recipe, origins, home, "new")
+        return Stage(path, loaded, home, "new")
     advice = (
         "give an --out DIR in another folder, where its stages are trained anew beside it, "
         f"or rename {home.path}, and that stage is trained anew"
     )
-    home.refuse_another(recipe, build.open_data(registry, recipe, origins).fingerprints(), advice)
-    return Stage(path, recipe, origins, home, state)
+    home.refuse_another(loaded.recipe, open_data(loaded).fingerprints(), advice)
+    return Stage(path, loaded, home, state)
 
 
-def rehearse_start(stage: Stage, before: Stage, registry: Registry) -> transfer.Transfer:
+def rehearse_start(stage: Stage, before: Stage) -> transfer.Transfer:
     """Return what a stage takes of the one before it, which need not be trained yet.
 
     Raises InputRejected where that does not fit.
     """
-    own, found = (build.weight_shapes(registry, s.recipe) for s in (stage, before))
+    own, found = (_shapes(s.loaded) for s in (stage, before))
     what = f"'{stage.recipe.architecture.type}' at scale {stage.recipe.scale}"
     source = before.home.best
     try:
@@ -144,9 +148,13 @@ def rehearse_start(stage: Stage, before: Stage, registry: Registry) -> transfer.
         raise InputRejected(source, "\n".join([error.reason, *lines])) from None
 
 
-def train_stages(
-    stages: Sequence[Stage], registry: Registry, *, restart: bool = False, observers: Sequence[str] = ()
-) -> Result:
+def _shapes(loaded: Loaded) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of the network's tensors, by its name in the state dict."""
+    network = loaded.builder.sketch(loaded.recipe.architecture, loaded.recipe.scale)
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def train_stages(stages: Sequence[Stage], *, restart: bool = False, observers: Sequence[str] = ()) -> Result:
     """Train each stage that is not finished, from the best weights of the one before it; return the last one's result.
 
     Everything that can be wrong with a later stage is looked at before the first one trains. `restart` is of the last
@@ -155,9 +163,9 @@ def train_stages(
     if len(stages) > 1:
         for stage in stages:
             if stage.state != "finished" or stage is stages[-1]:
-                run.inspect(stage.recipe, stage.origins, registry)
+                run.inspect(stage.loaded)
         for before, stage in itertools.pairwise(stages):
-            rehearse_start(stage, before, registry)
+            rehearse_start(stage, before)
     weights: Path | None = None
     result = None
     for number, stage in enumerate(stages, 1):
@@ -167,9 +175,7 @@ def train_stages(
             log.info("stage %d of %d: %s %s %s", number, len(stages), stage.name, does[stage.state], stage.home.path)
         if last or stage.state != "finished":
             result = run.train(
-                stage.recipe,
-                stage.origins,
-                registry,
+                stage.loaded,
                 stage.home.path,
                 restart=restart and last,
                 observers=observers,

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from srkit import files
-from srkit.engine import build
+from srkit.engine.builder import Loaded
+from srkit.engine.data.pairs import EvaluationSet
 from srkit.engine.scoring import evaluate, picture
+from srkit.engine.scoring.metrics import make_metrics
 from srkit.errors import ComponentError
-from srkit.plugin.registry import Registry
-from srkit.recipe.recipe import Recipe
 
 log = logging.getLogger("srkit")
 
@@ -36,24 +36,24 @@ class Validation:
 
     def __init__(
         self,
-        registry: Registry,
-        recipe: Recipe,
-        sets: Sequence[evaluate.EvaluationSet],
+        loaded: Loaded,
+        sets: Sequence[EvaluationSet],
         device: torch.device,
         samples: Path,
     ) -> None:
-        self.metrics = build.make_metrics(registry, recipe.metric)
+        recipe, builder = loaded.recipe, loaded.builder
+        self.metrics = make_metrics(builder, recipe.metric)
         self._model, self._sets, self._device, self._samples = recipe.architecture.type, sets, device, samples
         self._bicubic: nn.Module | None = None
         with contextlib.suppress(ComponentError):  # a registry without srkit's own plugins
-            self._bicubic = build.make_baseline(registry, recipe.scale)
+            self._bicubic = builder.baseline(recipe.scale)
         self._baselines: dict[str, Scored] = {}
 
     def tables(self, network: nn.Module, step: int) -> list[dict[str, Any]]:
         """Return the table of each set, and write its picture."""
         return [self._table(network, evaluation, step) for evaluation in self._sets]
 
-    def _table(self, network: nn.Module, evaluation: evaluate.EvaluationSet, step: int) -> dict[str, Any]:
+    def _table(self, network: nn.Module, evaluation: EvaluationSet, step: int) -> dict[str, Any]:
         name, found = evaluation.name, self._score(network, evaluation)
         rows = [evaluate.row(self._model, found.scores)]
         if self._bicubic is not None:
@@ -65,7 +65,7 @@ class Validation:
             self._write_picture(name, step, picture.png(baseline.sr, found.sr, found.hr, label))
         return evaluate.table(evaluation, self.metrics, rows)
 
-    def _score(self, network: nn.Module, evaluation: evaluate.EvaluationSet) -> Scored:
+    def _score(self, network: nn.Module, evaluation: EvaluationSet) -> Scored:
         first: list[evaluate.Image] = []
 
         def look(index: int, lr: evaluate.Image, sr: evaluate.Image, hr: evaluate.Image) -> None:

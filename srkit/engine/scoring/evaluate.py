@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
-from srkit.engine.data.pairs import Pairs
+from srkit.engine.data.pairs import EvaluationSet, Pairs
+from srkit.engine.scoring.metrics import Metric
 from srkit.engine.scoring.tiling import forward
-from srkit.errors import ComponentError, InputRejected
-from srkit.plugin.component import located
+from srkit.errors import ComponentError, InputRejected, located
 from srkit.protocol import PAPER, Method, Protocol
 
 Image = NDArray[Any]
 BASELINE = "bicubic"  # the row of every table, and the name of the component of srkit's that makes it
-
-
-@attrs.frozen
-class Metric:
-    """A metric of a recipe, by name, and what its component states."""
-
-    name: str
-    score: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
-    higher_is_better: bool
-    color: str
-    component: str  # whose name it is, without a number
-
-
-@attrs.frozen
-class EvaluationSet:
-    """A named set of pairs to score networks on."""
-
-    name: str
-    pairs: Pairs
 
 
 class NotFinite(ValueError):
@@ -94,13 +73,8 @@ def protocol(evaluation: EvaluationSet, metrics: Sequence[Metric], method: Metho
         forward=method.forward,
         ensemble=method.ensemble,
         images=len(evaluation.pairs),
-        fingerprint=_fingerprint(evaluation.pairs),
+        fingerprint=evaluation.pairs.fingerprint(),
     )
-
-
-@functools.lru_cache(maxsize=64)
-def _fingerprint(pairs: Pairs) -> str:
-    return pairs.fingerprint()
 
 
 Look = Callable[[int, Image, Image, Image], None]

@@ -15,15 +15,12 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from srkit import files
-from srkit.engine.networks.checking import checked
+from srkit.engine.builder import Builder
 from srkit.engine.networks.meta import sketch
-from srkit.engine.networks.padding import fit
 from srkit.engine.weights.reading import read_metadata, read_weights
 from srkit.engine.weights.recognise import Description, recognise
 from srkit.engine.weights.transfer import Transfer, load_weights, plan
-from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError
-from srkit.plugin.component import describe, located
-from srkit.plugin.registry import Registry
+from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError, describe, located
 
 
 @attrs.frozen
@@ -73,7 +70,7 @@ def step_of(path: Path) -> int:
 
 def read_model(
     path: Path,
-    registry: Registry,
+    builder: Builder,
     *,
     architecture: str | None = None,
     scale: int | None = None,
@@ -96,12 +93,12 @@ def read_model(
     weights = read_weights(path, key=key)
     note = ""
     if metadata is None:
-        description, note = recognise(path, registry, weights, architecture, settings or {}, scale)
+        description, note = recognise(path, builder, weights, architecture, settings or {}, scale)
     else:
         description = _own(path, metadata)
         _refuse_other_settings(path, description, settings or {}, said)
-        description = _refuse_other_network(path, registry, description, architecture, scale)
-    network = _make(path, registry, description, weights, metadata)
+        description = _refuse_other_network(path, builder, description, architecture, scale)
+    network = _make(path, builder, description, weights, metadata)
     # A model is whole: nothing of it may be new.
     taken = load_weights(network, weights, path, description.line(), fresh=None)
     reading = Reading(path, weights.wrapper, weights.prefix, taken, _cast(weights, network.state_dict()), note)
@@ -110,22 +107,29 @@ def read_model(
     )
 
 
-def describe_converted(model: Model, registry: Registry) -> dict[str, Any]:
+def description(builder: Builder, architecture: str, settings: Mapping[str, Any], scale: int) -> dict[str, Any]:
+    """Return what a file must say of its network, by the name that a recipe gives it."""
+    entry = builder.registry.find("architecture", architecture)
+    return {
+        "format": 1,
+        "architecture": entry.full_name if ":" in architecture else entry.component.name,
+        "settings": dict(settings),
+        "scale": scale,
+        "distribution": entry.origin.distribution,
+        "version": entry.origin.version,
+    }
+
+
+def describe_converted(model: Model, builder: Builder) -> dict[str, Any]:
     """Return the description of a model that is written again: what its file said, and which file that was.
 
     Raises OSError where the file cannot be read any more.
     """
-    entry = registry.find("architecture", model.architecture)
     with open(model.reading.path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         **model.metadata,
-        "format": 1,
-        "architecture": entry.full_name if ":" in model.architecture else entry.component.name,
-        "settings": dict(model.settings),
-        "scale": model.scale,
-        "distribution": entry.origin.distribution,
-        "version": entry.origin.version,
+        **description(builder, model.architecture, model.settings, model.scale),
         "converted_from": {"file": model.reading.path.name, "sha256": sha256},
     }
 
@@ -139,7 +143,7 @@ def _own(path: Path, metadata: Mapping[str, Any]) -> Description:
 
 
 def _refuse_other_network(
-    path: Path, registry: Registry, own: Description, architecture: str | None, scale: int | None
+    path: Path, builder: Builder, own: Description, architecture: str | None, scale: int | None
 ) -> Description:
     """Return a file's own description, the network by the name that was said, which tells two of one name apart.
 
@@ -149,9 +153,9 @@ def _refuse_other_network(
         raise UsageError(f"{path} is a network for scale {own.scale}, not {scale}")
     if architecture is None:
         return own
-    meant = registry.find("architecture", architecture)
+    meant = builder.registry.find("architecture", architecture)
     with contextlib.suppress(ComponentError):
-        if registry.find("architecture", own.architecture) is not meant:
+        if builder.registry.find("architecture", own.architecture) is not meant:
             raise UsageError(f"{path} is a network '{own.architecture}', not '{architecture}'")
     return attrs.evolve(own, architecture=architecture)
 
@@ -165,7 +169,7 @@ def _refuse_other_settings(path: Path, own: Description, settings: Mapping[str, 
 
 def _make(
     path: Path,
-    registry: Registry,
+    builder: Builder,
     description: Description,
     weights: Mapping[str, Tensor],
     metadata: Mapping[str, Any] | None,
@@ -176,10 +180,7 @@ def _make(
     """
 
     def create() -> nn.Module:
-        name, settings = description.architecture, description.settings
-        component = registry.find("architecture", name).component
-        made = registry.create("architecture", name, scale=description.scale, **settings)
-        return fit(checked(component, made), component)
+        return builder.network_of(description.architecture, description.settings, description.scale)
 
     try:
         sketched = sketch(create)

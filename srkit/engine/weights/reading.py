@@ -15,8 +15,7 @@ from torch import Tensor
 
 from srkit.engine.weights import vetting
 from srkit.engine.weights.pickles import Refusal, shown
-from srkit.errors import InputRejected, UsageError, did_you_mean
-from srkit.plugin.component import describe
+from srkit.errors import InputRejected, UsageError, describe, did_you_mean
 from srkit.recipe.layers import one_line
 
 # What state dicts are found under, moving averages before what they are of.

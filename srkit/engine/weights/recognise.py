@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from torch import Tensor, nn
+from torch import Tensor
 
-from srkit.engine.networks.checking import checked
+from srkit.engine.builder import Builder
 from srkit.engine.networks.meta import sketch_or_make
 from srkit.errors import ComponentError, InputRejected, UsageError
 from srkit.plugin.contracts import Detected
-from srkit.plugin.registry import Registry
 
 SCALES = (2, 3, 4)  # what is tried for an architecture that is made for any
 
@@ -34,7 +33,7 @@ class Description:
 
 def recognise(
     path: Path,
-    registry: Registry,
+    builder: Builder,
     weights: Mapping[str, Tensor],
     architecture: str | None,
     settings: Mapping[str, Any],
@@ -45,12 +44,12 @@ def recognise(
     Raises UsageError where something must be said, InputRejected where the file fits none of the scales.
     """
     if architecture is None:
-        found = _detected(path, registry, weights, scale)
+        found = _detected(path, builder, weights, scale)
         description = Description(found.architecture, dict(found.settings), found.scale)
         return description, f"{path} is a network {description.line()}, by its tensors"
     if scale is not None:
         return Description(architecture, dict(settings), scale), ""
-    fitting = [s for s in _scales(registry, architecture) if _fits(registry, architecture, settings, s, weights)]
+    fitting = [s for s in _scales(builder, architecture) if _fits(builder, architecture, settings, s, weights)]
     alike = " and ".join(f"x{s}" for s in fitting)
     if len(fitting) == 1:
         return Description(architecture, dict(settings), fitting[0]), f"{path} is for scale {fitting[0]}, by its shapes"
@@ -59,19 +58,19 @@ def recognise(
         note = f"{path} is taken for scale {named[0]}, after its name: weights of {alike} have the same shapes"
         return Description(architecture, dict(settings), named[0]), f"{note}; --scale N says otherwise"
     if not fitting:
-        tried = ", ".join(map(str, _scales(registry, architecture)))
+        tried = ", ".join(map(str, _scales(builder, architecture)))
         what = f"fits '{architecture}' with these settings at none of the scales {tried}"
         raise InputRejected(path, f"{what}; with --scale N, what does not fit is told")
     more = f": those of {alike} have the same shapes"
     raise UsageError(f"{path} does not say its scale, which weights alone do not tell{more}; give --scale N")
 
 
-def _detected(path: Path, registry: Registry, weights: Mapping[str, Tensor], scale: int | None) -> Detected:
+def _detected(path: Path, builder: Builder, weights: Mapping[str, Tensor], scale: int | None) -> Detected:
     found: dict[str, Detected] = {}
-    for entry in registry.of_kind("detector"):
+    for entry in builder.registry.of_kind("detector"):
         if entry.component.missing:
             continue
-        detected = registry.create("detector", entry.full_name)(weights)
+        detected = builder.registry.create("detector", entry.full_name)(weights)
         if detected is not None and scale in (None, detected.scale):
             found[entry.component.name] = detected
     if len(found) > 1:
@@ -82,22 +81,17 @@ def _detected(path: Path, registry: Registry, weights: Mapping[str, Tensor], sca
     return next(iter(found.values()))
 
 
-def _scales(registry: Registry, architecture: str) -> tuple[int, ...]:
-    return tuple(registry.find("architecture", architecture).component.facts.get("scales", SCALES))
+def _scales(builder: Builder, architecture: str) -> tuple[int, ...]:
+    return tuple(builder.registry.find("architecture", architecture).component.facts.get("scales", SCALES))
 
 
 def _fits(
-    registry: Registry, architecture: str, settings: Mapping[str, Any], scale: int, weights: Mapping[str, Tensor]
+    builder: Builder, architecture: str, settings: Mapping[str, Any], scale: int, weights: Mapping[str, Tensor]
 ) -> bool:
     """Say whether weights have the names and shapes of a network."""
 
-    def create() -> nn.Module:
-        component = registry.find("architecture", architecture).component
-        network: nn.Module = checked(component, registry.create("architecture", architecture, scale=scale, **settings))
-        return network
-
     try:
-        own = sketch_or_make(create)
+        own = sketch_or_make(lambda: builder.network_of(architecture, settings, scale))
     except (ArithmeticError, ComponentError, RuntimeError, TypeError, ValueError):  # told later
         return False
     return {name: tensor.shape for name, tensor in own.state_dict().items()} == {

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 import srkit
 from srkit.cli import main
-from srkit.engine.build import make_pairs
+from srkit.engine.builder import Builder
 from srkit.engine.data import sampling
 from srkit.engine.data.batches import Batches, BatchPlan
 from srkit.engine.data.conversions import to_network
+from srkit.engine.data.opening import make_pairs
 from srkit.engine.data.pools import DevicePool, PackedPool, SourcePool, make_pool
 from srkit.plugin.discovery import installed
 from srkit.recipe.reading import read_part
@@ -104,7 +105,8 @@ class Sets:
         if origin in MADE:
             type_, *overrides = DEGRADATIONS[degradation]
             part = read_part(installed(), "degradation", type_, overrides)
-        pairs = make_pairs(installed(), self.source(origin, images, degradation), scale, part, for_training=True)
+        source = self.source(origin, images, degradation)
+        pairs = make_pairs(Builder(installed()), source, scale, part, for_training=True)
         assert (pairs.made_by == "files") is (origin in FILES)
         return pairs
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, Trainer, WeightedLoss
+from srkit.engine.learning.objective import WeightedLoss
+from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, Trainer
 
 CPU = torch.device("cpu")
 

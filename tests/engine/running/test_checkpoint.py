@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from srkit.engine.learning.trainer import Duty, Options, Trainer, WeightedLoss
+from srkit.engine.learning.objective import WeightedLoss
+from srkit.engine.learning.trainer import Duty, Options, Trainer
 from srkit.engine.running import checkpoint
 
 CPU = torch.device("cpu")

@@ -618,7 +618,7 @@ def srkit_components():
         ),
         (
             ["loss=['still']"],
-            "loss 'still' teaches nothing: no gradient comes from it (is something detached?)",
+            "loss 'still' has no gradient with respect to SR (is something detached?)",
         ),
         (["loss=['picture']"], "loss 'picture' returns [2, 3, 16, 16]; it must return a tensor of one value"),
         (
@@ -699,7 +699,7 @@ def test_a_loss_that_never_was_finite_is_not_blamed_on_the_learning_rate(tiny):
         train(tiny, "run", "loss.type=never", "train.steps=50", registry=discover(["never.py"]))
     assert str(error.value) == (
         "the loss or its gradients were not finite for 10 updates in a row, up to step 10; "
-        "it never was: look at the network's output and at the losses"
+        "non-finite from the start: look at the network's output and at the losses"
     )
 
 

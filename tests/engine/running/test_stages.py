@@ -15,6 +15,7 @@ import pytest
 
 import srkit
 from srkit.cli import main
+from srkit.engine.builder import Builder
 from srkit.engine.running.stages import load_stages
 from srkit.engine.weights import model
 from srkit.errors import InputRejected, RecipeError, Stopped, UsageError
@@ -49,7 +50,7 @@ def events(run):
 
 
 def stages(recipe, *overrides, out="runs/try/x4", restart=False):
-    found = load_stages(Path(recipe), installed(), Path(out), overrides=overrides, restart=restart)
+    found = load_stages(Path(recipe), Builder(installed()), Path(out), overrides=overrides, restart=restart)
     return [(stage.name, stage.state) for stage in found]
 
 

@@ -9,6 +9,7 @@ import torch
 
 import srkit
 from srkit.cli import main
+from srkit.engine.builder import Builder
 from srkit.engine.weights.model import read_model
 from srkit.errors import InputRejected, UsageError
 from srkit.plugin.discovery import discover, installed
@@ -39,7 +40,7 @@ def save(path, scale):
 
 
 def read(path, **said):
-    return read_model(Path(path), installed(), architecture="a2n", settings=TINY, **said)
+    return read_model(Path(path), Builder(installed()), architecture="a2n", settings=TINY, **said)
 
 
 def test_a_scale_that_shapes_show_need_not_be_said(tmp_path):
@@ -77,12 +78,12 @@ def test_a_detector_tells_the_network(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("detector.py").write_text(DETECTOR)
     save("strange.pth", 4)
-    model = read_model(Path("strange.pth"), discover(["detector.py"]))
+    model = read_model(Path("strange.pth"), Builder(discover(["detector.py"])))
     assert (model.architecture, model.scale) == ("a2n", 4)
     assert main(["-p", "detector.py", "convert", "strange.pth", "out.safetensors"]) == 0
     assert "strange.pth is a network 'a2n' at scale 4, by its tensors\n" in capsys.readouterr().err
     with pytest.raises(UsageError) as error:
-        read_model(Path("strange.pth"), discover(["detector.py"]), scale=2)
+        read_model(Path("strange.pth"), Builder(discover(["detector.py"])), scale=2)
     assert str(error.value) == "strange.pth does not say what network it holds; give --architecture NAME and --scale N"
 
 
@@ -92,7 +93,7 @@ def test_two_detectors_that_disagree_are_a_question(tmp_path, monkeypatch):
     Path("two.py").write_text(DETECTOR.replace('"mine"', '"other"').replace("scale: int = 4", "scale: int = 2"))
     save("strange.pth", 4)
     with pytest.raises(UsageError) as error:
-        read_model(Path("strange.pth"), discover(["one.py", "two.py"]))
+        read_model(Path("strange.pth"), Builder(discover(["one.py", "two.py"])))
     assert str(error.value) == (
         "strange.pth may hold several networks (mine: 'a2n' at scale 4; other: 'a2n' at scale 2); "
         "give --architecture NAME and --scale N"
@@ -139,19 +140,19 @@ def shifted(tmp_path, monkeypatch):
 
 
 def test_the_scale_of_a_network_that_cannot_be_made_without_memory_is_concluded_too(shifted):
-    assert read_model(Path("weights.pt"), shifted, architecture="shifted").scale == 2
+    assert read_model(Path("weights.pt"), Builder(shifted), architecture="shifted").scale == 2
 
 
 def test_what_the_constructor_of_a_network_raises_is_a_line_with_its_place(shifted):
     with pytest.raises(UsageError) as error:
-        read_model(Path("weights.pt"), shifted, architecture="shifted", scale=5)
+        read_model(Path("weights.pt"), Builder(shifted), architecture="shifted", scale=5)
     assert str(error.value) == ("architecture 'shifted' at scale 5 cannot be made: NotImplementedError (shifted.py:17)")
 
 
 def test_weights_that_fit_at_no_scale_say_how_to_learn_why(shifted):
     torch.save({"tail.weight": torch.zeros(7, 3, 3, 3)}, "other.pt")
     with pytest.raises(InputRejected) as error:
-        read_model(Path("other.pt"), shifted, architecture="shifted")
+        read_model(Path("other.pt"), Builder(shifted), architecture="shifted")
     assert str(error.value) == (
         "other.pt: fits 'shifted' with these settings at none of the scales 2, 3, 4; with --scale N, what does not fit "
         "is told"

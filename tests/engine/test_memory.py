@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from srkit.engine.data.memory import UNKNOWN, free_memory
+from srkit.engine.memory import UNKNOWN, free_memory
 
 GIB = 2**30
 

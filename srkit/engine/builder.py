@@ -1,0 +1,124 @@
+"""Components made from a recipe's parts."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+
+from srkit.engine.networks.checking import checked
+from srkit.engine.networks.meta import sketch_or_make
+from srkit.engine.networks.padding import fit
+from srkit.errors import RecipeError
+from srkit.plugin.component import Component
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.part import Part
+from srkit.plugin.registry import Entry, Registry
+from srkit.plugin.settings import call, read_settings
+from srkit.recipe.layers import Origins, Problem
+from srkit.recipe.reading import read_part, read_recipe
+from srkit.recipe.recipe import Recipe
+
+
+class Builder:
+    """Makes the components of a registry from parts."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def entry(self, part: Part) -> Entry:
+        """Return a part's component with its origin. Raises ComponentError where there is none."""
+        return self.registry.find(part.kind, part.type)
+
+    def component(self, part: Part) -> Component:
+        """Return a part's component. Raises ComponentError where there is none."""
+        return self.entry(part).component
+
+    def facts(self, part: Part) -> Mapping[str, Any]:
+        """Return what a part's component states of itself."""
+        return self.component(part).facts
+
+    def make(self, part: Part, **words: Any) -> Any:
+        """Return what a part's target makes of its settings and of those of `words` that it is given and declares.
+
+        Raises ComponentError where that is no usable object of its kind; what the target raises passes through.
+        """
+        component = self.component(part)
+        settings = copy.deepcopy(dict(part.settings))  # a target may append to the list that it is given
+        return checked(component, call(KINDS[part.kind], component.load(), words, settings))
+
+    def network(self, part: Part, scale: int) -> nn.Module:
+        """Return a network that takes LR of any size."""
+        return fit(self.make(part, scale=scale), self.component(part))
+
+    def network_of(self, name: str, settings: Mapping[str, Any], scale: int) -> nn.Module:
+        """Return a network by its name, with settings that nobody has checked. Raises ComponentError."""
+        component = self.registry.find("architecture", name).component
+        return fit(checked(component, self.registry.create("architecture", name, scale=scale, **settings)), component)
+
+    def sketch(self, part: Part, scale: int) -> nn.Module:
+        """Return a network, without memory for its weights where torch can do without. Chance is left as it was."""
+        return sketch_or_make(lambda: self.network(part, scale))
+
+    def baseline(self, scale: int) -> nn.Module:
+        """Return the network of the bicubic row: srkit's own, whichever other distributions have one of that name."""
+        return self.network(read_part(self.registry, "architecture", "srkit:bicubic"), scale)
+
+    def try_out(self, part: Part, words: Mapping[str, Any]) -> None:
+        """Make a part and throw it away, a network without memory for its weights. Raises what its target raises."""
+        match part.kind:
+            case "architecture":
+                self.sketch(part, words["scale"])
+            case "schedule":
+                self.make(part, **words)(0)
+            case _:
+                self.make(part, parameters=[nn.Parameter(torch.zeros(1))], **words)
+
+    def load(self, path: str | os.PathLike[str], *, overrides: Sequence[str] = (), datasets: bool = True) -> Loaded:
+        """Read a recipe and try out each of its components; datasets are opened too, unless `datasets` is False.
+
+        Raises RecipeError with every problem, a constructor's ValueError at its table's line.
+        """
+
+        def try_out(part: Part, words: Mapping[str, Any]) -> None:
+            if datasets or part.kind != "dataset":
+                self.try_out(part, words)
+
+        recipe, origins = read_recipe(path, self.registry, overrides=overrides, try_out=try_out)
+        return Loaded(recipe, origins, self)
+
+    def signature(self, part: Part) -> str:
+        """Return a component as a score's protocol names it: with those of its settings that are not the defaults."""
+        name, changed = part.type.removeprefix("srkit:"), self.changed(part)
+        return f"{name}({changed})" if changed else name
+
+    def changed(self, part: Part) -> str:
+        """Return those of a part's settings that are not the defaults, "kernel=3, range=1.0"."""
+        known = read_settings(self.component(part).load(), KINDS[part.kind].given)
+        defaults = {name: setting.default for name, setting in known.items()}
+        return ", ".join(f"{key}={value}" for key, value in part.settings.items() if value != defaults.get(key))
+
+
+@attrs.frozen
+class Loaded:
+    """A checked recipe, where each of its keys was written, and what makes its parts."""
+
+    recipe: Recipe
+    origins: Origins
+    builder: Builder
+
+    def error(self, *problems: Problem) -> RecipeError:
+        """Return the error of these problems, each with its place."""
+        return self.origins.error(problems)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names without two of a kind: l1, l1_2."""
+    return [
+        name if names[:i].count(name) == 0 else f"{name}_{names[:i].count(name) + 1}" for i, name in enumerate(names)
+    ]

@@ -1,0 +1,130 @@
+"""Batches of windows in reused buffers, filled by a thread while earlier ones are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+RING = 3  # buffers: one in use, one ready, one being filled
+
+
+class Windows(NamedTuple):
+    """The window of each sample of a batch: an image, and the top and left of a window in LR pixels."""
+
+    images: NDArray[np.int64]
+    tops: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+
+
+@attrs.frozen
+class Shape:
+    """How many samples a batch has, their side in LR pixels, the scale, and whether LR comes with HR."""
+
+    count: int
+    patch: int
+    scale: int
+    with_lr: bool
+
+
+class Images(Protocol):
+    """Where windows are copied from, in memory or read."""
+
+    dtype: np.dtype[Any]
+
+    def copy_window(
+        self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
+    ) -> None:
+        """Copy a window of `patch` LR pixels into `lr` [patch, patch, 3] and the HR window into `hr`."""
+
+
+class Ring:
+    """`ring[step]` is a batch's windows, (lr or None, hr), uint8 or uint16 [n, h, w, 3] on the device.
+
+    On the CPU these are the buffers themselves, which the next call may begin to fill. Any step may be asked for at any
+    time; the one after it is ready soonest.
+    """
+
+    def __init__(
+        self, images: Images, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int
+    ) -> None:
+        self._images, self._windows, self._shape, self._device = images, windows, shape, device
+        self._pending: dict[int, Future[None]] = {}
+        self._filler = ThreadPoolExecutor(1, thread_name_prefix="srkit-batches")
+        self._threads = threads
+        self._readers = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._buffers = [self._new_buffer() for _ in range(RING)]
+        self._copied: list[Any] = [None] * RING  # CUDA events: when a buffer's copy to the device is over
+
+    def _new_buffer(self) -> tuple[Tensor | None, Tensor]:
+        shape, pin = self._shape, self._device.type == "cuda"
+        dtype = torch.uint8 if self._images.dtype == np.uint8 else torch.uint16
+        side = shape.patch * shape.scale
+        hr = torch.empty((shape.count, side, side, 3), dtype=dtype, pin_memory=pin)
+        if not shape.with_lr:
+            return None, hr
+        return torch.empty((shape.count, shape.patch, shape.patch, 3), dtype=dtype, pin_memory=pin), hr
+
+    def __getitem__(self, step: int) -> tuple[Tensor | None, Tensor]:
+        if step not in self._pending:
+            self._forget()
+            self._pending[step] = self._filler.submit(self._fill, step)
+        self._pending.pop(step).result()
+        lr, hr = self._buffers[step % RING]
+        # Elsewhere than on CUDA nothing would say when a copy that goes on by itself is over, and the buffer may be
+        # filled again.
+        on_cuda = self._device.type == "cuda"
+        pair = (
+            None if lr is None else lr.to(self._device, non_blocking=on_cuda),
+            hr.to(self._device, non_blocking=on_cuda),
+        )
+        if on_cuda:
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(self._device))  # which need not be the current device's
+            self._copied[step % RING] = event
+        for ahead in range(step + 1, step + RING):
+            if ahead not in self._pending:
+                self._pending[ahead] = self._filler.submit(self._fill, ahead)
+        return pair
+
+    def close(self) -> None:
+        """End the threads."""
+        self._filler.shutdown(cancel_futures=True)
+        if self._readers is not None:
+            self._readers.shutdown()
+
+    def _forget(self) -> None:
+        for future in self._pending.values():
+            if not future.cancel():
+                future.exception()  # wait for it: its buffer is about to be used again
+        self._pending.clear()
+
+    def _fill(self, step: int) -> None:
+        if self._copied[step % RING] is not None:
+            self._copied[step % RING].synchronize()
+        lr, hr = self._buffers[step % RING]
+        small, large = None if lr is None else lr.numpy(), hr.numpy()
+        images, tops, lefts = (drawn.tolist() for drawn in self._windows(step))
+
+        def copy(slots: range) -> None:
+            for slot in slots:
+                self._images.copy_window(
+                    images[slot],
+                    tops[slot],
+                    lefts[slot],
+                    self._shape.patch,
+                    None if small is None else small[slot],
+                    large[slot],
+                )
+
+        # A share of the batch a thread: handing over one window at a time would cost more than reading it.
+        share = -(-len(images) // self._threads)
+        shares = [range(first, min(first + share, len(images))) for first in range(0, len(images), share)]
+        for _ in (map if self._readers is None else self._readers.map)(copy, shares):
+            pass

@@ -1,0 +1,34 @@
+"""The metrics of a recipe, and what they look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from srkit.engine.builder import Builder, numbered
+from srkit.plugin.part import Part
+
+
+@attrs.frozen
+class Metric:
+    """A metric, by name, and what its component states. `color` is what it looks at, "Y" or "RGB" and its settings."""
+
+    name: str
+    score: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
+    higher_is_better: bool
+    color: str
+    component: str  # whose name it is, without a number
+
+
+def make_metrics(builder: Builder, parts: Sequence[Part]) -> list[Metric]:
+    """Return the metrics, each with a name that no other has: psnr, psnr_2."""
+    metrics = []
+    for part, name in zip(parts, numbered([part.type for part in parts]), strict=True):
+        facts, changed = builder.facts(part), builder.changed(part)
+        color = str(facts.get("color", "RGB")) + (f" ({changed})" if changed else "")
+        better = facts.get("better", "higher") != "lower"
+        metrics.append(Metric(name, builder.make(part), better, color, builder.component(part).name))
+    return metrics
