@@ -111,6 +111,7 @@ class Page:
 
     @property
     def width(self) -> int | None:
+        """Columns of the terminal; None for a file or a pipe."""
         return self.out.width if sys.stdout.isatty() else None
 
     def natural_width(self, grid: Any) -> int:
@@ -129,6 +130,7 @@ class Page:
 
     @property
     def levels(self) -> str:
+        """The characters of a curve, from low to high."""
         return BLOCKS if self._fit(BLOCKS) == BLOCKS else ASCII
 
     def text(self, foreign: object) -> str:

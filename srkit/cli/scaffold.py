@@ -51,10 +51,12 @@ class Plugin:
 
     @property
     def distribution(self) -> str:
+        """What pip calls it."""
         return f"srkit-{self.name.replace('_', '-')}"
 
     @property
     def module(self) -> str:
+        """What Python imports."""
         return f"srkit_{self.name}"
 
     @property

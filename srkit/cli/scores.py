@@ -30,6 +30,7 @@ class Entry:
 
     @property
     def last(self) -> Scores:
+        """The scores of the last validation."""
         return self.points[self.steps["last"]]
 
     def mean(self, when: str) -> Numbers:
@@ -45,14 +46,17 @@ class Table:
 
     @property
     def name(self) -> str:
+        """The set and the scale, "Set5 x2"."""
         return f"{self.entries[0].last.data} x{self.entries[0].last.scale}"
 
     @property
     def metrics(self) -> list[str]:
+        """The names of the metrics of any of the runs."""
         return list(dict.fromkeys(metric for entry in self.entries for metric in entry.last.mean))
 
     @property
     def protocol(self) -> dict[str, Any]:
+        """The protocol of the scores, with what it says of each metric."""
         first = self.entries[0].last.protocol
         return {
             key: {metric: word for e in self.entries for metric, word in e.last.protocol[key].items()}
@@ -63,6 +67,7 @@ class Table:
 
     @property
     def bicubic(self) -> Numbers:
+        """The scores of bicubic."""
         rows = [entry.last.bicubic for entry in reversed(self.entries) if entry.last.bicubic]
         return {metric: value for row in rows for metric, value in row.items()}
 
@@ -74,6 +79,7 @@ class Table:
         return "bicubic" if self.bicubic else None
 
     def better(self, metric: str) -> Better:
+        """Return which scores of a metric are better; None where no run's plugin says it."""
         return next((entry.better[metric] for entry in self.entries if metric in entry.better), None)
 
     def differences(self, entry: Entry, when: str) -> dict[str, float]:

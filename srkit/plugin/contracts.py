@@ -40,7 +40,8 @@ class Window(NamedTuple):
 class Architecture(Protocol):
     """Called with `scale=4, **settings`. Any `torch.nn.Module` from [n, 3, h, w] to [n, 3, h * scale, w * scale]."""
 
-    def __call__(self, *, scale: int, **settings: Any) -> nn.Module: ...
+    def __call__(self, *, scale: int, **settings: Any) -> nn.Module:
+        """Return the network for a scale."""
 
 
 class Loss(Protocol):
@@ -50,7 +51,8 @@ class Loss(Protocol):
     batch is taken in parts. Where it is an `nn.Module` with parameters, they are trained with the network's.
     """
 
-    def __call__(self, sr: Tensor, hr: Tensor) -> Tensor: ...
+    def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Return the loss of SR against HR, a scalar with a gradient with respect to SR."""
 
 
 class Dataset(Protocol):
@@ -61,7 +63,8 @@ class Dataset(Protocol):
     `srkit prepare` has kept with the images.
     """
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of images."""
 
     def name(self, index: int) -> str:
         """Return an image's name, unique in the source, without a suffix: "baby"."""
@@ -110,7 +113,8 @@ class DeterministicDegradation(Protocol):
     Height and width of HR are multiples of the scale. Called from several threads.
     """
 
-    def __call__(self, hr: Image) -> Image: ...
+    def __call__(self, hr: Image) -> Image:
+        """Return LR of a whole image, [height / scale, width / scale, 3]."""
 
 
 class RandomDegradation(Protocol):
@@ -120,33 +124,38 @@ class RandomDegradation(Protocol):
     images' device, both ends included: sample i may depend on row i alone, and on no other source of chance.
     """
 
-    def __call__(self, hr: Tensor, draws: Tensor) -> Tensor: ...
+    def __call__(self, hr: Tensor, draws: Tensor) -> Tensor:
+        """Return LR of a batch."""
 
 
 class Augmentation(Protocol):
     """Made from `**settings`. LR and HR of the network's form, and `draws` [n, k] as above; patches are square."""
 
-    def __call__(self, lr: Tensor, hr: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, lr: Tensor, hr: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (lr, hr), changed alike."""
 
 
 class Metric(Protocol):
     """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut; a number, which is the same
     whichever is named first. Raises ValueError for images of different sizes, or too small for it."""
 
-    def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float: ...
+    def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float:
+        """Return the score."""
 
 
 class OptimizerFactory(Protocol):
     """Called with the parameters (positionally) and `**settings`. Any `torch.optim.Optimizer` whose groups have an
     `lr`, and whose state is of tensors and of what JSON has a form for."""
 
-    def __call__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer: ...
+    def __call__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:
+        """Return the optimizer of these parameters."""
 
 
 class Schedule(Protocol):
     """Called with `steps=200_000, **settings`. A pure function: step (from 0) to the learning rate's factor."""
 
-    def __call__(self, step: int) -> float: ...
+    def __call__(self, step: int) -> float:
+        """Return the factor of a step."""
 
 
 class Detected(NamedTuple):
@@ -184,15 +193,20 @@ class Observer(Protocol):
     time spent waiting for data), `eta_s` (seconds left).
     """
 
-    def run_started(self, run: Run) -> None: ...
+    def run_started(self, run: Run) -> None:
+        """Be given what the run is, before its first step; once in each process."""
 
-    def logged(self, step: int, values: Mapping[str, float]) -> None: ...
+    def logged(self, step: int, values: Mapping[str, float]) -> None:
+        """Be given the means since the last line of the log, every `train.log_every` steps."""
 
-    def validated(self, step: int, tables: list[dict[str, Any]]) -> None: ...
+    def validated(self, step: int, tables: list[dict[str, Any]]) -> None:
+        """Be given the tables of a validation: a dictionary for each set, as in metrics.jsonl."""
 
-    def saved(self, step: int, path: Path) -> None: ...
+    def saved(self, step: int, path: Path) -> None:
+        """Be given the folder of a checkpoint that was written whole."""
 
-    def run_ended(self, step: int, outcome: str) -> None: ...
+    def run_ended(self, step: int, outcome: str) -> None:
+        """Be given the last step and "finished", "stopped" or "failed"."""
 
 
 _ANY = {

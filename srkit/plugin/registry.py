@@ -25,6 +25,7 @@ class Origin:
 
     @property
     def is_file(self) -> bool:
+        """Whether it is a file, `-p my_net.py`, and no distribution."""
         return not self.version
 
     def __str__(self) -> str:
@@ -40,6 +41,7 @@ class Entry:
 
     @property
     def full_name(self) -> str:
+        """The name that no other component has: "distribution:a2n"."""
         return f"{self.origin.distribution}:{self.component.name}"
 
 

@@ -30,6 +30,7 @@ class Setting:
 
     @property
     def required(self) -> bool:
+        """Whether it has no default."""
         return self.default is REQUIRED
 
 
@@ -68,8 +69,12 @@ def read_settings(target: Callable[..., Any], given: Collection[str] = ()) -> di
 
 
 def declared(function: Callable[..., Any], words: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `words` that a callable declares by name; all of them where it takes any keyword."""
-    parameters = inspect.signature(function).parameters.values()
+    """Return those of `words` that a callable declares by name; all of them where it takes any keyword, or is of C
+    and has no signature."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return dict(words)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return dict(words)
     names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}

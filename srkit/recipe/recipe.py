@@ -21,6 +21,8 @@ def _number(default: Any = attrs.NOTHING, *, least: float, below: float | None =
 
 @attrs.frozen
 class ArchitecturePart(Part):
+    """`[architecture]`: the network."""
+
     kind: ClassVar[str] = "architecture"
 
 
@@ -38,36 +40,50 @@ class LossPart(Part):
 
 @attrs.frozen
 class DatasetPart(Part):
+    """A source of images."""
+
     kind: ClassVar[str] = "dataset"
 
 
 @attrs.frozen
 class DegradationPart(Part):
+    """`[data.degradation]`: HR to LR."""
+
     kind: ClassVar[str] = "degradation"
 
 
 @attrs.frozen
 class AugmentationPart(Part):
+    """An entry of `data.augment`."""
+
     kind: ClassVar[str] = "augmentation"
 
 
 @attrs.frozen
 class MetricPart(Part):
+    """One `[[metric]]`."""
+
     kind: ClassVar[str] = "metric"
 
 
 @attrs.frozen
 class OptimizerPart(Part):
+    """`[optimizer]`: how the weights learn."""
+
     kind: ClassVar[str] = "optimizer"
 
 
 @attrs.frozen
 class SchedulePart(Part):
+    """`[schedule]`: the learning rate's factor at each step."""
+
     kind: ClassVar[str] = "schedule"
 
 
 @attrs.frozen
 class ObserverPart(Part):
+    """One `[[observer]]`."""
+
     kind: ClassVar[str] = "observer"
 
 

@@ -31,30 +31,37 @@ class RunDirectory:
 
     @property
     def recipe(self) -> Path:
+        """The recipe, resolved: every default is written out."""
         return self.path / "recipe.toml"
 
     @property
     def environment(self) -> Path:
+        """What the run was made with, as JSON."""
         return self.path / "environment.json"
 
     @property
     def metrics(self) -> Path:
+        """A line of JSON for each event."""
         return self.path / "metrics.jsonl"
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of checkpoints, step_00001200 and so on."""
         return self.path / "checkpoints"
 
     @property
     def samples(self) -> Path:
+        """The folder of pictures, one for each validation set and validation."""
         return self.path / "samples"
 
     @property
     def best(self) -> Path:
+        """The model file of the best weights."""
         return self.path / "best.safetensors"
 
     @property
     def last(self) -> Path:
+        """The model file of the last weights."""
         return self.path / "last.safetensors"
 
     def refuse_strangers(self) -> None:

@@ -114,9 +114,9 @@ def is_made_with_defaults(subject: Subject) -> None:
     target = component.load()
     parameters, given = _parameters(subject), KINDS[component.kind].given
     swallows = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    for name in given:
+    for name in set(given) - {KINDS[component.kind].first}:
         near = nearest(name, parameters)
-        if component.kind != "optimizer" and name not in parameters and (not swallows or near):
+        if name not in parameters and (near or not (swallows or _is_optional(subject, name))):
             instead = f"call it with {near}={name}" if near else f"use {name}"
             fail(
                 f"it takes no '{name}'{did_you_mean(name, parameters)}",
@@ -131,7 +131,7 @@ def is_made_with_defaults(subject: Subject) -> None:
         )
     try:
         with tempfile.TemporaryDirectory() as folder:
-            made = _make(subject, Path(folder) / "made")
+            made = subject.make(parameters=[nn.Parameter(torch.zeros(1))], steps=100, path=Path(folder) / "made")
             if component.kind == "writer":
                 made.close()
     except Exception as error:
@@ -144,21 +144,14 @@ def is_made_with_defaults(subject: Subject) -> None:
         fail(str(error), f"let it return what docs/contracts.md says of a component of kind '{component.kind}'")
 
 
-def _make(subject: Subject, path: Path) -> Any:
-    match subject.component.kind:
-        case "optimizer":
-            return subject.make([nn.Parameter(torch.zeros(1))])
-        case "schedule":
-            return subject.make(steps=100)
-        case "writer":
-            return subject.make(path=path)
-        case _:
-            return subject.make()
+def _is_optional(subject: Subject, name: str) -> bool:
+    """Say whether a target need not declare a word: a network of one scale knows it."""
+    return name == "steps" or (name == "scale" and len(subject.facts.get("scales", ())) == 1)
 
 
 CHECKS = (
     Check(importing_is_light),
     Check(importing_changes_nothing),
     Check(says_what_it_is),
-    Check(is_made_with_defaults),
+    Check(is_made_with_defaults, first=True),
 )

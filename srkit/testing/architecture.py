@@ -233,7 +233,7 @@ def compiles(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check(returns_one_tensor),
+    Check(returns_one_tensor, first=True),
     Check(output_is_scaled),
     Check(smallest_image_works),
     Check(every_parameter_learns),

@@ -11,7 +11,7 @@ from srkit.errors import ComponentError, UsageError, did_you_mean
 from srkit.plugin.discovery import discover, installed
 from srkit.plugin.registry import Entry, Registry
 from srkit.testing.check import Check, Inapplicable, Subject
-from srkit.testing.contract import CONTRACT
+from srkit.testing.contract import contract
 from srkit.testing.running import perform
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def parametrize_components(
         Case(check, entry, registry)
         for name in names
         for entry in _entries(registry, name)
-        for check in CONTRACT[entry.component.kind]
+        for check in contract(entry.component.kind)
         if check.slow == slow
     ]
     expected = dict(expected_failures or {})

@@ -10,6 +10,7 @@ import attrs
 from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.registry import Entry, Registry
+from srkit.plugin.settings import call
 
 SCALES = (2, 3, 4)  # what is tried where a component states none
 
@@ -37,10 +38,12 @@ class Subject:
 
     @property
     def component(self) -> Component:
+        """The component itself."""
         return self.entry.component
 
     @property
     def facts(self) -> Mapping[str, Any]:
+        """What it states of itself."""
         return self.entry.component.facts
 
     @property
@@ -48,11 +51,11 @@ class Subject:
         """A scale that the component is made for."""
         return int((*self.facts.get("scales", ()), 2)[0])
 
-    def make(self, *given: Any, **keywords: Any) -> Any:
+    def make(self, *first: Any, **words: Any) -> Any:
         """Call the target with what its kind is given (its first scale, where no other is said) and the settings."""
-        if "scale" in KINDS[self.component.kind].given:
-            keywords.setdefault("scale", self.scale)
-        return self.component.load()(*given, **keywords, **self.settings)
+        kind = KINDS[self.component.kind]
+        words = {"scale": self.scale, **dict.fromkeys([kind.first] if first else [], *first), **words}
+        return call(kind, self.component.load(), words, self.settings)
 
     def made_at_each_scale(self) -> Iterator[tuple[int, Any]]:
         """Yield each scale that the component states, or else 2, 3 and 4, and what it makes for it."""
@@ -72,19 +75,23 @@ class Check:
     """A promise of a kind's contract. `run` raises CheckFailed, or whatever the component raises, where it is broken.
 
     The function's name is the check's, its docstring the promise. A `slow` one takes many seconds. Where a check that
-    it `needs` fails, what it would find is that check's cause once more.
+    it `needs` fails, what it would find is that check's cause once more; where a `first` one fails, no other of the
+    kind can be run.
     """
 
     run: Callable[[Subject], None]
     slow: bool = False
+    first: bool = False
     needs: tuple[Callable[[Subject], None], ...] = ()
 
     @property
     def name(self) -> str:
+        """What tables and pytest call it."""
         return self.run.__name__
 
     @property
     def promise(self) -> str:
+        """What a component promises, as a sentence."""
         return " ".join((self.run.__doc__ or "").split())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from srkit.errors import did_you_mean
-from srkit.plugin.contracts import KINDS
 from srkit.testing import (
     anything,
     architecture,
@@ -38,23 +37,17 @@ _OWN: Mapping[str, tuple[Check, ...]] = {
 
 def deviations_are_checks(subject: Subject) -> None:
     """The deviations that it states are names of checks."""
-    names = [check.name for check in CONTRACT[subject.component.kind]]
+    names = [check.name for check in contract(subject.component.kind)]
     for name in subject.facts.get("deviations", {}):
         if name not in names:
             near = did_you_mean(name, names)
             fail(f"it states the deviation '{name}', and there is no such check{near}", "name a check of this table")
 
 
-# Where one of these fails, no other can be run.
-FIRST = (
-    anything.is_made_with_defaults,
-    architecture.returns_one_tensor,
-    augmentation.gives_lr_and_hr,
-    dataset.images_are_at_rest,
-    degradation.gives_lr,
-    loss.gives_a_scalar,
-    metric.gives_a_number,
-)
-# What every component does, of whatever kind.
+# What every component does, of whichever kind.
 SHARED = (*anything.CHECKS, Check(deviations_are_checks))
-CONTRACT: Mapping[str, tuple[Check, ...]] = {kind: (*SHARED, *_OWN.get(kind, ())) for kind in KINDS}
+
+
+def contract(kind: str) -> tuple[Check, ...]:
+    """Return the checks of a kind's components, in the order in which one would look."""
+    return (*SHARED, *_OWN.get(kind, ()))

@@ -282,7 +282,7 @@ def manifest_is_that_of_the_images(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check(images_are_at_rest),
+    Check(images_are_at_rest, first=True),
     Check(names_are_unique),
     Check(size_is_that_of_the_image),
     Check(size_is_known_without_decoding),

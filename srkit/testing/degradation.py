@@ -214,7 +214,7 @@ def memory_layout_does_not_matter(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check(gives_lr),
+    Check(gives_lr, first=True),
     Check(hr_is_left_alone),
     Check(chance_is_left_alone),
     Check(same_image_gives_same_lr),

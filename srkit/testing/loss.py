@@ -141,7 +141,7 @@ def memory_layout_does_not_matter(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check(gives_a_scalar),
+    Check(gives_a_scalar, first=True),
     Check(sr_gets_a_gradient),
     Check(gradient_is_finite_at_equality),
     Check(sr_may_leave_the_range),

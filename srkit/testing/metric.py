@@ -207,7 +207,7 @@ def color_is_as_stated(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check(gives_a_number),
+    Check(gives_a_number, first=True),
     Check(equal_images_score_best),
     Check(more_damage_scores_worse),
     Check(order_does_not_matter),

@@ -11,7 +11,7 @@ from srkit.plugin.contracts import KINDS
 from srkit.plugin.kind import Fact, Kind
 from srkit.plugin.settings import type_name
 from srkit.testing.check import Check
-from srkit.testing.contract import CONTRACT, SHARED
+from srkit.testing.contract import SHARED, contract
 
 INTRODUCTION = """\
 # Contracts
@@ -59,7 +59,7 @@ def _kind(kind: Kind) -> Iterator[str]:
     facts = [_fact((name, fact)) for name, fact in kind.facts.items() if name not in _shared_facts()]
     if facts:
         yield "\n".join([FACTS, *facts])
-    yield "\n".join([CHECKS, *(_check(check) for check in CONTRACT[kind.name] if check not in SHARED)])
+    yield "\n".join([CHECKS, *(_check(check) for check in contract(kind.name) if check not in SHARED)])
 
 
 def _shared_facts() -> Mapping[str, Fact]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import attrs
@@ -10,7 +10,7 @@ import torch
 
 from srkit.errors import located
 from srkit.testing.check import Check, CheckFailed, Inapplicable, Subject
-from srkit.testing.contract import CONTRACT, FIRST, SHARED
+from srkit.testing.contract import SHARED, contract
 
 Outcome = Literal["passed", "failed", "declared", "skipped"]
 
@@ -35,18 +35,19 @@ def perform(check: Check, subject: Subject) -> None:
 
 def results(subject: Subject, *, slow: bool = False) -> Iterator[Result]:
     """Run a component's checks and yield how each ended; one that needs another, which failed, is skipped."""
-    failed: list[Callable[[Subject], None]] = []
-    for check in CONTRACT[subject.component.kind]:
+    failed: list[Check] = []
+    for check in contract(subject.component.kind):
         if check.slow and not slow:
             continue
-        cause = next((run for run in failed if (run in FIRST and check not in SHARED) or run in check.needs), None)
+        causes = (one for one in failed if (one.first and check not in SHARED) or one.run in check.needs)
+        cause = next(causes, None)
         if cause is not None:
-            yield Result(check, "skipped", f"not run: {cause.__name__} failed")
+            yield Result(check, "skipped", f"not run: {cause.name} failed")
             continue
         result = _result(check, subject)
         yield result
         if result.outcome == "failed":
-            failed.append(check.run)
+            failed.append(check)
 
 
 def _result(check: Check, subject: Subject) -> Result:

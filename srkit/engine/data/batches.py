@@ -64,6 +64,7 @@ class Batches:
         self._fetched = pool.fetch(self._windows, shape, device, threads=threads)
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the batch of a step, counted from 0."""
         started = time.perf_counter()
         small, large = self._fetched[step]
         self.waited += time.perf_counter() - started

@@ -37,9 +37,11 @@ class Pairs:
         self._fingerprint: str | None = None
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return len(self.source)
 
     def name(self, index: int) -> str:
+        """Return an image's name, as the dataset has it."""
         return self.source.name(index)
 
     @property
@@ -165,16 +167,20 @@ class Resized:
         self._source, self._scale = source, scale
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return len(self._source)
 
     def name(self, index: int) -> str:
+        """Return an image's name, as the dataset has it."""
         return self._source.name(index)
 
     def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of HR in pixels, a multiple of the scale."""
         height, width = self._source.size(index)
         return height // self._scale * self._scale, width // self._scale * self._scale
 
     def read(self, index: int, window: Window | None = None) -> Image:
+        """Return HR, or a window of it, uint8 [h, w, 3]. Raises InputRejected."""
         image, (height, width) = self._source.read(index), self.size(index)
         if image.shape[:2] != (height, width):
             if image.dtype != np.uint8 or 0 in (height, width):
@@ -189,4 +195,5 @@ class Resized:
         """Return None: LR files are those of cropped images."""
 
     def fingerprint(self) -> str:
+        """Return the dataset's own."""
         return self._source.fingerprint()

@@ -21,7 +21,8 @@ from srkit.errors import InputRejected
 class Fetched(Protocol):
     """`fetched[step]` is a batch's windows, (lr or None, hr), uint8 or uint16 [n, h, w, 3] on the device."""
 
-    def __getitem__(self, step: int) -> tuple[Tensor | None, Tensor]: ...
+    def __getitem__(self, step: int) -> tuple[Tensor | None, Tensor]:
+        """Return the windows of a step, counted from 0."""
 
     def close(self) -> None:
         """End what threads there are."""
@@ -56,6 +57,7 @@ class PackedPool:
     def copy_window(
         self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
     ) -> None:
+        """Copy a window of `patch` LR pixels into `lr` [patch, patch, 3] and the HR window into `hr`."""
         s, small = self._scale, self._lr[index]
         if lr is not None and small is not None:
             lr[...] = small[top : top + patch, left : left + patch]
@@ -84,6 +86,7 @@ class SourcePool:
     def copy_window(
         self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
     ) -> None:
+        """Copy a window of `patch` LR pixels into `lr` [patch, patch, 3] and the HR window into `hr`."""
         small, large = self._pairs.read_window(self._indices[index], top, left, patch)
         if max(side.dtype.itemsize for side in (small, large) if side is not None) > self.dtype.itemsize:
             reason = 'has 16 bits where the first image has 8; use cache = "memory", or make them alike'
@@ -150,6 +153,7 @@ class _Gathered:
     shape: Shape
 
     def __getitem__(self, step: int) -> tuple[Tensor | None, Tensor]:
+        """Return the windows of a step, counted from 0."""
         return self.pool.gather(self.windows(step), self.shape.patch, self.shape.scale)
 
     def close(self) -> None:

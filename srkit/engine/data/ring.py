@@ -72,6 +72,7 @@ class Ring:
         return torch.empty((shape.count, shape.patch, shape.patch, 3), dtype=dtype, pin_memory=pin), hr
 
     def __getitem__(self, step: int) -> tuple[Tensor | None, Tensor]:
+        """Return the windows of a step, counted from 0."""
         if step not in self._pending:
             self._forget()
             self._pending[step] = self._filler.submit(self._fill, step)

@@ -39,7 +39,8 @@ class Duty:
 class BatchSource(Protocol):
     """`batches[step]` is the (lr, hr) of a step."""
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]: ...
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the (lr, hr) of a step, float32 NCHW in 0..1 on the device."""
 
 
 @attrs.frozen

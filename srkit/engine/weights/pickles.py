@@ -91,6 +91,7 @@ class View:
 
     @property
     def bytes(self) -> int:
+        """How many bytes its values take."""
         return math.prod(self.size) * self.itemsize
 
 

@@ -41,12 +41,14 @@ class Weights(Mapping[str, Tensor]):
     prefix: str = ""
 
     def __getitem__(self, name: str) -> Tensor:
+        """Return a tensor by its name."""
         return self.tensors[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)
 
     def __len__(self) -> int:
+        """Return the number of tensors."""
         return len(self.tensors)
 
 

@@ -6,12 +6,14 @@ import functools
 import math
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from srkit.engine.learning.objective import WeightedLoss
-from srkit.engine.learning.trainer import Duty, Options, Trainer
+from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, Trainer
 from srkit.engine.running import checkpoint
+from srkit.errors import RunFailed
 
 CPU = torch.device("cpu")
 
@@ -29,6 +31,67 @@ def trainer(optimizer=torch.optim.Adam, steps=8):
     losses = [WeightedLoss("l1", nn.L1Loss(), 1.0, False)]
     options = Options(steps=steps, seed=0)
     return Trainer(network, losses, optimizer(network.parameters(), lr=1e-2), lambda step: 1.0, CPU, options)
+
+
+def test_updates_that_were_not_finite_are_counted_on(tmp_path):
+    straight = trainer()
+    nan = torch.full((4, 3, 8, 8), math.nan)
+    for _ in range(3):
+        straight.step(nan, nan)
+    saved(tmp_path, straight, 3)
+    continued = trainer()
+    checkpoint.restore(checkpoint.newest(tmp_path)[1], continued)
+    for _ in range(PATIENCE - 4):
+        continued.step(nan, nan)
+    continued._refuse_divergence()
+    continued.step(nan, nan)
+    with pytest.raises(Diverged, match="for 10 updates in a row"):
+        continued._refuse_divergence()
+
+
+class Frozen(nn.Module):
+    """L1 with a trainable weight, of features that are not trained."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.features = nn.Conv2d(3, 200, 3, bias=False).requires_grad_(False)
+        nn.init.constant_(self.features.weight, value)
+        self.register_buffer("mean", torch.zeros(3, 1, 1))
+
+    def forward(self, sr, hr):
+        return self.weight * (self.features(sr - self.mean) - self.features(hr - self.mean)).abs().mean()
+
+
+def with_frozen(value):
+    made = trainer()
+    loss = Frozen(value)
+    optimizer = torch.optim.Adam([*made.network.parameters(), loss.weight], lr=1e-2)
+    losses = [WeightedLoss("frozen", loss, 1.0, False)]
+    return Trainer(made.network, losses, optimizer, lambda step: 1.0, CPU, Options(steps=8, seed=0))
+
+
+def test_frozen_parameters_of_a_loss_are_not_saved(tmp_path):
+    straight = with_frozen(0.5)
+    straight.step(*Made()[0])
+    path = saved(tmp_path, straight, 1)
+    kept = safetensors.torch.load_file(path / "losses.safetensors")
+    assert sorted(kept) == ["0.mean", "0.weight"]
+    continued = with_frozen(0.5)
+    checkpoint.restore(checkpoint.newest(tmp_path)[1], continued)
+    assert continued.losses[0].weight == straight.losses[0].weight != 1
+    assert torch.equal(continued.losses[0].features.weight, straight.losses[0].features.weight)
+
+
+def test_a_run_does_not_go_on_with_other_frozen_parameters(tmp_path):
+    straight = with_frozen(0.5)
+    straight.step(*Made()[0])
+    saved(tmp_path, straight, 1)
+    with pytest.raises(RunFailed) as error:
+        checkpoint.restore(checkpoint.newest(tmp_path)[1], with_frozen(0.25))
+    assert str(error.value) == (
+        "a loss has other frozen parameters than this run began with: its file of weights has changed"
+    )
 
 
 def saved(directory, made, step):
