@@ -1,4 +1,4 @@
-"""Every durable write: whole or not at all, whatever instant the process or the machine stops at."""
+"""Every durable write: whole or not at all, at whichever instant the process or the machine stops."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Ensemble = Literal["none", "x8"]
 
 @attrs.frozen
 class Method:
-    """A way to measure, whatever is measured.
+    """A way to measure any network.
 
     `fit`: HR whose size is no multiple of the scale is cropped to one, or resized. `degradation`: what makes LR; ""
     for the files beside HR, or else MATLAB's bicubic. `forward`: the whole image at once, in quarters as EDSR's

@@ -108,7 +108,7 @@ def _run(prog: str, arguments: argparse.Namespace) -> int:
     given.plugins = [*arguments.plugins, *given.plugins]
     given.ambient = os.environ.get("SRKIT_PLUGINS", "")
     given.stdout = sys.stdout
-    # One document and nothing else: whatever a plugin prints, when it is imported or called, goes to stderr.
+    # One document and nothing else: what a plugin prints, when it is imported or called, goes to stderr.
     asked = vars(given)
     document = asked.get("json") or asked.get("table")
     quiet = contextlib.redirect_stdout(sys.stderr) if document else contextlib.nullcontext()

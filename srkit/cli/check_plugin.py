@@ -109,7 +109,7 @@ def _settings(registry: Registry, entry: Entry, overrides: Sequence[str]) -> dic
 
 
 def _needed(entry: Entry) -> list[str]:
-    """Return the settings without which a component cannot be made; whatever else is wrong, the checks tell."""
+    """Return the settings without which a component cannot be made; the checks report everything else that is wrong."""
     try:
         known = read_settings(entry.component.load(), KINDS[entry.component.kind].given)
     except Exception:

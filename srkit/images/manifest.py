@@ -33,7 +33,7 @@ class ImageRecord:
 
     @staticmethod
     def of(image: NDArray[Any]) -> ImageRecord:
-        """Return the record of an image, [height, width, 3]; 16 bits count as little-endian whatever the machine."""
+        """Return the record of an image, [height, width, 3]; 16 bits count as little-endian on every machine."""
         pixels = image.astype(image.dtype.newbyteorder("<"), order="C", copy=False)
         digest = hashlib.sha256(pixels.data).hexdigest()
         return ImageRecord((image.shape[0], image.shape[1]), image.dtype.name, digest)

@@ -1,7 +1,7 @@
 """Image files to arrays: depth, alpha, grey, orientation.
 
 Pillow decodes, and what it finds wrong is believed. OpenCV stands in for the one thing that Pillow cannot do: 16-bit
-colour, of which Pillow keeps the upper eight bits. Whatever is wrong with a file is one error, InputRejected.
+colour, of which Pillow keeps the upper eight bits. Anything wrong with a file is one error, InputRejected.
 """
 
 from __future__ import annotations

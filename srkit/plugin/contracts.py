@@ -104,7 +104,7 @@ class Writer(Protocol):
         """Keep the manifest with the images, so that the dataset's `manifest()` returns it. Raises OSError."""
 
     def close(self) -> None:
-        """Let go of whatever is open; called once, whether it was finished or not."""
+        """Close what is open; called once, whether it was finished or not."""
 
 
 class DeterministicDegradation(Protocol):
@@ -176,7 +176,7 @@ class Detector(Protocol):
 
 
 class Run(NamedTuple):
-    """What an observer is told of a run when it starts."""
+    """What an observer is given when a run starts."""
 
     title: str
     directory: Path

@@ -42,7 +42,7 @@ def installed() -> Registry:
 def discover(extra: Sequence[str] = (), ambient: str = "") -> Registry:
     """Load every installed plugin, and the files or modules named in `extra` and in `ambient`, a list as PATH is one.
 
-    A plugin that fails, in whatever way, becomes a failure of the registry; the others are not disturbed.
+    A plugin that fails in any way becomes a failure of the registry; the others are not disturbed.
     Raises UsageError for an `extra` that is neither a file nor a module, or that fails: it was asked for by name.
     """
     registry = Registry()

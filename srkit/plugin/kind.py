@@ -42,7 +42,7 @@ class Kind:
     """A row of `srkit.plugin.contracts`.
 
     `given` names what a target is called with beside its settings, as far as it declares it; of these, `first` is
-    passed as the first argument, whatever its name there. `protocols` are the target's, and the values that it is given
+    passed as the first argument, under any name. `protocols` are the target's, and the values that it is given
     or gives. What a target returns is of the class `makes` ("torch.nn:Module"), or else has what its protocol has: all
     its methods, or any of them where they are `events`.
     """

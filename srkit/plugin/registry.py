@@ -12,8 +12,8 @@ from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.settings import call, of_type, read_settings, refuse_unknown
 
-FEW = 3  # failures that are told with their reasons
-OWN = "srkit"  # the distribution whose components keep their names, whatever else is installed
+FEW = 3  # failures that are listed with their reasons
+OWN = "srkit"  # the distribution whose components keep their names beside any others
 
 
 @attrs.frozen

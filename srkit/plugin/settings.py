@@ -55,7 +55,7 @@ def read_settings(target: Callable[..., Any], given: Collection[str] = ()) -> di
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in given:
             continue
         if position == 0 and "parameters" in given and parameter.kind is not parameter.KEYWORD_ONLY:
-            continue  # an optimizer's first argument, whatever its name
+            continue  # an optimizer's first argument, under any name
         kept = _writable(hints.get(parameter.name))
         if kept is None:
             if parameter.default is REQUIRED:

@@ -28,7 +28,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 HEAD = 30  # lines of a recipe's first comment that are shown where its images are missing
-MOST = 1_000  # problems that are told; a file made to have more takes seconds and helps nobody
+MOST = 1_000  # problems that are listed; a file made to have more takes seconds and helps nobody
 
 
 @attrs.frozen
@@ -114,7 +114,7 @@ class Origins:
     def error(self, problems: Sequence[Problem]) -> RecipeError:
         """Return the error of these problems.
 
-        Where images are missing, what the recipe's first comment says (where to get them, how to prepare them) is told.
+        Where images are missing, the recipe's first comment (where to get them, how to prepare them) is quoted.
         """
         notes: list[str] = []
         if any(problem.missing and self.file(problem.path) for problem in problems):

@@ -7,7 +7,7 @@ recipe's first line names the file, relative to the recipe:
 
     #:schema ./srkit.schema.json
 
-It is draft-07: taplo (Even Better TOML) reads up to that one, and older ones have no if/then. It accepts whatever
+It is draft-07: taplo (Even Better TOML) reads up to that one, and older ones have no if/then. It accepts what
 `srkit check` accepts, so long as the same components are installed. What JSON Schema cannot say is left to
 `srkit check`: what one key says of another, 4.0 for an integer, what a constructor refuses.
 
@@ -72,7 +72,7 @@ def recipe_schema(registry: Registry) -> Schema:
 
     A component that is missing, or whose target cannot be imported, accepts any settings.
     """
-    known = {cls.kind: _choices(registry, cls.kind) for cls in Part.__subclasses__()}
+    known = {kind: _choices(registry, kind) for kind in KINDS}
     properties = {"extends": {"type": "string", "description": EXTENDS}, **_properties(Recipe, known, whole=False)}
     closed = _closed(properties, "key")
     demanded = _demanded(Recipe, known)

@@ -76,7 +76,7 @@ class Document:
 
 
 def read(path: Path, label: str | None = None) -> Document:
-    """Read a TOML file. Raises TomlProblem, with a line where one is known, for whatever is wrong with it."""
+    """Read a TOML file. Raises TomlProblem, with a line where one is known, for anything wrong with it."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)

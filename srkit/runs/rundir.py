@@ -64,7 +64,7 @@ class RunDirectory:
         """The model file of the last weights."""
         return self.path / "last.safetensors"
 
-    def refuse_strangers(self) -> None:
+    def refuse_other_files(self) -> None:
         """Raise UsageError where there is something else than a run, RunFailed where it is a file; OSError, too."""
         if self.path.exists() and not self.path.is_dir():
             raise RunFailed(f"{self.path}: File exists; choose another --out DIR")
@@ -79,7 +79,7 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Make the directory and hold its lock. Raises UsageError where another process does, RunFailed for a disk."""
         try:
-            self.refuse_strangers()
+            self.refuse_other_files()
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)
             lock.acquire()

@@ -1,4 +1,4 @@
-"""What every component must do, of whatever kind."""
+"""What every component must do, of any kind."""
 
 from __future__ import annotations
 

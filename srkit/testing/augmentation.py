@@ -83,7 +83,8 @@ def chance_is_left_alone(subject: Subject) -> None:
 
 
 def same_draws_give_same_images(subject: Subject) -> None:
-    """The same images with the same draws become the same to the bit, whatever the process's own chance."""
+    """The same images with the same draws become the same to the bit, with any state of the process's random
+    generators."""
     change = subject.make()
     with chance(1):
         first = change(*_pair(2), draws(subject, SAMPLES))

@@ -72,7 +72,7 @@ class Subject:
 
 @attrs.frozen
 class Check:
-    """A promise of a kind's contract. `run` raises CheckFailed, or whatever the component raises, where it is broken.
+    """A promise of a kind's contract. `run` raises CheckFailed, or what the component raises, where it is broken.
 
     The function's name is the check's, its docstring the promise. A `slow` one takes many seconds. Where a check that
     it `needs` fails, what it would find is that check's cause once more; where a `first` one fails, no other of the

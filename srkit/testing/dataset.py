@@ -85,7 +85,7 @@ def size_is_that_of_the_image(subject: Subject) -> None:
 
 
 def size_is_known_without_decoding(subject: Subject) -> None:
-    """An image's size is told without decoding the image: it is asked for a hundred thousand before training begins."""
+    """An image's size is known without decoding the image: training asks for a hundred thousand before it begins."""
     dataset = _opened(subject)
     index = _looked_at(dataset)[-1]
     with watching() as seen:

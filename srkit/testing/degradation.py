@@ -78,7 +78,8 @@ def chance_is_left_alone(subject: Subject) -> None:
 
 
 def same_image_gives_same_lr(subject: Subject) -> None:
-    """The same HR, with the same draws, gives the same LR to the bit, whatever the process's own chance."""
+    """The same HR, with the same draws, gives the same LR to the bit, with any state of the
+    process's random generators."""
     degrade = subject.make()
     with chance(1):
         first = _run(subject, degrade)

@@ -53,7 +53,7 @@ def imported(modules: tuple[str, ...], file: str, targets: tuple[str, ...], path
 
 
 def _in_a_child(told: dict[str, Any], *, first: bool) -> Imported:
-    """Import what is told in a new process, with torch first or when it comes."""
+    """Import these modules in a new process, with torch first or when it comes."""
     # By its path, and without it on sys.path: `-m` would import this package, and torch with it.
     command = [sys.executable, "-P", __file__, json.dumps({**told, "torch_first": first})]
     run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -113,7 +113,7 @@ class Watched:
 
 
 def main(told: str) -> None:
-    """Import what is told and print an Imported as JSON."""
+    """Import what a JSON text names and print an Imported as JSON."""
     import contextlib
     import importlib
     from pathlib import Path

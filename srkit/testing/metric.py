@@ -94,7 +94,7 @@ def order_does_not_matter(subject: Subject) -> None:
 
 
 def same_images_give_same_score(subject: Subject) -> None:
-    """The same images score the same, whatever the process's own chance."""
+    """The same images score the same, with any state of the process's random generators."""
     metric = subject.make()
     hr = _image()
     sr = _noisy(hr, 8)

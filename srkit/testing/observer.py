@@ -34,7 +34,7 @@ def no_event_is_misspelt(subject: Subject) -> None:
 
 
 def events_take_what_is_told(subject: Subject) -> None:
-    """Each event takes what it is told, by position: `logged(step, values)`, say."""
+    """Each event takes its values by position: `logged(step, values)`, say."""
     observer = subject.make()
     for event, method in _events(observer).items():
         if not _takes(method, _arguments(event)):
@@ -43,7 +43,7 @@ def events_take_what_is_told(subject: Subject) -> None:
 
 
 def a_run_is_watched(subject: Subject) -> None:
-    """A run and its continuation, in one run directory, are told to it, and it raises nothing; nor where a run ends at
+    """It watches a run and its continuation in one run directory and raises nothing; nor where a run ends at
     once."""
     with _directory() as directory:
         for first_step, told in ((0, _story(directory)), (STEPS // 2, _story(directory)), (0, _failure(directory))):
@@ -56,7 +56,7 @@ def a_run_is_watched(subject: Subject) -> None:
 
 
 def what_is_told_is_left_alone(subject: Subject) -> None:
-    """It changes nothing of what it is told: other observers and metrics.jsonl are told the same."""
+    """It changes none of its values: other observers and metrics.jsonl get the same ones."""
     with _directory() as directory:
         observer = _callable(subject)
         for event, arguments in [("run_started", (_run(directory, 0),)), *_story(directory)]:
@@ -80,7 +80,7 @@ def _events(observer: object) -> dict[str, Callable[..., Any]]:
 
 
 def _arguments(event: str) -> list[str]:
-    """Return the names of what an event is told, as the contract has them."""
+    """Return the names of an event's values, as the contract has them."""
     return list(inspect.signature(getattr(Observer, event)).parameters)[1:]
 
 
@@ -122,7 +122,7 @@ def _run(directory: Path, first_step: int) -> Run:
 
 
 def _story(directory: Path) -> list[tuple[str, tuple[Any, ...]]]:
-    """Return what is told of a run that goes well, from its start on, by event."""
+    """Return the values of each event of a run that goes well, from its start on."""
     values = {
         "loss": 0.0213,
         "charbonnier": 0.0213,

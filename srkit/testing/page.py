@@ -40,7 +40,7 @@ def page() -> str:
         f"`srkit_components{signature}`",
         inspect.getdoc(hookspecs.srkit_components) or "",
         "## Every component",
-        "Whatever its kind, a component may state its deviations, and passes these checks:",
+        "A component of any kind may state its deviations, and passes these checks:",
         "\n".join([FACTS, *(_fact((name, fact)) for name, fact in _shared_facts().items())]),
         "\n".join([CHECKS, *map(_check, SHARED)]),
         *(line for kind in KINDS.values() for line in _kind(kind)),

@@ -117,7 +117,7 @@ class Pairs:
             return small, self._image(index, self.source.read(index, wide), wide[2:], "the dataset")
 
     def _image(self, index: int, image: Any, size: tuple[int, int], whose: str) -> Image:
-        """Return an image of a size. Raises InputRejected where a stranger's code gave something else."""
+        """Return an image of a size. Raises InputRejected where a plugin's code gave something else."""
         if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16) or image.shape != (*size, 3):
             found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
             must = f"uint8 or uint16 {[*size, 3]}"

@@ -90,9 +90,9 @@ def prepare(
     """Write the images of a source under `path`, which is there when all of it is there and on the disk.
 
     LR of each scale is made by the degradation that is named, or else taken from the source, or else by MATLAB's
-    bicubic. `bad` is told of every image that cannot be used; `track` watches the indices. Raises UsageError where the
-    path is there already or another process is writing it, InputRejected after all bad images were told, RunFailed for
-    a disk, KeyboardInterrupt after a signal.
+    bicubic. `bad` is called with the error of every image that cannot be used; `track` watches the indices. Raises
+    UsageError where the path is there already or another process is writing it, InputRejected after all bad images
+    were named, RunFailed for a disk, KeyboardInterrupt after a signal.
     """
     pairs = [make_pairs(builder, source, scale, degradation, for_training=True) for scale in scales]
     for pair in pairs:
@@ -223,7 +223,7 @@ def _aside(path: Path) -> Iterator[Path]:
     """Give a place to write at, and rename what is there to `path` if all went well; nothing is left otherwise.
 
     The place is a folder beside `path` that is locked: what a process that was killed left in it is removed by the next
-    one, and two at once are told.
+    one, and a second process at once is refused.
     """
     _refuse_existing(path)
     folder = path.with_name(f"{files.ASIDE}{path.name}")

@@ -16,7 +16,7 @@ _HALF = np.uint64(32)
 
 
 def words(seed: int, stream: str, step: int, slots: NDArray[np.int64], count: int) -> NDArray[np.uint64]:
-    """Return [slots, count] words of 64 random bits: a row a slot, whatever other slots are asked for with it.
+    """Return [slots, count] words of 64 random bits: a row for each slot, the same with any other slots.
 
     `stream` names what the words are for ("window", "augment.0"), so that no two uses share any.
     numpy's own Philox gives the same words, a generator object a slot; this is all slots at once.
@@ -70,5 +70,5 @@ def windows(
 
 
 def step_seed(seed: int, step: int) -> int:
-    """Return the seed of whatever chance a network or a loss has in a step (dropout), for torch.manual_seed."""
+    """Return the seed of the chance that a network or a loss has in a step (dropout), for torch.manual_seed."""
     return int(words(seed, "torch", step, np.zeros(1, np.int64), 1)[0, 0])

@@ -52,7 +52,7 @@ def _verify(path: Path, format: str, plugins: tuple[str, ...], threads: int) -> 
     except InputRejected as error:
         return error.reason if error.path == str(path) else str(error)
     damaged = []
-    missing = 0  # sides as a whole, of which one line is told
+    missing = 0  # sides as a whole, which are one line each
     with ThreadPoolExecutor(threads) as executor:
         for side, records in manifest.sides.items():
             images = sides[side]

@@ -61,7 +61,7 @@ def pack(recipe: Recipe, data: OpenedData, device: torch.device) -> Pool:
 
 
 class Session:
-    """The trainer, what is done between its steps, and who is told."""
+    """The trainer, what is done between its steps, and its observers."""
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ def load_stages(
     loaded = builder.load(path, overrides=overrides)
     home = RunDirectory(directory)
     if not restart:
-        home.refuse_strangers()
+        home.refuse_other_files()
         if not checkpoint.exists(home.checkpoints) and model.step_of(home.last) >= 0:
             raise UsageError(
                 f"{home.path} holds a run that has ended, and none of its checkpoints, without which it would be "
@@ -77,7 +77,7 @@ def load_stages(
         if any(_same(home.path, stage.home.path) for stage in stages):
             raise UsageError(f"{home.path} would be the run of {base} and of {after.path}; give another --out DIR")
         try:
-            home.refuse_strangers()
+            home.refuse_other_files()
             stages.insert(0, _load(base, builder, home, shared))
         except RecipeError as error:
             note = f"({base.name}, from which {after.path.name} starts)"

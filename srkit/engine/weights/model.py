@@ -184,7 +184,7 @@ def _make(
 
     try:
         sketched = sketch(create)
-        if sketched is not None:  # whatever size a file says, no more than its weights is made
+        if sketched is not None:  # no more memory is taken than its weights need, by a file that claims any size
             own, found = ({n: t.shape for n, t in tensors.items()} for tensors in (sketched.state_dict(), weights))
             plan(own, found, path, description.line(), fresh=None)
         return create()
@@ -194,7 +194,7 @@ def _make(
         raise ComponentError(f"{path}: {error}{hint}") from None
     except (MemoryError, SrkitError):
         raise
-    except Exception as error:  # a stranger's constructor
+    except Exception as error:  # of a plugin's constructor
         if metadata is not None:
             what = f"its description makes no network of '{description.architecture}'"
             raise InputRejected(path, f"{what}: {describe(error)}") from error

@@ -35,7 +35,7 @@ STORAGES = {
     "torch.storage UntypedStorage": torch.uint8,
 }
 # What a pickle may call, all of it on the list of torch's restricted reader. The rest of that list is left out: it
-# makes what is no plain tensor, or as much memory as it is told to.
+# makes what is no plain tensor, or takes any amount of memory.
 CALLS = frozenset(
     {
         "__builtin__ complex",
@@ -298,6 +298,6 @@ def _last(stack: list[Any], length: int) -> list[Any]:
 
 
 def shown(name: str) -> str:
-    """Return a name of a file's as it can be told: a line, and not a long one."""
+    """Return a name from a file as one line, and not a long one."""
     name = one_line(name)
     return name if len(name) <= 100 else f"{name[:97]}..."

@@ -28,7 +28,7 @@ PREFIXES = ("module.", "netG.", "_orig_mod.")
 LIGHTNING_PREFIXES = ("model.", "net.")
 
 DEEPEST = 3  # dictionaries around a state dict, or prefixes one after the other
-MOST = 8  # names that are told
+MOST = 8  # names that a message lists
 NO_TENSORS = "holds something other than a state dict of tensors"
 
 
@@ -97,7 +97,7 @@ def _load(path: Path) -> dict[Any, Any]:
         elif start.startswith(b"\x80"):
             vetting.vet_pickle(path)
         else:
-            raise vetting.stranger(start)
+            raise vetting.not_weights(start)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or cut file makes its readers raise almost anything
         raise _rejected(path, wrong, error) from None

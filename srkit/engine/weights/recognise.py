@@ -60,7 +60,7 @@ def recognise(
     if not fitting:
         tried = ", ".join(map(str, _scales(builder, architecture)))
         what = f"fits '{architecture}' with these settings at none of the scales {tried}"
-        raise InputRejected(path, f"{what}; with --scale N, what does not fit is told")
+        raise InputRejected(path, f"{what}; --scale N says what does not fit")
     more = f": those of {alike} have the same shapes"
     raise UsageError(f"{path} does not say its scale, which weights alone do not tell{more}; give --scale N")
 

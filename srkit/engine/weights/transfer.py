@@ -17,7 +17,7 @@ from srkit.recipe.layers import one_line
 
 Shapes = Mapping[str, Sequence[int]]
 
-MOST = 8  # names of a kind that are told
+MOST = 8  # names of a kind that a message lists
 LONGEST = 1_000  # characters of a line to paste; a recipe's lines end at 1,024
 
 

@@ -17,7 +17,7 @@ MOST_TENSORS = 20_000
 MAGIC = 0x1950A86A20F9469CFC6C  # of the files that torch wrote before its zip files
 
 # What files that are none of weights begin with.
-STRANGERS = {
+OTHER_FILES = {
     b"PK\x03\x04": "a zip file",
     b"\x80": "a pickle",
     b"<": "a web page",
@@ -29,16 +29,16 @@ STRANGERS = {
 }
 
 
-def stranger(start: bytes) -> Refusal:
+def not_weights(start: bytes) -> Refusal:
     """Return what is said of a file that begins so and is none of weights."""
-    kinds = [kind for magic, kind in STRANGERS.items() if start.lstrip().startswith(magic)]
+    kinds = [kind for magic, kind in OTHER_FILES.items() if start.lstrip().startswith(magic)]
     if not start:
         return Refusal("it is empty")
     return Refusal(f"it is {kinds[0]}" if kinds else "neither torch nor safetensors writes such files")
 
 
 def vet_zip(path: Path) -> None:
-    """Raise Refusal, or whatever zipfile raises, unless a zip file is torch.save's and holds what its pickle claims."""
+    """Raise Refusal, or what zipfile raises, unless a zip file is torch.save's and holds what its pickle claims."""
     size = path.stat().st_size
     _vet_directory(path, size)
     with zipfile.ZipFile(path) as archive:
@@ -85,7 +85,7 @@ def _vet_directory(path: Path, size: int) -> None:
 
 
 def vet_pickle(path: Path) -> None:
-    """Raise Refusal, or whatever a damaged pickle raises, unless a file is what torch.save wrote before its zip files:
+    """Raise Refusal, or what a damaged pickle raises, unless a file is what torch.save wrote before its zip files:
     five pickles, and then the values that they claim."""
     size = path.stat().st_size
     claims = Claims()
@@ -104,14 +104,14 @@ def vet_pickle(path: Path) -> None:
 
 
 def vet_safetensors(path: Path) -> None:
-    """Raise Refusal, or whatever json raises, unless the header of a safetensors file is one to be read.
+    """Raise Refusal, or what json raises, unless the header of a safetensors file is one to be read.
 
     That its tensors lie within the file and do not overlap is looked at by safetensors itself.
     """
     with open(path, "rb") as file:
         start = file.read(64)
         if start[8:9] != b"{":
-            raise stranger(start)
+            raise not_weights(start)
         length = int.from_bytes(start[:8], "little")
         if length > MOST_HEADER:
             raise Refusal(f"its header claims {length:,} bytes, more than {MOST_HEADER:,}")
