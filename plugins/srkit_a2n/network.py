@@ -31,6 +31,7 @@ class PixelAttention(nn.Module):
         self.conv = _conv(features, features, 1, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x times its gates, each in 0..1."""
         out: Tensor = x * torch.sigmoid(self.conv(x))
         return out
 
@@ -46,6 +47,7 @@ class AttentionBranch(nn.Module):
         self.k4 = _conv(features, features, 3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the gated features, in the shape of x."""
         gate = torch.sigmoid(self.k2(_lrelu(self.k1(x))))
         out: Tensor = self.k4(self.k3(x) * gate)
         return out
@@ -66,6 +68,7 @@ class AttentionInAttentionBlock(nn.Module):
         self.non_attention = _conv(features, features, non_attention_kernel, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x plus the mix of both branches; an image's two branch weights sum to 1."""
         u = _lrelu(self.conv_first(x))
         weights = torch.softmax(self.ADM(u.mean((2, 3))) / TEMPERATURE, dim=1)[:, :, None, None, None]
         mixed = weights[:, 0] * self.attention(u) + weights[:, 1] * self.non_attention(u)
@@ -126,6 +129,7 @@ class A2N(nn.Module):
         self.conv_last = _conv(upsampling_features, 3, 3, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
         x = x * self.img_range
         first = self.conv_first(x)
         features = first + self.trunk_conv(self.AAB_trunk(first))

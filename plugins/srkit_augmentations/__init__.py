@@ -7,6 +7,7 @@ import srkit
 
 @srkit.hookimpl
 def srkit_components() -> Iterator[srkit.Component]:
+    """Yield this plugin's components."""
     for name, summary in (
         ("hflip", "Mirror left and right, half of the time"),
         ("vflip", "Mirror top and bottom, half of the time"),

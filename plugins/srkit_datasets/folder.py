@@ -51,17 +51,24 @@ class Files:
         self._sizes: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return len(self.paths)
 
     def name(self, index: int) -> str:
+        """Return an image's name, "baby"; an LR image has the name of its HR image, though its file is babyx4.png."""
         return self.names[index]
 
     def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) in pixels, read once from the file's header. Raises InputRejected."""
         if index not in self._sizes:
             self._sizes[index] = image_size(self.paths[index])
         return self._sizes[index]
 
     def read(self, index: int, window: Window | None = None) -> Image:
+        """Return an image or a window of it, uint8 or uint16 [height, width, 3], RGB.
+
+        The whole file is decoded each time. Raises InputRejected, naming the file.
+        """
         image = read_image(self.paths[index])
         if window is None:
             return image
@@ -69,6 +76,7 @@ class Files:
         return image[top : top + height, left : left + width]
 
     def lr(self, scale: int) -> Files | None:
+        """Return None: plain files have no LR images."""
         return None
 
     def fingerprint(self) -> str:

@@ -88,6 +88,10 @@ class _Prepared(PreparedImages):
         self._arrays: list[Any] = [None] * len(self)
 
     def read(self, index: int, window: Window | None = None) -> Image:
+        """Return an image or a window of it, [height, width, 3]; a window may be a read-only view of the file.
+
+        Raises InputRejected where the file does not have what the manifest says.
+        """
         pixels = self._arrays[index]
         if pixels is None:
             pixels = self._arrays[index] = self._resolved(index)
@@ -116,6 +120,7 @@ class _Foreign(Images):
         self._found: dict[int, tuple[Any, int]] = {}
 
     def size(self, index: int) -> Size:
+        """Return (height, width) in pixels from the dataset's shape. Raises InputRejected."""
         pixels, channels = self._resolved(index)
         height, width = (side for axis, side in enumerate(pixels.shape) if axis != channels)
         return height, width
@@ -189,6 +194,7 @@ class _Slices:
     dtype: np.dtype[Any]
 
     def __getitem__(self, part: Any) -> NDArray[Any]:
+        """Return the part as an array in the machine's byte order. Raises InputRejected."""
         with self.file.naming(self.label):
             found = h5py.Dataset(self.file.dataset(self.place, self.label))[part]
             return np.asarray(found, self.dtype)
@@ -207,8 +213,8 @@ class _File:
     """An HDF5 file for reading, by several threads.
 
     The library says where an image's pixels lie, once; from then on they are read out of a map of the file, which
-    takes no lock and which a forked process has as its parent does. No link is followed and no other file is opened,
-    whatever the file asks for.
+    takes no lock and which a forked process shares with its parent. No link is followed and no other file is opened,
+    even where the file asks for it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -217,7 +223,7 @@ class _File:
         self._opened: _Opened | None = None
 
     def has(self, name: str) -> bool:
-        """Say whether the file's root has a link of this name, be it to nowhere."""
+        """Say whether the file's root has a link of this name, even a dangling one."""
         return bool(self._open().file.id.links.exists(name.encode()))
 
     def members(self, group: str) -> list[str]:
@@ -236,7 +242,7 @@ class _File:
     def array(self, place: str, label: str) -> Any:
         """Return the pixels of an image: a view of the map, or what reads slices of them through the library.
 
-        Raises InputRejected, naming `label`, where they do not lie in this file and nowhere else.
+        Raises InputRejected, naming `label`, unless all of them are in this file.
         """
         with self.naming(label):
             dataset = self.dataset(place, label)
@@ -269,7 +275,7 @@ class _File:
 
     @contextlib.contextmanager
     def naming(self, label: str) -> Iterator[None]:
-        """Raise InputRejected, naming `label`, for whatever goes wrong inside."""
+        """Raise InputRejected, naming `label`, for any error inside."""
         try:
             yield
         except InputRejected:

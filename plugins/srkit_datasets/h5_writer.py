@@ -35,12 +35,13 @@ class H5Writer:
         # The oldest format that can hold it, so that any HDF5 from 1.8 (2008) on reads it.
         access.set_libver_bounds(h5f.LIBVER_EARLIEST, h5f.LIBVER_V18)
         access.set_alignment(_ALIGNMENT, _ALIGNMENT)
-        # Without a buffer of small images, that is written when their dataset is let go of, where h5py drops errors.
+        # Without a buffer of small images, which HDF5 writes when their dataset is released, where h5py drops errors.
         access.set_sieve_buf_size(0)
         with self._as_os_error():
             self._file = h5py.File(h5f.create(os.fsencode(path), h5f.ACC_EXCL, fapl=access))
 
     def add(self, name: str, images: Mapping[str, Image]) -> None:
+        """Write each side as a contiguous little-endian dataset, "lr_x4/00000012". Raises OSError."""
         with self._as_os_error():
             for side, image in images.items():
                 little_endian = image.astype(image.dtype.newbyteorder("<"), copy=False)
@@ -48,11 +49,13 @@ class H5Writer:
         self._count += 1
 
     def finish(self, manifest: Manifest) -> None:
+        """Write the manifest as the dataset `manifest`, uint8, and flush the file. Raises OSError."""
         with self._as_os_error():
             self._file.create_dataset(MANIFEST, data=np.frombuffer(manifest.to_bytes(), np.uint8))
             self._file.flush()
 
     def close(self) -> None:
+        """Close the file. Raises OSError; after a failed write it empties the file instead and raises nothing."""
         if self._failed:
             with contextlib.suppress(OSError), self._as_os_error():
                 # HDF5 writes what it still has when it closes, and may crash where that fails, too: make room for it.

@@ -1,4 +1,4 @@
-"""The sets that the field shares: how they lie in their folders, and where they are to be had."""
+"""The sets that the field shares: their folder layouts and download addresses."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ _ROWS = (
 class Layout:
     """What was found in a root.
 
-    `hr` is the folder of HR images, `lr` the paths of the LR folders, with {scale}: none, one, or several of which
-    none goes before the others. `plain` says that HR files are called by their names and nothing more.
+    `hr` is the folder of HR images, `lr` the paths of the LR folders, with {scale}: none, one, or several of equal
+    rank. `plain` says that the stem of an HR file is the image's name.
     """
 
     hr: Path
@@ -53,7 +53,7 @@ class Layout:
 
 
 def find_layout(root: Path, split: str) -> Layout:
-    """Return the layout of a root; a folder that has none of those known is HR images alone, or is not there.
+    """Return the layout of a root; one without a known layout is a plain folder of HR images, which may not exist.
 
     Raises InputRejected where the split is not there, and where the root is several sets.
     """
@@ -94,10 +94,10 @@ def _beside(root: Path, row: _Row) -> tuple[str, ...]:
 
 @attrs.frozen
 class _Home:
-    """Where a set is to be had.
+    """Where to download a set.
 
-    `text` says it, and what to do; in it, {place} is the folder that then holds `root`, the set's own. An empty `root`
-    is for archives that are unpacked in the set's own folder.
+    `text` gives the address and the steps; its {place} is the folder that then holds `root`, the set's folder. An empty
+    `root` is for archives that are unpacked into the set's folder itself.
     """
 
     name: str
@@ -134,9 +134,9 @@ _ALIASES = {"bsds100": "b100", "bsd100": "b100"}
 
 
 def hint(path: Path) -> str:
-    """Return where the known set is to be had that a path is in: "Set5 is in https://...: unpack it in data".
+    """Return where to download the known set that a path belongs to: "Set5 is in https://...: unpack it in data".
 
-    Return "" where the path has no such name in it, and where the set's folder is there: then something else is wrong.
+    Return "" where no folder of the path has the name of a known set, and where the set's folder exists.
     """
     for folder in (path, *path.parents):
         name = folder.name.casefold()

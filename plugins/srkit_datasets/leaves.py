@@ -53,6 +53,7 @@ class Leaves:
         self.blur = float(blur)
 
     def __len__(self) -> int:
+        """Return the number of images, the setting `count`."""
         return self.count
 
     def name(self, index: int) -> str:

@@ -94,6 +94,10 @@ class _Prepared(PreparedImages):
         self._database = database
 
     def read(self, index: int, window: Window | None = None) -> Image:
+        """Return a copy of an image or of a window of it, [height, width, 3].
+
+        Raises InputRejected where the record is missing or its length is not the manifest's.
+        """
         record = self.records[index]
         height, width = record.size
         stored, dtype, itemsize = _DTYPES[record.dtype]
@@ -123,6 +127,7 @@ class _Encoded(Images):
         self._sizes: dict[int, Size] = {}
 
     def label(self, index: int) -> str:
+        """Return what errors call an image: "data/set.lmdb: baby"."""
         return f"{self.path}: {self.names[index]}"
 
     def size(self, index: int) -> Size:
@@ -140,6 +145,7 @@ class _Encoded(Images):
         return size
 
     def read(self, index: int, window: Window | None = None) -> Image:
+        """Decode an image whole; return it or a window of it, [height, width, 3]. Raises InputRejected."""
         with self._value(index) as value:
             data = bytes(value)
         image: Image = decode_image(data, self.label(index))

@@ -31,10 +31,11 @@ class LMDBWriter:
         self._count = 0
         with self._as_os_error():
             path.mkdir()
-            # Without locks, since nobody else knows of it, and without waiting for the disk: it is flushed as a whole.
+            # Without locks, since no other process opens it yet, and without waiting for the disk: it is flushed as a whole.
             self._environment = lmdb.open(str(path), map_size=_FIRST_SIZE, lock=False, sync=False, metasync=False)
 
     def add(self, name: str, images: Mapping[str, Image]) -> None:
+        """Write all sides in one transaction under keys like "lr_x4/00000012". Raises OSError."""
         rows = {
             key(side, self._count).encode(): np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
             for side, image in images.items()
@@ -44,14 +45,16 @@ class LMDBWriter:
         self._count += 1
 
     def finish(self, manifest: Manifest) -> None:
+        """Write MANIFEST.json beside data.mdb. Raises OSError."""
         (self._path / MANIFEST).write_bytes(manifest.to_bytes())
 
     def close(self) -> None:
+        """Close the environment; the data are not synced to the disk yet. Raises OSError."""
         with self._as_os_error():
             self._environment.close()
 
     def _put(self, rows: Mapping[bytes, NDArray[Any]]) -> bool:
-        """Write rows in a transaction of their own, which keeps memory small; return False where the map is full."""
+        """Write rows in one transaction, which keeps memory small; return False where the map is full."""
         try:
             with self._as_os_error(), self._environment.begin(write=True) as transaction:
                 for name, pixels in rows.items():
@@ -62,7 +65,7 @@ class LMDBWriter:
 
     @contextlib.contextmanager
     def _as_os_error(self) -> Iterator[None]:
-        """Raise OSError where LMDB has an error of its own, but for a full map."""
+        """Raise OSError in place of LMDB's errors, except for a full map."""
         try:
             yield
         except lmdb.MapFullError:

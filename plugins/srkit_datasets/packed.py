@@ -1,4 +1,4 @@
-"""What packed images share, whatever the format: sides, limits, LR paired with HR, and the words for it."""
+"""What all formats of packed images share: sides, size limits, LR paired with HR, and error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Image = NDArray[np.uint8] | NDArray[np.uint16]
 Size = tuple[int, int]
 
 HR = "hr"
-LR = "lr"  # of a scale that nobody has written down
+LR = "lr"  # of a scale that the file does not state
 
 # As srkit reads image files.
 MAX_SIDE = 65_535
@@ -47,9 +47,11 @@ class Images(abc.ABC):
         self.path, self.side, self.names = path, side, names
 
     def __len__(self) -> int:
+        """Return the number of images on this side."""
         return len(self.names)
 
     def name(self, index: int) -> str:
+        """Return an image's name in the file or its manifest, "baby"."""
         return self.names[index]
 
     def label(self, index: int) -> str:
@@ -57,16 +59,20 @@ class Images(abc.ABC):
         return f"{self.path}: {self.side}/{self.names[index]}"
 
     def lr(self, scale: int) -> Images | None:
+        """Return None: `Packed.lr` pairs the sides."""
         return None
 
     @abc.abstractmethod
-    def size(self, index: int) -> Size: ...
+    def size(self, index: int) -> Size:
+        """Return (height, width) in pixels. Raises InputRejected for a damaged image or one above the size limits."""
 
     @abc.abstractmethod
-    def read(self, index: int, window: Window | None = None) -> Image: ...
+    def read(self, index: int, window: Window | None = None) -> Image:
+        """Return an image or a window of it, uint8 or uint16 [height, width, 3], RGB. Raises InputRejected."""
 
     @abc.abstractmethod
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Return sixteen hexadecimal digits that change with the images. Raises InputRejected."""
 
 
 class PreparedImages(Images):
@@ -80,6 +86,7 @@ class PreparedImages(Images):
             check_size(self.label(index), record.size)
 
     def size(self, index: int) -> Size:
+        """Return (height, width) in pixels from the manifest; no pixels are read."""
         return self.records[index].size
 
     def fingerprint(self) -> str:
@@ -96,12 +103,15 @@ class _Chosen(Images):
         self.windowed = images.windowed
 
     def size(self, index: int) -> Size:
+        """Return (height, width) in pixels of an HR image's LR image."""
         return self._images.size(self._indices[index])
 
     def read(self, index: int, window: Window | None = None) -> Image:
+        """Return an HR image's LR image or a window of it, uint8 or uint16 [height, width, 3]."""
         return self._images.read(self._indices[index], window)
 
     def fingerprint(self) -> str:
+        """Return the digits of the whole side, in its own order."""
         return self._images.fingerprint()
 
 
@@ -114,11 +124,11 @@ class Contents:
 
 
 class Packed:
-    """HR images out of a packed file, with LR beside them in the same file or in another.
+    """HR images out of a packed file, with LR in the same file or in another.
 
     Args:
         path: the file or folder
-        lr: that of LR images, or None; may contain {scale}
+        lr: the file or folder of LR images, or None; may contain {scale}
         open_contents: what opens either of them
     """
 
@@ -133,15 +143,22 @@ class Packed:
         self.windowed = self._hr.windowed
 
     def __len__(self) -> int:
+        """Return the number of HR images."""
         return len(self._hr)
 
     def name(self, index: int) -> str:
+        """Return the name of an HR image, "baby"."""
         return self._hr.name(index)
 
     def size(self, index: int) -> Size:
+        """Return (height, width) of an HR image in pixels. Raises InputRejected."""
         return self._hr.size(index)
 
     def read(self, index: int, window: Window | None = None) -> Image:
+        """Return an HR image or a window of it, uint8 or uint16 [height, width, 3], RGB.
+
+        Raises InputRejected, naming the file and the image.
+        """
         return self._hr.read(index, window)
 
     def lr(self, scale: int) -> Images | None:

@@ -7,6 +7,7 @@ import srkit
 
 @srkit.hookimpl
 def srkit_components() -> Iterator[srkit.Component]:
+    """Yield this plugin's components."""
     yield srkit.Component("loss", "l1", "srkit_losses.pixel:L1", summary="Absolute difference")
     yield srkit.Component("loss", "l2", "srkit_losses.pixel:L2", summary="Squared difference")
     yield srkit.Component(

@@ -60,5 +60,6 @@ class Charbonnier(nn.Module):
         self.reduction = _checked(reduction)
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Return a scalar for float images of one shape; other shapes are not rejected but broadcast."""
         root = (sr - hr).square().add(self.epsilon).sqrt()
         return root.mean() if self.reduction == "mean" else root.sum()

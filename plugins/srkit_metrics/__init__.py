@@ -1,4 +1,4 @@
-"""PSNR, SSIM and their like as super-resolution papers report them, on the luma and on RGB."""
+"""PSNR, SSIM, MS-SSIM and ZNCC as super-resolution papers report them, on the luma and on RGB."""
 
 from collections.abc import Iterator
 
@@ -11,6 +11,7 @@ _MS_SSIM = "Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216"
 
 @srkit.hookimpl
 def srkit_components() -> Iterator[srkit.Component]:
+    """Yield this plugin's components."""
     yield srkit.Component(
         "metric",
         "psnr_y",

@@ -1,4 +1,4 @@
-"""What scores are made of, of numpy's arrays."""
+"""The sums and means behind the metrics, on numpy arrays."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _PIXELS = 16_384  # taken at a time: they stay in a core's cache, and float64 su
 
 
 def squared_error(sr: Image, hr: Image, *, on_luma: bool) -> int:
+    """Return the exact sum of squared differences of two uint8 [h, w, 3]: RGB levels, or luma, `UNITS` to a level."""
     read = _Values(sr.shape[1], on_luma=on_luma)
     differences = np.empty((2, read.rows, *sr.shape[1:]), np.int16)
     total = 0
@@ -31,6 +32,7 @@ def squared_error(sr: Image, hr: Image, *, on_luma: bool) -> int:
 
 
 def moments(sr: Image, hr: Image, *, on_luma: bool) -> Moments:
+    """Return the exact sums over two uint8 [h, w, 3]: RGB levels, or luma less `OFFSET`, `UNITS` to a level."""
     read_sr, read_hr = (_Values(sr.shape[1], on_luma=on_luma) for _ in range(2))
     sums = [0] * 5
     for rows in read_sr.strips(len(sr)):
@@ -40,12 +42,17 @@ def moments(sr: Image, hr: Image, *, on_luma: bool) -> Moments:
 
 
 def similarities(sr: Image, hr: Image, *, on_luma: bool) -> list[float]:
+    """Return each plane's mean SSIM, -1..1: red, green and blue, or the luma alone; images are uint8 [h, w, 3]."""
     if on_luma:
         return [mean(similarity, sr, hr)]
     return [mean(similarity, sr[..., channel], hr[..., channel]) for channel in range(3)]
 
 
 def scales(sr: Image, hr: Image, count: int, *, on_luma: bool) -> list[list[float]]:
+    """Return the terms of MS-SSIM of each plane, `count` of them: red, green and blue, or the luma alone.
+
+    Contrast and structure at all scales but the last, SSIM itself there; the images are uint8 [h, w, 3].
+    """
     return [_scales(x, y, count) for x, y in zip(_planes(sr, on_luma), _planes(hr, on_luma), strict=True)]
 
 
@@ -65,7 +72,7 @@ def _planes(image: Image, on_luma: bool) -> Iterator[Floats]:
 
 
 def _half(plane: Floats) -> Floats:
-    """Return the means of 2x2 pixels; the last row or column of an odd side stands twice."""
+    """Return the means of 2x2 pixels; the last row or column of an odd side is repeated."""
     height, width = plane.shape
     if height % 2 or width % 2:
         plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
@@ -91,10 +98,12 @@ class _Values:
         self._values = np.empty((self.rows, width) if on_luma else (self.rows, width, 3))
 
     def strips(self, height: int) -> Iterator[slice]:
+        """Yield the rows of an image of this height, from the top, as slices of at most `rows` rows."""
         for top in range(0, height, self.rows):
             yield slice(top, min(top + self.rows, height))
 
     def __call__(self, image: NDArray[np.integer]) -> Floats:
+        """Return the values of at most `rows` rows, flat, in memory that the next call overwrites."""
         rows = slice(len(image))
         values = self._values[rows]
         if self._on_luma:

@@ -18,7 +18,7 @@ def ms_ssim() -> Score:
     """Return the mean MS-SSIM of red, green and blue: two uint8 [h, w, 3] to 0..1.
 
     It is that of the authors' own code: SSIM's window and constants, with windows that lie wholly inside alone; each
-    scale the means of 2x2 pixels of the one before, where the last row or column of an odd side stands twice; contrast
+    scale the means of 2x2 pixels of the one before, where the last row or column of an odd side is repeated; contrast
     and structure of the first four scales, averaged over the image and weighted as powers, times SSIM itself of the
     fifth. An average below 0 counts as 0. The weights are the paper's, which sum to 1.0001.
 

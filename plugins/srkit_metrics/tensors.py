@@ -1,4 +1,4 @@
-"""What scores are made of, of torch's tensors, on the device that they are on."""
+"""The sums and means behind the metrics, on torch tensors, on their own device."""
 
 from __future__ import annotations
 
@@ -16,22 +16,29 @@ Term = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def squared_error(sr: Tensor, hr: Tensor, *, on_luma: bool) -> int:
+    """Return the exact sum of squared differences of two uint8 [h, w, 3]: RGB levels, or luma, `UNITS` to a level."""
     difference = _values(sr, on_luma) - _values(hr, on_luma)
     return int((difference * difference).sum())
 
 
 def moments(sr: Tensor, hr: Tensor, *, on_luma: bool) -> Moments:
+    """Return the exact sums over two uint8 [h, w, 3]: RGB levels, or luma less `OFFSET`, `UNITS` to a level."""
     x, y = _values(sr, on_luma), _values(hr, on_luma)
     sums = torch.stack([x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()])
     return Moments(x.numel(), *sums.tolist())
 
 
 def similarities(sr: Tensor, hr: Tensor, *, on_luma: bool) -> list[float]:
+    """Return each plane's mean SSIM, -1..1: red, green and blue, or the luma alone; images are uint8 [h, w, 3]."""
     means: list[float] = _means(_similarity, _planes(sr, on_luma), _planes(hr, on_luma)).tolist()
     return means
 
 
 def scales(sr: Tensor, hr: Tensor, count: int, *, on_luma: bool) -> list[list[float]]:
+    """Return the terms of MS-SSIM of each plane, `count` of them: red, green and blue, or the luma alone.
+
+    Contrast and structure at all scales but the last, SSIM itself there; the images are uint8 [h, w, 3].
+    """
     x, y = _planes(sr, on_luma), _planes(hr, on_luma)
     terms = []
     for _ in range(count - 1):
@@ -89,6 +96,6 @@ def _filter(x: Tensor) -> Tensor:
 
 
 def _half(x: Tensor) -> Tensor:
-    """Return the means of 2x2 pixels; the last row or column of an odd side stands twice."""
+    """Return the means of 2x2 pixels; the last row or column of an odd side is repeated."""
     height, width = x.shape[1:]
     return functional.avg_pool2d(functional.pad(x[None], (0, width % 2, 0, height % 2), mode="replicate")[0], 2)

@@ -112,7 +112,7 @@ class _Tiles:
         self._blocks_down = self._windows.reshape(2, 2, -1, BLOCK, self.width)
 
     def sum(self, term: Term, x: NDArray[Any], y: NDArray[Any]) -> float:
-        """Return the sum of a term over all windows. Each row is filtered across once, whatever tiles need it."""
+        """Return the sum of a term over all windows. Each row is filtered across once, even where two tiles need it."""
         height, width = x.shape[0], x.shape[1] - MARGIN
         total, kept = 0.0, 0
         for top in range(0, height, _ROWS):

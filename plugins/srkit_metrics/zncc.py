@@ -12,8 +12,8 @@ def zncc() -> Score:
     """Return the correlation of all RGB values: two uint8 [h, w, 3] to -1..1.
 
     It is 1 where one image is the other but for brightness and contrast, the same for all three channels, and -1 for
-    its negative. Two images of one value each differ in brightness alone: 1. Of such an image and another it is 0, as
-    nothing of the one tells of the other.
+    its negative. Two images of one value each differ in brightness alone: 1. Between such an image and any other it is
+    0.
 
     The score takes numpy's arrays or torch's tensors, and raises ValueError unless both are uint8 [h, w, 3] of one
     size.

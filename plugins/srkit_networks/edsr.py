@@ -25,6 +25,7 @@ class ResidualBlock(nn.Module):
         self.res_scale = res_scale
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x + res_scale * body(x)."""
         return torch.add(x, self.body(x), alpha=self.res_scale)
 
 
@@ -84,6 +85,7 @@ class EDSR(nn.Module):
         self.tail = nn.Sequential(_upsampler(features, scale), _conv(features, 3))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
         first = self.head((x - self.mean) * self.img_range)
         out: Tensor = self.tail(self.body(first) + first) / self.img_range + self.mean
         return out

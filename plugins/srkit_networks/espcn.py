@@ -31,5 +31,6 @@ class ESPCN(nn.Module):
         self.shuffle = nn.PixelShuffle(scale)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
         out: Tensor = self.shuffle(self.conv3(torch.tanh(self.conv2(torch.tanh(self.conv1(x))))))
         return out

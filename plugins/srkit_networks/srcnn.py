@@ -42,6 +42,7 @@ class SRCNN(nn.Module):
         self.conv3 = _conv(channels[1], 3, 5)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
         x = F.interpolate(x, scale_factor=float(self.scale), mode="bicubic", align_corners=False)
         out: Tensor = self.conv3(F.relu(self.conv2(F.relu(self.conv1(x)))))
         return out

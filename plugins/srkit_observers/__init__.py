@@ -1,4 +1,4 @@
-"""What a run tells: to the terminal, to metrics.jsonl and to log.txt."""
+"""Where a run reports: the terminal, metrics.jsonl and log.txt."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ import srkit
 
 @srkit.hookimpl
 def srkit_components() -> Iterator[srkit.Component]:
+    """Yield this plugin's components."""
     yield srkit.Component(
         "observer", "console", "srkit_observers.console:Console", summary="A progress bar or plain lines, on stderr"
     )

@@ -17,15 +17,15 @@ from srkit_observers import lines
 
 STARVED = 0.2  # of the time spent waiting for data: worth a colour
 OF_THE_DATA = ("images", "fingerprint")  # keys of a protocol that say what was measured, not how
-STATE_WIDTH = 72  # columns, of "step 120000/200000  loss 0.0213  5.1 it/s  data 2 %  eta 100:12:40" and a little air
-EPOCH_WIDTH = 14  # columns more, of "epoch 1234.5"; it is left out where the terminal has not so many
+STATE_WIDTH = 72  # columns, of "step 120000/200000  loss 0.0213  5.1 it/s  data 2 %  eta 100:12:40" and a margin
+EPOCH_WIDTH = 14  # columns more, of "epoch 1234.5"; it is left out on narrower terminals
 
 
 class Display:
     """A bar with the state of a run beside it; tables pass above it.
 
-    It is drawn again when something is told, by no thread of its own, and the terminal is given back when the display
-    is stopped, dropped or the process exits.
+    It is redrawn on each event, without a thread, and releases the terminal when it is stopped or dropped, or when the
+    process exits.
     """
 
     def __init__(self, run: srkit.Run, console: Console) -> None:
@@ -51,10 +51,12 @@ class Display:
         return None if console.is_dumb_terminal else cls(run, console)
 
     def logged(self, step: int, values: Mapping[str, float]) -> None:
+        """Redraw the bar at a step with the values beside it; the epoch only where the terminal is wide enough."""
         shown = {name: value for name, value in values.items() if name != "epoch" or self._epoch}
         self._progress.update(self._task, completed=step, values=shown, refresh=True)
 
     def validated(self, step: int, tables: Sequence[Mapping[str, Any]]) -> None:
+        """Print the tables of a validation above the bar."""
         for part in scores(step, tables):
             self._progress.console.print(part)
 
@@ -63,6 +65,7 @@ class _State(ProgressColumn):
     """What stands beside the bar: the plain line with its labels dimmed."""
 
     def render(self, task: Task) -> Text:
+        """Return the text beside the bar of a task; the data share is yellow above `STARVED`."""
         text = Text.assemble(("step ", "dim"), f"{int(task.completed)}", (f"/{int(task.total or 0)}", "dim"))
         values = task.fields["values"]
         for first, second in lines.parts(values):
@@ -80,7 +83,7 @@ def scores(step: int, tables: Sequence[Mapping[str, Any]]) -> Iterator[Renderabl
     """Yield what to print of a validation: a row a data set, a column a metric with the gain over each other model.
 
     Neighbours share a table where protocol, models and metrics are the same; scores of two protocols never do, and
-    then each table stands below what sets its protocol apart.
+    then each table is headed by what is special to its protocol.
     """
     groups = [list(group) for _, group in groupby(tables, _columns)]
     protocols = [_protocol(group[0]) for group in groups]

@@ -67,30 +67,35 @@ def _cut_unfinished_line(path: Path) -> None:
 class MetricsJsonl:
     """Appends one JSON object a line to metrics.jsonl in the run directory.
 
-    Each has "event" (the name of the observer's method) and "step", then what the event tells: `title`, `steps` and
+    Each has "event" (the name of the observer's method) and "step", then the event's values: `title`, `steps` and
     `facts` of a start; the values of a log; the `tables` of a validation; the `path` of a save, relative to the run
-    directory; the `outcome` of an end. JSON has no numbers that are not finite: such a one is written as null.
+    directory; the `outcome` of an end. JSON has no nan or inf: they are written as null.
     """
 
     def run_started(self, run: srkit.Run) -> None:
+        """Append the start to metrics.jsonl, after the lines of an earlier part of the run."""
         self._directory = run.directory
         self._file = LineFile(run.directory / "metrics.jsonl")
         self._write("run_started", run.first_step, {"title": run.title, "steps": run.steps, "facts": run.facts})
 
     def logged(self, step: int, values: Mapping[str, float]) -> None:
+        """Append the values of a step."""
         self._write("logged", step, values)
 
     def validated(self, step: int, tables: list[dict[str, Any]]) -> None:
+        """Append the tables of a validation."""
         self._write("validated", step, {"tables": tables})
 
     def saved(self, step: int, path: Path) -> None:
+        """Append the path of a checkpoint, relative to the run directory where it is inside."""
         self._write("saved", step, {"path": lines.inside(path, self._directory)})
 
     def run_ended(self, step: int, outcome: str) -> None:
+        """Append the outcome: "finished", "stopped" or "failed"."""
         self._write("run_ended", step, {"outcome": outcome})
 
-    def _write(self, event: str, step: int, told: Mapping[str, Any]) -> None:
-        record = {"event": event, "step": step, **_finite(told)}
+    def _write(self, event: str, step: int, values: Mapping[str, Any]) -> None:
+        record = {"event": event, "step": step, **_finite(values)}
         self._file.write(json.dumps(record, allow_nan=False, default=str))
 
 
@@ -106,21 +111,26 @@ class Log:
     """Appends the console's plain lines to log.txt in the run directory, each after its local time in ISO 8601."""
 
     def run_started(self, run: srkit.Run) -> None:
+        """Append the start to log.txt, after the lines of an earlier part of the run."""
         self._run = run
         self._file = LineFile(run.directory / "log.txt")
         self._write(lines.started(run))
 
     def logged(self, step: int, values: Mapping[str, float]) -> None:
+        """Append a line with the values of a step."""
         self._write(lines.logged(step, self._run.steps, values))
 
     def validated(self, step: int, tables: list[dict[str, Any]]) -> None:
+        """Append a line for each table of a validation."""
         for table in tables:
             self._write(lines.validated(step, table))
 
     def saved(self, step: int, path: Path) -> None:
+        """Append a line with the path of a checkpoint, relative to the run directory where it is inside."""
         self._write(lines.saved(step, path, self._run.directory))
 
     def run_ended(self, step: int, outcome: str) -> None:
+        """Append a line with the outcome: "finished", "stopped" or "failed"."""
         self._write(lines.ended(step, outcome))
 
     def _write(self, line: str) -> None:

@@ -15,7 +15,7 @@ import srkit
 
 
 def clean(text: str) -> str:
-    """Return a foreign text on one line without what a terminal would obey: control and formatting characters."""
+    """Return untrusted text on one line, without control and formatting characters."""
     return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 
@@ -102,5 +102,5 @@ def ended(step: int, outcome: str) -> str:
 
 
 def inside(path: Path, directory: Path) -> str:
-    """Return a path as the run directory sees it, or whole where it lies elsewhere."""
+    """Return a path relative to the run directory, or unchanged where it is outside."""
     return path.relative_to(directory).as_posix() if path.is_relative_to(directory) else str(path)

@@ -7,6 +7,7 @@ import srkit
 
 @srkit.hookimpl
 def srkit_components() -> Iterator[srkit.Component]:
+    """Yield this plugin's components."""
     yield srkit.Component(
         "optimizer", "adam", "srkit_optimizers.optimizers:adam", summary="Adam", source="arXiv:1412.6980"
     )

@@ -1,4 +1,4 @@
-"""Torch's optimizers, with signatures that say what they take.
+"""Torch's optimizers with typed signatures.
 
 Each raises ValueError for a setting outside its range. Where all parameters are on CUDA the update is one fused kernel,
 elsewhere torch chooses.

@@ -99,7 +99,7 @@ def _filter(
     beyond = [np.arange(-kernel.before, 0), np.arange(length, (periods - 1) * kernel.step + taps - kernel.before)]
     first, last = (x.index_select(dim, torch.from_numpy(inside(b, length, edge)).to(x.device)) for b in beyond)
     padded = torch.cat([first, x, last], dim)
-    # Every step-th input apart, so that what one tap weighs lies side by side.
+    # Every step-th input apart, so that the inputs of one tap are contiguous.
     whole = (slice(None),) * dim
     inputs = [padded[(*whole, slice(i, None, kernel.step))].to(dtype).contiguous() for i in range(kernel.step)]
     made = []

@@ -17,9 +17,9 @@ class Kernel:
     """What one axis is filtered with: from every `step` inputs `outputs` outputs are made.
 
     The weights [outputs, taps], int64, of the outputs from i * outputs on weigh the inputs from i * step - before on.
-    Each row adds up to the divisor. With integers sums are exact, and halves are halves, in whatever order they are
-    added. So they are in MATLAB's doubles at scales 2, 4, 8..., where its weights are exact. At odd scales there are no
-    halves; at others, such as 6, MATLAB may round a half down.
+    Each row adds up to the divisor. With integers sums are exact, and halves are halves, in any order. So they are in
+    MATLAB's doubles at scales 2, 4, 8..., where its weights are exact. At odd scales there are no halves; at others,
+    such as 6, MATLAB may round a half down.
     """
 
     weights: NDArray[np.int64]
@@ -29,6 +29,7 @@ class Kernel:
 
     @property
     def outputs(self) -> int:
+        """How many outputs each `step` inputs give: 1 for shrinking, the scale for enlarging."""
         return len(self.weights)
 
     def length(self, inputs: int) -> int:
@@ -36,7 +37,7 @@ class Kernel:
         return -(-inputs * self.outputs // self.step)
 
     def largest(self, peak: int, passes: int) -> int:
-        """Return what no sum exceeds, in either direction, after so many passes over integers from 0 to the peak."""
+        """Return a bound on the magnitude of all sums after so many passes over integers from 0 to the peak."""
         largest: int = peak * int(np.abs(self.weights).sum(1).max()) ** passes
         return largest
 
@@ -63,9 +64,9 @@ def enlarging(scale: int) -> Kernel:
 
 
 def inside(positions: NDArray[np.int64], length: int, edge: Edge) -> NDArray[np.int64]:
-    """Return the pixel, from 0 to length - 1, that stands at each position; those outside are what the edge makes them.
+    """Return the pixel, from 0 to length - 1, at each position; positions outside are filled as `edge` says.
 
-    "symmetric" mirrors the image, its edge repeated; "replicate" repeats the edge for ever.
+    "symmetric" mirrors the image with its edge pixel repeated; "replicate" repeats the edge pixel.
     """
     if edge == "replicate":
         return np.clip(positions, 0, length - 1)

@@ -33,6 +33,7 @@ class Bicubic:
         self.edge: Edge = edge
 
     def __call__(self, hr: NDArray[Any]) -> NDArray[Any]:
+        """Return LR in HR's dtype. Raises ValueError unless HR is a non-empty uint8 or uint16 [h, w, c]."""
         return shrink(hr, self.scale, mode=self.mode, edge=self.edge)
 
 

@@ -24,4 +24,5 @@ class Bicubic(nn.Module):
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x enlarged, in its dtype and on its device. Raises ValueError as `device.enlarge` does."""
         return enlarge(x, self.scale, mode="double")

@@ -26,6 +26,7 @@ class PillowBicubic:
         self.scale = scale
 
     def __call__(self, hr: NDArray[Any]) -> NDArray[Any]:
+        """Return LR, uint8 [ceil(h / scale), ceil(w / scale), 3]. Raises ValueError unless HR is uint8."""
         if hr.dtype != np.uint8:
             raise ValueError(f"pillow_bicubic resizes images of 8 bits, not {hr.dtype}; bicubic resizes both")
         height, width = hr.shape[:2]

@@ -29,13 +29,13 @@ CHANNELS = (
 )
 # How much smaller a network makes the image first; the constructor's scale is that much more.
 SHRINKS = ("shuffle_factor", "start_unshuffle")
-# An ESRGAN is also told the channels of the smaller image; others find them themselves.
+# ESRGAN also takes the channels of the smaller image; other networks compute them.
 SHRUNK_CHANNELS = ("shuffle_factor", "in_nc")
 
-# Numbers whose default is a whole one, and yet need not be: ffn_expansion_factor, mlp_ratio, drop_rate.
+# Numbers whose default is an integer, though fractions are allowed: ffn_expansion_factor, mlp_ratio, drop_rate.
 FRACTIONS = ("_factor", "_ratio", "_rate", "_range", "_scale")
 
-# Instead of no default, or of one with which nothing can be built, by the network and the setting.
+# In place of a missing default, or of one that builds no network, by network and setting.
 DEFAULTS = {
     ("SAFMN", "dim"): 36,  # the paper's, arXiv:2302.13800
     ("SwinIR", "window_size"): 8,  # 7 does not divide img_size, 64
@@ -68,7 +68,7 @@ class Network:
     settings: Mapping[str, inspect.Parameter]
 
     def build(self, *, scale: int, **settings: Any) -> nn.Module:
-        """Return the network as spandrel has it. Raises ValueError for whatever the constructor raises."""
+        """Return the network as spandrel has it. Raises ValueError for any error of the constructor."""
         names = settings.pop("names", "esrgan")
         arguments = {name: parameter.default for name, parameter in self.settings.items() if name in self.parameters}
         arguments = {name: value for name, value in arguments.items() if value is not inspect.Parameter.empty}
@@ -87,24 +87,24 @@ class Network:
             with building():
                 network = self.cls(**arguments)
         except Exception as error:  # assertions, missing keys, shapes that do not divide: all of them for settings
-            raise ValueError(f"{self.entry.name} cannot be built: {_told(error)}") from error
+            raise ValueError(f"{self.entry.name} cannot be built: {_one_line(error)}") from error
         if names != "esrgan":
             rename(network, esrgan(network, names))
         if (arguments.get("start_unshuffle") or 1) > 1:
-            rename(network, {"conv_first": "conv_first.1"})  # by which alone spandrel knows it again
+            rename(network, {"conv_first": "conv_first.1"})  # the name by which spandrel recognises it
         return network
 
     def facts(self, network: nn.Module) -> Facts:
-        """Return what spandrel itself makes of a network's weights.
+        """Return the facts that spandrel derives from a network's weights.
 
-        Raises ValueError where it would not know them again, or not as a network of three channels.
+        Raises ValueError where it does not recognise them, or not as a network of three channels.
         """
         spandrel = import_spandrel()
         try:
             with torch.random.fork_rng(devices=[]), building():
                 found = self.architecture.load(dict(network.state_dict()))
         except Exception as error:
-            reason = _told(error)
+            reason = _one_line(error)
             raise ValueError(f"{self.entry.name}: spandrel cannot open weights of these settings: {reason}") from error
         channels = found.input_channels, found.output_channels
         if not isinstance(found, spandrel.ImageModelDescriptor) or channels != (3, 3):
@@ -154,7 +154,7 @@ def networks() -> dict[str, Network]:
         module = importlib.import_module(f"spandrel.architectures.{entry.family}")
         cls, support = getattr(module, entry.attribute, None), spandrel.MAIN_REGISTRY.get(entry.family)
         if support is None or not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
-            continue  # another spandrel than the ones known; the others are not to suffer
+            continue  # an unknown version of spandrel; its other networks still work
         parameters = dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
         settings = _settings(entry.attribute, cls, parameters)
         found[entry.attribute] = Network(entry, cls, support.architecture, parameters, settings)
@@ -214,7 +214,7 @@ def _fitted(cls: type[nn.Module]) -> type[nn.Module]:
         height, width = x.shape[-2:]
         # A copy: RCAN multiplies its input in place.
         out = cls.forward(self, pad(x.clone(), self.facts.size_requirements))
-        image: Tensor = out[0] if isinstance(out, tuple | list) else out  # others: what a loss of its own looks at
+        image: Tensor = out[0] if isinstance(out, tuple | list) else out  # the rest is for the network's training loss
         scale = self.facts.scale
         return image[..., : height * scale, : width * scale]
 
@@ -278,12 +278,12 @@ def _doc(network: Network) -> str:
     found = dict(re.findall(r"^ *(\w+)(?: \(.*?\))?: +(.+)$", text, re.M))
     meanings = {name: re.sub(r"\.? *Default:? .*", "", found[name]) for name in network.settings if name in found}
     if "names" in network.settings:
-        meanings["names"] = "whose names the weights have in files: the first ESRGAN's, BasicSR's or BSRGAN's"
+        meanings["names"] = "the naming of the weights in files: that of the first ESRGAN, of BasicSR or of BSRGAN"
     lines = [f"    {name}: {meaning}" for name, meaning in meanings.items()]
     return "\n".join([f"{network.entry.summary}.", "", "Args:", *lines])
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """Return an error as one line, not a long one: a state dict that does not fit makes pages."""
     text = " ".join(str(error).split())
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""Which of spandrel's networks weights are of, as spandrel itself detects it."""
+"""Which of spandrel's networks a file's weights belong to, as spandrel detects it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ MOST = 10_000  # the highest number in a name, "body.9999.weight": no network ha
 
 
 class Detector:
-    """Tells a network of spandrel's zoo by its weights: architecture, settings and scale.
+    """Recognises a network of spandrel's zoo by its weights: architecture, settings and scale.
 
-    What shapes do not show, such as the range that a network works in, is what spandrel takes it for.
+    What shapes do not show, such as the range that a network works in, is spandrel's guess.
     """
 
     def __call__(self, weights: Mapping[str, Tensor]) -> srkit.Detected | None:
+        """Return the network that a state dict belongs to, or None where it is none of the zoo's RGB networks.
+
+        Raises ImportError where spandrel cannot be imported.
+        """
         if any(int(number) > MOST for name in weights for number in re.findall(r"\d{1,20}", name)):
             return None
         supports = import_spandrel().MAIN_REGISTRY.architectures("detection")
@@ -42,7 +46,7 @@ def _detected(family: Any, known: Mapping[type, bridge.Network], state: Mapping[
     try:
         with bridge.building(), _Budget(state):
             found = family.load(dict(state))
-    except Exception:  # weights that look like a family's and are not make it raise almost anything
+    except Exception:  # for weights that only resemble a family's it raises almost anything
         return None
     network = known.get(type(found.model))
     if network is None or (found.input_channels, found.output_channels) != (3, 3):
@@ -55,13 +59,13 @@ def _detected(family: Any, known: Mapping[type, bridge.Network], state: Mapping[
     shapes = _shapes(state)
     makers: list[dict[str, Any]] = [{}, *({"names": maker} for maker in NAMINGS if "names" in network.settings)]
     for names in makers:
-        told = {**settings, **names}
+        chosen = {**settings, **names}
         try:
-            made = network.build(scale=found.scale, **told)
+            made = network.build(scale=found.scale, **chosen)
         except ValueError:
             continue
         if _shapes(made.state_dict()) == shapes:
-            return srkit.Detected(network.entry.name, told, found.scale)
+            return srkit.Detected(network.entry.name, chosen, found.scale)
     return None
 
 

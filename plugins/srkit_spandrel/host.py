@@ -65,7 +65,7 @@ def _descriptor(spandrel: Any, network: Any, described: dict[str, Any]) -> Any:
         architecture=_architecture(spandrel, described["architecture"]) if facts is None else facts.architecture,
         purpose="Restoration" if scale == 1 else "SR",
         tags=["srkit"],
-        # Of a stranger's network nothing is known: full precision is right for all.
+        # Nothing is known of a network that is not spandrel's: full precision is always right.
         supports_half=facts is not None and facts.supports_half,
         supports_bfloat16=facts is not None and facts.supports_bfloat16,
         scale=scale,

@@ -1,7 +1,7 @@
-"""The names that weights have in files, where those of spandrel's network are others.
+"""The names of weights in files, where they differ from those of spandrel's network.
 
-spandrel renames such weights when it opens a file. srkit takes weights by name: here it is the network that is told
-what names its state dict has.
+spandrel renames such weights when it opens a file. srkit loads weights by name, so here the network renames the entries
+of its state dict instead.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def esrgan(network: nn.Module, maker: str) -> dict[str, str]:
 
 
 def rename(network: Any, parts: Mapping[str, str]) -> None:
-    """Give layers other names in a network's state dict, when it is asked for and when it is loaded."""
+    """Rename layers in a network's state dict, both when it is read and when it is loaded."""
     back = {other: name for name, other in parts.items()}
     network.register_state_dict_post_hook(functools.partial(_replace, parts))
     network.register_load_state_dict_pre_hook(functools.partial(_replace, back))

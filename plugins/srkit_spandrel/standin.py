@@ -18,12 +18,11 @@ FUNCTIONS = {"rotate": "LaMa", "normalize": "RestoreFormer"}
 def import_spandrel() -> Any:
     """Return the module spandrel. Raises ImportError where it, or what it needs beside torchvision, is not there.
 
-    Its distribution asks for torchvision, for two functions that no network for super-resolution calls. Where there is
-    none, a module stands in for it while spandrel is imported, and not a moment longer: nobody else is to take it for
-    torchvision.
+    Its distribution asks for torchvision, for two functions that no network for super-resolution calls. Where it is
+    missing, a stand-in module replaces it during the import only, so that no other code takes it for torchvision.
     """
     if "spandrel" not in sys.modules:
-        # What asks whether torchvision is there must not be imported beside the one that stands in.
+        # Modules that look for torchvision must be imported before the stand-in is there.
         for needed in ("torch", "safetensors.torch", "einops", "numpy"):
             importlib.import_module(needed)
     with _torchvision():

@@ -13,13 +13,13 @@ import attrs
 
 INSTALL = "pip install --no-deps spandrel einops"
 
-# Families that enlarge and yet cannot be trained or compared as networks from LR to SR are.
+# Families that enlarge but cannot be trained or compared as networks from LR to SR.
 LEFT_OUT = {
-    "AuraSR": "draws noise of its own, so that its output is another one each time",
+    "AuraSR": "adds random noise, so that its output differs each time",
     "IPT": "takes patches of one size, in 0..255",
 }
 
-# The scales of networks that have not any: what spandrel reads out of their weights, or what they are built for.
+# The scales of networks that do not take any scale: what spandrel reads out of their weights, or what they are built for.
 SCALES = {
     "ESRGAN": (1, 2, 4, 8),
     "MMRealSR": (4,),
@@ -33,7 +33,7 @@ SCALES = {
 # Where the output for a window is the window of the output; windows of attention and means over the image prevent it.
 TILEABLE = {"Compact", "ESRGAN", "MMRealSR", "MoSR", "PLKSR", "SPAN", "SwiftSRGAN"}
 
-# What the networks do otherwise than srkit's contract has it. Most do not describe all of their settings.
+# Where the networks deviate from srkit's contract. Most do not describe all of their settings.
 DESCRIBED = {"Compact", "GRL", "SwiftSRGAN", "Swin2SR", "UpCunet2x_fast"}
 _ALONE = "in evaluation it takes one image at a time"
 DEVIATIONS = {
@@ -76,6 +76,7 @@ class Network:
 
     @property
     def facts(self) -> dict[str, Any]:
+        """The component's facts: `scales` where limited, `tileable`, and `deviations` from srkit's contract."""
         deviations = dict(DEVIATIONS.get(self.attribute, {}))
         if self.attribute not in DESCRIBED:
             deviations["says_what_it_is"] = "spandrel does not describe all of its settings"
@@ -84,6 +85,7 @@ class Network:
 
     @property
     def summary(self) -> str:
+        """The component's summary, "SwinIR, of spandrel's zoo"."""
         return f"{self.title}, of spandrel's zoo"
 
 
