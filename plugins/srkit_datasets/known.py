@@ -136,7 +136,7 @@ _ALIASES = {"bsds100": "b100", "bsd100": "b100"}
 def hint(path: Path) -> str:
     """Return where to download the known set that a path belongs to: "Set5 is in https://...: unpack it in data".
 
-    Return "" where no folder of the path has the name of a known set, and where the set's folder exists.
+    Return "" where no folder of the path has the name of a known set, or where the set's folder exists.
     """
     for folder in (path, *path.parents):
         name = folder.name.casefold()

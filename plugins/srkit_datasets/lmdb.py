@@ -241,12 +241,12 @@ class _Database:
         waits = _WAITS
         while True:
             try:
-                # Without locks, since nobody writes to a dataset that is finished, and its folder may be read-only.
+                # Without locks, since a finished dataset is never written to, and its folder may be read-only.
                 # With the system's read-ahead: the rows of a window lie near each other, and a disk that is asked for
                 # a page at a time takes two to six times as long.
                 return lmdb.open(str(self.path), readonly=True, create=False, lock=False, max_spare_txns=_SPARE)
             except lmdb.Error as error:
-                # Another thread may just have let go of the last dataset, and its environment is still being closed.
+                # Another thread may just have released the last dataset, and its environment is still being closed.
                 if "already open" not in str(error) or not waits:
                     raise
                 waits -= 1

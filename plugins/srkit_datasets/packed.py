@@ -198,7 +198,7 @@ class Packed:
         lr = self._contents.sides.get(LR)
         if lr is None:
             return []
-        large, small = self.size(0), lr.size(0)  # the first image tells, or the sizes of all would have to be read
+        large, small = self.size(0), lr.size(0)  # of the first image alone: reading the sizes of all is slow
         return [scale for scale in _SCALES if small == (large[0] // scale, large[1] // scale)]
 
 

@@ -1,4 +1,4 @@
-"""The sums and means behind the metrics, on torch tensors, on their own device."""
+"""The sums and means behind the metrics, on torch tensors, on the images' device."""
 
 from __future__ import annotations
 

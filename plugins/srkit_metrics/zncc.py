@@ -11,9 +11,9 @@ from srkit_metrics.pair import Image, Moments, Score
 def zncc() -> Score:
     """Return the correlation of all RGB values: two uint8 [h, w, 3] to -1..1.
 
-    It is 1 where one image is the other but for brightness and contrast, the same for all three channels, and -1 for
-    its negative. Two images of one value each differ in brightness alone: 1. Between such an image and any other it is
-    0.
+    It is 1 where the images differ only in brightness and contrast, the same for all three channels, and -1 where one
+    is the other's negative. Two constant images differ in brightness alone: 1. Between a constant image and any other
+    it is 0.
 
     The score takes numpy's arrays or torch's tensors, and raises ValueError unless both are uint8 [h, w, 3] of one
     size.

@@ -278,7 +278,7 @@ def _doc(network: Network) -> str:
     found = dict(re.findall(r"^ *(\w+)(?: \(.*?\))?: +(.+)$", text, re.M))
     meanings = {name: re.sub(r"\.? *Default:? .*", "", found[name]) for name in network.settings if name in found}
     if "names" in network.settings:
-        meanings["names"] = "the naming of the weights in files: that of the first ESRGAN, of BasicSR or of BSRGAN"
+        meanings["names"] = "naming of the weights in files: of the first ESRGAN, of BasicSR (Real-ESRGAN) or of BSRGAN"
     lines = [f"    {name}: {meaning}" for name, meaning in meanings.items()]
     return "\n".join([f"{network.entry.summary}.", "", "Args:", *lines])
 

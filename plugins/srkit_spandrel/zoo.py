@@ -19,7 +19,7 @@ LEFT_OUT = {
     "IPT": "takes patches of one size, in 0..255",
 }
 
-# The scales of networks that do not take any scale: what spandrel reads out of their weights, or what they are built for.
+# The scales of networks that do not take any: those that spandrel reads from weights, or that they are built for.
 SCALES = {
     "ESRGAN": (1, 2, 4, 8),
     "MMRealSR": (4,),
@@ -114,7 +114,7 @@ def find() -> Zoo:
 def _folder(package: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):  # a name that somebody has put in sys.modules without a spec
+    except (ImportError, ValueError):  # a module in sys.modules without a spec
         return None
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     return Path(places[0]) if places else None
