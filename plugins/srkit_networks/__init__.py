@@ -1,4 +1,4 @@
-"""Three networks that every comparison knows: SRCNN, ESPCN and EDSR."""
+"""Networks that every comparison knows, from SRCNN to PAN."""
 
 from collections.abc import Iterator
 
@@ -30,5 +30,37 @@ def srkit_components() -> Iterator[srkit.Component]:
         "srkit_networks.edsr:EDSR",
         summary="Enhanced deep residual network, the baseline size",
         source="arXiv:1707.02921",
+        facts={"scales": (2, 3, 4), "tileable": True},
+    )
+    yield srkit.Component(
+        "architecture",
+        "srresnet",
+        "srkit_networks.srresnet:SRResNet",
+        summary="SRGAN's generator; normalisation, upsampler and its place are settings",
+        source="arXiv:1609.04802",
+        facts={"scales": (2, 3, 4, 8), "tileable": True},
+    )
+    yield srkit.Component(
+        "architecture",
+        "rcan",
+        "srkit_networks.rcan:RCAN",
+        summary="Residual groups with channel attention",
+        source="arXiv:1807.02758",
+        facts={"scales": (2, 3, 4, 8), "tileable": False},
+    )
+    yield srkit.Component(
+        "architecture",
+        "cbam",
+        "srkit_networks.srresnet:CBAM",
+        summary="Residual blocks with channel and spatial attention",
+        source="arXiv:1807.06521",
+        facts={"scales": (2, 3, 4, 8), "tileable": False},
+    )
+    yield srkit.Component(
+        "architecture",
+        "pan",
+        "srkit_networks.pan:PAN",
+        summary="Pixel attention network",
+        source="arXiv:2010.01073",
         facts={"scales": (2, 3, 4), "tileable": True},
     )
