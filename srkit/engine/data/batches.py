@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from srkit.engine.data import sampling
-from srkit.engine.data.conversions import rounded_to_8_bits, to_network
+from srkit.engine.data.conversions import rounded_to_8_bits, to_device, to_network
 from srkit.engine.data.pools import Pool
 from srkit.engine.data.ring import Shape, Windows
 from srkit.errors import RunFailed, SrkitError, located
@@ -85,7 +85,7 @@ class Batches:
 
     def _draws(self, stream: str, step: int, count: int) -> Tensor:
         draws = sampling.uniforms(self._plan.seed, stream, step, self._slots, count)
-        return torch.from_numpy(draws.astype(np.float32)).to(self._device)
+        return to_device(draws.astype(np.float32), self._device)
 
     def _degraded(self, step: int, hr: Tensor) -> Tensor:
         degradation = self._plan.degradation

@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Return a small array as a tensor on a device, without waiting for what the device is computing."""
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # from other memory the copy would wait
+
+
 def to_network(images: Tensor) -> Tensor:
     """Return [n, h, w, 3] uint8 or uint16 as float32 [n, 3, h, w] in 0..1, channels_last in memory, on its device."""
     top = 255.0 if images.dtype == torch.uint8 else 65535.0

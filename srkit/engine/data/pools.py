@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srkit.engine.data.conversions import to_device
 from srkit.engine.data.pairs import Pairs
 from srkit.engine.data.ring import Ring, Shape, Windows
 from srkit.engine.memory import free_memory
@@ -139,8 +140,8 @@ class DevicePool:
         self, side: int, images: NDArray[np.int64], tops: NDArray[np.int64], lefts: NDArray[np.int64], patch: int
     ) -> Tensor:
         widths = self._widths[side][images]
-        corners = torch.from_numpy(self._starts[side][images] + (tops * widths + lefts) * 3).to(self._device)
-        rows = torch.from_numpy(widths * 3).to(self._device)[:, None] * torch.arange(patch, device=self._device)
+        corners = to_device(self._starts[side][images] + (tops * widths + lefts) * 3, self._device)
+        rows = to_device(widths * 3, self._device)[:, None] * torch.arange(patch, device=self._device)
         columns = torch.arange(patch * 3, device=self._device)
         index = corners[:, None, None] + rows[:, :, None] + columns
         return self._flat[side][index].view(len(images), patch, patch, 3)
