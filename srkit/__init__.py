@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from srkit.images.manifest import ImageRecord, Manifest
     from srkit.images.reading import decode_image, image_size, read_image
     from srkit.images.writing import encode_image, save_image
-    from srkit.plugin.component import Component
+    from srkit.plugin.component import Component, hookimpl
     from srkit.plugin.contracts import Detected, Run, Window
-    from srkit.plugin.hookspecs import hookimpl
 
 _HOME = {
     "Component": "plugin.component",
@@ -48,7 +47,7 @@ _HOME = {
     "decode_image": "images.reading",
     "encode_image": "images.writing",
     "evaluate": "api",
-    "hookimpl": "plugin.hookspecs",
+    "hookimpl": "plugin.component",
     "image_size": "images.reading",
     "list_images": "images.listing",
     "load": "api",

@@ -12,9 +12,13 @@ SrkitError                 printed without a traceback; its exit code is the com
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
+import re
 import traceback
 from collections.abc import Iterable, Sequence
+
+PRIVATE = "srkit_folder_"  # begins the names of the packages that `srkit.plugin.files` makes
 
 
 class SrkitError(Exception):
@@ -87,15 +91,32 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 def describe(error: BaseException) -> str:
     """Return an error as one line, "ImportError: no module named x"."""
     text = " ".join(str(error).split()).partition(" Exception raised from ")[0]  # torch adds the stack of its C++
+    text = public(text)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def public(text: str) -> str:
+    """Return a text in which the modules beside a one-file plugin have the names that its author knows."""
+    return re.sub(rf"\b{PRIVATE}[0-9a-f]+\.", "", text)
 
 
 def located(error: BaseException) -> str:
     """Return an error as one line, with the place in the component's own file that it came from."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:  # the place is not that of a frame
+        return f"{type(error).__name__}: {error.msg} ({_shown(error.filename)}:{error.lineno})"
     own = os.path.join(os.path.dirname(__file__), "")
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_machinery(f.filename)]
     last = frames[-1] if frames else None
     if last is None or last.filename.startswith(own):
         return describe(error)
-    here = os.path.join(os.getcwd(), "")
-    return f"{describe(error)} ({last.filename.removeprefix(here)}:{last.lineno})"
+    return f"{describe(error)} ({_shown(last.filename)}:{last.lineno})"
+
+
+def _is_machinery(file: str) -> bool:
+    """Say whether a frame is of torch or of Python's import, which only pass on what a component raised."""
+    own = os.path.join(os.path.dirname(__file__), "plugin", "files.py")
+    return "/torch/" in file or file.startswith("<frozen ") or file in (importlib.__file__, own)
+
+
+def _shown(file: str) -> str:
+    return file.removeprefix(os.path.join(os.getcwd(), ""))

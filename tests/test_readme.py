@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from srkit.cli import VERBS, main
-from srkit.plugin import hookspecs
+from srkit.plugin import component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import installed
 from srkit.recipe.layers import fields
@@ -158,7 +158,7 @@ def test_the_page_of_contracts_is_what_they_are():
 
 def test_the_docs_name_each_hook_with_its_exact_signature_each_kind_and_each_command():
     texts = {path.name: path.read_text(encoding="utf-8") for path in DOCS}
-    hooks = [hook for name, hook in vars(hookspecs).items() if name.startswith("srkit_")]
+    hooks = [hook for name, hook in vars(component).items() if name.startswith("srkit_")]
     assert hooks
     for hook in hooks:
         signature = f"{hook.__name__}{inspect.signature(hook)}".replace("'", "")

@@ -44,10 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    prog = "srkit"
+    prog, traced = "srkit", False
     try:
         parser = _parser()
         arguments = parser.parse_args(argv)
+        traced = arguments.traceback or "--traceback" in arguments.rest
         if arguments.verb is None:
             parser.print_help(sys.stderr)
             return UsageError.exit_code
@@ -58,13 +59,25 @@ def _main(argv: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return code
     except SrkitError as error:
+        if traced:
+            print_traceback(error)
         print(error_text(error, prog), file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("srkit: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print("srkit: interrupted", *getattr(error, "__notes__", ()), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone
         return 0
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print where an error was raised, and where each was that it comes of, the first of them first."""
+    import traceback
+
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        print_traceback(cause)
+    traceback.print_exception(error, chain=False)
 
 
 class _Stdout:
@@ -74,11 +87,13 @@ class _Stdout:
         self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
+        if self._stream.closed and sys.__stdout__ is not None:  # by a plugin, and opened again since
+            self._stream = sys.__stdout__
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         with self._named():
-            return self._stream.write(text)
+            return cast("int", self.__getattr__("write")(text))
 
     def flush(self) -> None:
         with self._named():
@@ -101,11 +116,12 @@ def _run(prog: str, arguments: argparse.Namespace) -> int:
     module = importlib.import_module(f"srkit.cli.{arguments.verb.replace('-', '_')}")
     verb = _Parser(prog=prog, description=module.__doc__, formatter_class=_Folded, allow_abbrev=False)
     module.add_arguments(verb)
-    _add_plugins(verb)
+    _add_shared(verb)
     given, unknown = verb.parse_known_args(arguments.rest)
     if unknown:
         raise UsageError(f"unknown argument '{unknown[0]}'; {verb.instead(unknown[0], arguments.rest)}")
     given.plugins = [*arguments.plugins, *given.plugins]
+    given.traceback |= arguments.traceback
     given.ambient = os.environ.get("SRKIT_PLUGINS", "")
     given.stdout = sys.stdout
     # One document and nothing else: what a plugin prints, when it is imported or called, goes to stderr.
@@ -203,13 +219,13 @@ def _parser() -> _Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"srkit {__version__}")
-    _add_plugins(parser)
+    _add_shared(parser)
     parser.add_argument("verb", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
 
-def _add_plugins(parser: argparse.ArgumentParser) -> None:
+def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-p",
         dest="plugins",
@@ -218,3 +234,4 @@ def _add_plugins(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="add a one-file plugin, or a module; may be given several times",
     )
+    parser.add_argument("--traceback", action="store_true", help="print where in the code an error comes from, too")

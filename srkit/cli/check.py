@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srkit.cli import error_text, output
+from srkit.cli import error_text, output, print_traceback
 from srkit.errors import SrkitError, UsageError
 from srkit.plugin.discovery import discover
 from srkit.recipe.packaged import find_recipe
@@ -42,6 +42,8 @@ def main(arguments: argparse.Namespace) -> int:
         try:
             _check(name, Builder(registry), arguments.overrides, arguments.out)
         except SrkitError as error:
+            if arguments.traceback:
+                print_traceback(error)
             # The others begin with a file's name, which editors look for.
             print(error_text(error, "srkit check" if isinstance(error, UsageError) else ""), file=sys.stderr)
             code = max(code, error.exit_code)

@@ -96,10 +96,11 @@ def _entries(registry: Registry, name: str | None) -> list[Entry]:
     if entries:
         raise ComponentError(f"{entries[0].component.kind} '{name}' cannot be used: {entries[0].component.missing}")
     for failure in registry.failures:
-        if name == failure.plugin or distribution == failure.origin.distribution:
-            raise ComponentError(str(failure))
+        if failure.names & {name, distribution}:
+            raise ComponentError(str(failure)) from failure.error
     names = {known for entry in registry for known in (entry.component.name, entry.origin.distribution)}
-    raise ComponentError(f"there is no component and no distribution '{name}'{did_you_mean(name, names)}")
+    hint = f"{did_you_mean(name, names)}{registry.failed(name)}"
+    raise ComponentError(f"there is no component and no distribution '{name}'{hint}")
 
 
 def _settings(registry: Registry, entry: Entry, overrides: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srkit import files
-from srkit.cli import printable, scale
+from srkit.cli import print_traceback, printable, scale
 from srkit.cli.output import clean, console
 from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.images.encoding import encode_png
@@ -69,6 +69,8 @@ def main(arguments: argparse.Namespace) -> int:
             lr = _degraded(source, i, degrade)
         except InputRejected as error:
             bad += 1
+            if arguments.traceback:
+                print_traceback(error)
             screen.print(clean(error), soft_wrap=True)
             continue
         try:

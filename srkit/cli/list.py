@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
     wanted = [_parse(text, kind) for text in arguments.facts]
     if arguments.scale is not None:
         wanted.append(_known(f"--scale {arguments.scale}", "scales", arguments.scale, kind))
-    registry = discover(arguments.plugins, arguments.ambient)
+    registry = discover(arguments.plugins, arguments.ambient, tried=True)
     entries = [
         entry
         for entry in registry
@@ -73,6 +73,7 @@ def main(arguments: argparse.Namespace) -> int:
                     }
                     for failure in registry.failures
                 ],
+                "slow": registry.slow,
             },
             arguments.stdout,
         )
@@ -104,6 +105,8 @@ def main(arguments: argparse.Namespace) -> int:
             out.print(f"[dim]missing {output.clean(text)}[/dim]", soft_wrap=True)
     for clash in registry.clashes():
         out.print(f"[yellow]clash[/yellow]   {output.clean(clash)}", soft_wrap=True)
+    for slow in registry.slow:
+        out.print(f"[yellow]slow[/yellow]    {output.clean(slow)}", soft_wrap=True)
     for failure in registry.failures:
         out.print(f"[red]broken[/red]  {output.clean(failure)}", soft_wrap=True)
     return 0

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from srkit.cli import output
-from srkit.errors import ComponentError, did_you_mean
+from srkit.errors import ComponentError, did_you_mean, public
 from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
@@ -46,30 +46,32 @@ def main(arguments: argparse.Namespace) -> int:
     entries = registry.by_name(arguments.name)
     if not entries:
         names = {entry.component.name for entry in registry}
-        raise ComponentError(f"there is no component '{arguments.name}'{did_you_mean(arguments.name, names)}")
-    described = [_describe(entry, registry.name_of(entry)) for entry in entries]
+        hint = f"{did_you_mean(arguments.name, names)}{registry.failed(arguments.name)}"
+        raise ComponentError(f"there is no component '{arguments.name}'{hint}")
+    described, errors = zip(*(_describe(entry, registry.name_of(entry)) for entry in entries), strict=True)
     if arguments.json:
         output.print_json({"schema": 1, "components": described}, arguments.stdout)
     else:
         for i, description in enumerate(described):
             _print(description, first=i == 0)
     arguments.stdout.flush()  # before what stderr says
-    if reasons := [description["reason"] for description in described if description["reason"]]:
-        raise ComponentError("\n".join(reasons))
+    if errors := [error for error in errors if error]:
+        raise ComponentError("\n".join(map(str, errors))) from errors[0]
     return 0
 
 
-def _describe(entry: Entry, name: str) -> dict[str, Any]:
-    """Return all that is known of a component, as JSON's types; `name` is what recipes call it."""
+def _describe(entry: Entry, name: str) -> tuple[dict[str, Any], ComponentError | None]:
+    """Return all that is known of a component, as JSON's types, and why it cannot be used; `name` is what recipes call
+    it."""
     component = entry.component
     settings: Mapping[str, Setting] = {}
-    reason, (file, line) = "", _module_file(component)
+    problem, (file, line) = None, _module_file(component)
     try:
         target = component.load()
         file, line = _place(target)
         settings = read_settings(target, KINDS[component.kind].given)
     except ComponentError as error:
-        reason = str(error)
+        problem = error
     described = [
         {
             "name": setting.name,
@@ -88,17 +90,17 @@ def _describe(entry: Entry, name: str) -> dict[str, Any]:
         "source": component.source,
         "distribution": entry.origin.distribution,
         "version": entry.origin.version,
-        "target": component.target,
+        "target": public(component.target),
         "file": file,
         "line": line,
-        "reason": reason,
+        "reason": str(problem or ""),
         "facts": dict(component.facts),
         "settings": described,
-        "toml": "" if reason else _toml(component.kind, name, described),
+        "toml": "" if problem else _toml(component.kind, name, described),
     }
-    if component.kind == "architecture" and not reason:
+    if component.kind == "architecture" and not problem:
         found["sizes"] = _sizes(entry)
-    return found
+    return found, problem
 
 
 def _place(target: Callable[..., Any]) -> tuple[str, int | None]:

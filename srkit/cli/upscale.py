@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import attrs
 
-from srkit.cli import error_text, models, printable
+from srkit.cli import error_text, models, print_traceback, printable
 from srkit.errors import InputRejected, RunFailed, UsageError, describe
 from srkit.images.listing import list_images
 from srkit.images.reading import SUFFIXES, Picture, open_picture
@@ -84,6 +84,8 @@ def main(arguments: argparse.Namespace) -> int:
                     target = _holding(target, source, picture, taken)
             except InputRejected as error:
                 bad.append(error)
+                if arguments.traceback:
+                    print_traceback(error)
                 screen.print(clean(error), soft_wrap=True)
             else:
                 _save(target, picture)

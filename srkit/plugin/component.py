@@ -1,16 +1,32 @@
-"""Components: names for callables, and what must be known of them."""
+"""Components, names for callables with what must be known of them, and the hook by which a plugin gives them."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
+import pluggy
 
-from srkit.errors import ComponentError, describe, nearest
+from srkit.errors import ComponentError, located, nearest, public
+from srkit.plugin.contracts import KINDS
+from srkit.plugin.settings import read_settings
+
+hookspec = pluggy.HookspecMarker("srkit")
+hookimpl = pluggy.HookimplMarker("srkit")
+
+LONGEST = 200  # characters of a summary: it is a line of a table
+
+
+def one_line(text: Any, most: int = LONGEST) -> Any:
+    """Return a text on one line, cut where it is longer than `most` characters; what is no text as it is."""
+    if not isinstance(text, str):
+        return text
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 @attrs.frozen
@@ -19,19 +35,23 @@ class Component:
 
     `target` is "package.module:Name"; it is imported when the component is first used, never to list it.
     `facts` are the keys that the component's kind allows (see `srkit.plugin.contracts`). `missing` says what must be
-    installed before a component can be used that is named nevertheless, so that people learn of it.
+    installed before a component can be used that is named nevertheless, so that people learn of it. `summary` and
+    `source` are a line each, of at most 200 characters: what is longer is cut.
     """
 
     kind: str
     name: str
     target: str
-    summary: str = attrs.field(default="", kw_only=True)
-    source: str = attrs.field(default="", kw_only=True)
+    summary: str = attrs.field(default="", kw_only=True, converter=one_line)
+    source: str = attrs.field(default="", kw_only=True, converter=one_line)
     facts: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     missing: str = attrs.field(default="", kw_only=True)
 
     def load(self) -> Callable[..., Any]:
-        """Import the target and return it. Raises ComponentError, with the import's own error as its cause."""
+        """Import the target and return it.
+
+        Raises ComponentError, with the import's own error as its cause, and for a target that recipes could not set.
+        """
         if self.missing:
             raise ComponentError(f"{self.kind} '{self.name}' cannot be used: {self.missing}")
         module_name, _, attribute = self.target.partition(":")
@@ -42,11 +62,37 @@ class Component:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may do anything when it is imported, SystemExit included
-            reason = f"importing {self.target} failed with {describe(error)}"
+            reason = f"importing {public(self.target)} failed with {located(error)}"
             if isinstance(error, AttributeError) and module_name in sys.modules:
                 near = nearest(attribute, vars(sys.modules[module_name]))
-                reason += f"; did you mean '{module_name}:{near}'?" if near not in (None, attribute) else ""
+                reason += f"; did you mean '{public(module_name)}:{near}'?" if near not in (None, attribute) else ""
             raise ComponentError(f"{self.kind} '{self.name}' cannot be used: {reason}") from error
         if not callable(target):
             raise ComponentError(f"{self.kind} '{self.name}' cannot be used: {self.target} is not callable")
+        self.refuse_keys(target)
         return typing.cast("Callable[..., Any]", target)
+
+    def refuse_keys(self, target: Any) -> None:
+        """Raise ComponentError for a setting whose name is a key of srkit's: a recipe could never set it."""
+        kind = KINDS.get(self.kind)
+        if kind is None:
+            return
+        try:
+            settings = read_settings(target, kind.given)
+        except (ComponentError, TypeError, ValueError):  # who reads the settings is told then
+            return
+        for name in kind.keys:
+            if name in settings:
+                raise ComponentError(
+                    f"{self.kind} '{self.name}' cannot be used: no recipe could set its parameter '{name}', since "
+                    f"'{name}' in a table of kind '{self.kind}' is srkit's own key; give the parameter another name"
+                )
+
+
+@hookspec
+def srkit_components() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Return the components that this plugin gives, as a list or by yielding them.
+
+    Called once, when the plugin is loaded. It only declares: what a component's target needs (torch, numpy) is
+    imported when the component is used.
+    """

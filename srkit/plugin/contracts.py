@@ -226,6 +226,7 @@ def _kind(
     makes: str = "",
     events: bool = False,
     plural: str = "",
+    keys: tuple[str, ...] = ("type",),
     **facts: Fact,
 ) -> Kind:
     return Kind(
@@ -237,6 +238,7 @@ def _kind(
         first=first,
         makes=makes,
         events=events,
+        keys=keys,
         facts={**facts, **_ANY},
     )
 
@@ -262,6 +264,7 @@ KINDS: Mapping[str, Kind] = {
             "a term of what training minimises",
             Loss,
             plural="losses",
+            keys=("type", "weight"),
             reduction=Fact(
                 Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
             ),

@@ -13,22 +13,26 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import attrs
 import pluggy
 
-from srkit.errors import UsageError, describe
-from srkit.plugin import hookspecs
+from srkit.errors import UsageError, located
+from srkit.plugin import component as hookspecs
 from srkit.plugin.component import Component
-from srkit.plugin.guard import unchanged
+from srkit.plugin.files import Folder, folder_of, import_file
+from srkit.plugin.guard import Mark, PluginFailed, fatal, refuse, unchanged
 from srkit.plugin.registry import OWN, Failure, Origin, Registry
 from srkit.version import __version__
 
 GROUP = "srkit"
 HOOK = "srkit_components"
+SLOW = 1.0  # seconds; srkit's own listing takes a fifth
 
 log = logging.getLogger("srkit")
 
@@ -39,47 +43,76 @@ def installed() -> Registry:
     return discover(ambient=os.environ.get("SRKIT_PLUGINS", ""))
 
 
-def discover(extra: Sequence[str] = (), ambient: str = "") -> Registry:
+def discover(extra: Sequence[str] = (), ambient: str = "", *, tried: bool = False) -> Registry:
     """Load every installed plugin, and the files or modules named in `extra` and in `ambient`, a list as PATH is one.
 
-    A plugin that fails in any way becomes a failure of the registry; the others are not disturbed.
+    A plugin that fails in any way becomes a failure of the registry; the others are not disturbed. One that crashes the
+    process or never comes back would take all with it: with `tried`, or where that has happened to the last process
+    that loaded these plugins, each is imported in another process first.
     Raises UsageError for an `extra` that is neither a file nor a module, or that fails: it was asked for by name.
     """
     registry = Registry()
-    for name, module_name, origin in _entry_points(registry):
-        _load(registry, name, module_name, origin)
-    for name in extra:
-        reason = _load_named(registry, name)
-        if reason:
-            raise UsageError(f"-p {name}: {reason}")
+    found = list(_entry_points(registry))
     asked = {_identity(name) for name in extra}
-    for name in dict.fromkeys(filter(None, ambient.split(os.pathsep))):
-        if _identity(name) not in asked:
-            reason = _load_named(registry, name)
-            if reason:
-                registry.failures.append(Failure(name, Origin("SRKIT_PLUGINS"), reason))
+    named = [name for name in dict.fromkeys(filter(None, ambient.split(os.pathsep))) if _identity(name) not in asked]
+    foreign = [*(module for _, module, origin in found if origin.distribution != OWN), *extra, *named]
+    reasons = fatal([name for name in foreign if tried or Mark.of(_identity(name)).is_left()])
+    for name in reasons:
+        Mark.of(_identity(name)).leave()
+    for name, module, origin in found:
+        if module in reasons:
+            registry.failures.append(Failure(name, origin, reasons[module]))
+        elif origin.distribution == OWN:
+            _load(registry, name, module, origin)
+        else:
+            with Mark.of(module).loading():
+                _load(registry, name, module, origin)
+    for name in [*extra, *named]:
+        failure = _load_named(registry, name, reasons.get(name, ""))
+        if failure and name in extra:
+            raise UsageError(f"-p {name or repr(name)}: {failure.reason}") from failure.error
+        if failure:
+            registry.failures.append(failure)
     for clash in registry.clashes(of_files=True):
         log.warning("%s", clash)
     return registry
 
 
-def _load_named(registry: Registry, name: str) -> str:
-    """Load a file or a module by its name; return what was wrong with it, or nothing."""
-    try:
-        module = name if not _looks_like_a_file(name) else import_file(Path(name))
-    except PluginFailed as error:
-        return str(error)
-    failed = len(registry.failures)
-    _load(registry, name, module, Origin(Path(name).name))
-    reason = registry.failures.pop().reason if len(registry.failures) > failed else ""
-    if reason == f"ModuleNotFoundError: No module named '{name}'":
+def try_out(plugins: Sequence[str], done: Callable[[], object]) -> None:
+    """Load plugins by their modules or files, one after the other; call `done` first, and after each of them."""
+    done()
+    for name in plugins:
+        _load_named(Registry(), name)
+        done()
+
+
+def _load_named(registry: Registry, name: str, fatal: str = "") -> Failure | None:
+    """Load a file or a module by its name; return what was wrong with it. `fatal` is why it must not be loaded."""
+    where = Origin("SRKIT_PLUGINS")
+    if fatal:
+        return Failure(name, where, fatal)
+    before = len(registry.failures)
+    with Mark.of(_identity(name)).loading():
+        try:
+            module = name if not _looks_like_a_file(name) else import_file(Path(name))
+        except PluginFailed as error:
+            return Failure(name, where, str(error), error.__cause__)
+        _load(registry, name, module, Origin(Path(name).name))
+    if len(registry.failures) == before:
+        return None
+    failure = registry.failures.pop()
+    if isinstance(failure.error, ModuleNotFoundError) and f"{name}.".startswith(f"{failure.error.name}."):
         hint = f"; did you mean -p {name}.py?" if os.path.isfile(f"{name}.py") else ""
-        return f"there is no module '{name}'{hint}"
-    return reason
+        return Failure(name, where, f"there is no module '{name}'{hint}")
+    return Failure(name, where, failure.reason, failure.error)
 
 
 def _identity(name: str) -> str:
-    return os.path.realpath(name) if _looks_like_a_file(name) else name
+    return os.path.realpath(name) if _looks_like_a_file(name) and "\0" not in name else name
+
+
+def _looks_like_a_file(name: str) -> bool:
+    return name.endswith(".py") or os.path.isfile(name) or not all(part.isidentifier() for part in name.split("."))
 
 
 def _entry_points(registry: Registry) -> Iterator[tuple[str, str, Origin]]:
@@ -116,9 +149,12 @@ def _entry_points(registry: Registry) -> Iterator[tuple[str, str, Origin]]:
 
 
 def _unfit(distribution: importlib.metadata.Distribution) -> str:
-    """Return why a distribution does not go with this srkit, or nothing: pip, told to, installs it nevertheless."""
+    """Return why a distribution does not go with this srkit or this torch, or nothing.
+
+    pip, made to, installs it nevertheless. torch is not imported to learn its version.
+    """
     for text in distribution.requires or ():
-        if not text.lower().startswith("srkit"):
+        if not text.lower().startswith(("srkit", "torch")):
             continue
         from packaging.requirements import InvalidRequirement, Requirement
 
@@ -126,10 +162,20 @@ def _unfit(distribution: importlib.metadata.Distribution) -> str:
             needed = Requirement(text)
         except InvalidRequirement:
             continue
-        here = needed.marker is None or needed.marker.evaluate({"extra": ""})
-        if here and needed.name.lower() == "srkit" and not needed.specifier.contains(__version__, prereleases=True):
-            return f"it is for srkit {needed.specifier}, and this is srkit {__version__}"
+        name = needed.name.lower()
+        if name not in ("srkit", "torch") or not (needed.marker is None or needed.marker.evaluate({"extra": ""})):
+            continue
+        version = __version__ if name == "srkit" else _version(name)
+        if version and not needed.specifier.contains(version, prereleases=True):
+            return f"it is for {name} {needed.specifier}, and this is {name} {version}"
     return ""
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _section(text: str) -> Iterator[str]:
@@ -143,39 +189,47 @@ def _section(text: str) -> Iterator[str]:
 
 def _load(registry: Registry, name: str, module: str | ModuleType, origin: Origin) -> None:
     """Import one plugin and add what it yields: all of it, or none of it and a failure."""
+    start = time.perf_counter()
     try:
         # What a plugin prints when it is imported must not land in a command's --json.
         with contextlib.redirect_stdout(sys.stderr), unchanged() as changed:
-            components = _components(importlib.import_module(module) if isinstance(module, str) else module, name)
-        _refuse(changed)
+            imported = importlib.import_module(module) if isinstance(module, str) else module
+            components = _components(imported, name)
+        refuse(changed)
         trial = Registry()
         for component in components:
             trial.add(component, origin)
+            own, _, attribute = component.target.partition(":")
+            if own == imported.__name__ and callable(target := getattr(imported, attribute, None)):
+                component.refuse_keys(target)  # at once, as it is imported already
         for component in components:
             registry.add(component, origin)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        error.add_note(f"while plugin '{name}' of {origin} was loaded")
         raise
     except PluginFailed as error:
-        registry.failures.append(Failure(name, origin, str(error)))
+        registry.failures.append(Failure(name, origin, str(error), error.__cause__ or error))
     except BaseException as error:  # SystemExit included: a plugin may do anything when it is imported
-        registry.failures.append(Failure(name, origin, describe(error)))
+        registry.failures.append(Failure(name, origin, located(error), error))
+    seconds = time.perf_counter() - start
+    if seconds >= SLOW and not origin.is_file:  # a file is imported whole
+        registry.slow.append(f"plugin '{name}' of {origin} takes {seconds:.1f} s to load, in every command")
 
 
 def _components(module: ModuleType, name: str) -> list[Component]:
     """Return what the hook of a plugin yields. Raises PluginFailed, or what the plugin raises."""
+    hooks = {found: hook for found, hook in vars(module).items() if _is_hook(hook)}
+    if HOOK not in hooks:
+        wrong = next((name for name, hook in hooks.items() if hook.__module__ == module.__name__), None)
+        if wrong:  # one of another module, under whatever name, is that module's
+            raise PluginFailed(f"it has a hook '{wrong}', and srkit's is called '{HOOK}'")
+        raise PluginFailed(f"it has no hook {HOOK}; is @srkit.hookimpl missing?")
+    arguments = list(inspect.signature(hooks[HOOK]).parameters)
+    if arguments:
+        raise PluginFailed(f"its hook {HOOK} takes {', '.join(arguments)}, and is given nothing: write {HOOK}()")
     manager = pluggy.PluginManager(GROUP)  # one each: a plugin that is wrong cannot stop the next
-    for found, hook in vars(module).items():
-        if getattr(hook, f"{GROUP}_impl", None) is None:
-            continue
-        if found != HOOK:
-            raise PluginFailed(f"it has a hook '{found}', and srkit's is called '{HOOK}'")
-        arguments = list(inspect.signature(hook).parameters)
-        if arguments:
-            raise PluginFailed(f"its hook {HOOK} takes {', '.join(arguments)}, and is given nothing: write {HOOK}()")
     manager.add_hookspecs(hookspecs)
     manager.register(module, name)
-    if not manager.get_hookcallers(module):
-        raise PluginFailed(f"it has no hook {HOOK}; is @srkit.hookimpl missing?")
     results = manager.hook.srkit_components()
     if not results:
         raise PluginFailed(f"its hook {HOOK} returns None: let it yield components, or return a list of them")
@@ -188,69 +242,24 @@ def _components(module: ModuleType, name: str) -> list[Component]:
     for component in components:
         if not isinstance(component, Component):
             raise PluginFailed(f"its hook {HOOK} {_returns(component, 'yields')}")
-    return components
+    folder = folder_of(module)
+    return [_within(folder, component) if folder else component for component in components]
+
+
+def _is_hook(value: object) -> bool:
+    return inspect.isroutine(value) and getattr(value, f"{GROUP}_impl", None) is not None
+
+
+def _within(folder: Folder, component: Component) -> Component:
+    """Return a component of a one-file plugin, whose target may be in a module beside it."""
+    if not isinstance(component.target, str) or component.target.partition(":")[0] in sys.modules:
+        return component
+    return attrs.evolve(component, target=folder.name_of(component.target))
 
 
 def _returns(value: object, verb: str = "returns") -> str:
     what = "a component itself" if isinstance(value, Component) else f"a {type(value).__name__}"
     return f"{verb} {what}: let it yield components, or return a list of them"
-
-
-class PluginFailed(Exception):
-    """A file is no plugin, or its import fails."""
-
-
-def _refuse(changed: Sequence[str]) -> None:
-    if changed:
-        raise PluginFailed(f"importing it changes {', '.join(changed)}, on which all networks depend (it was set back)")
-
-
-def _looks_like_a_file(name: str) -> bool:
-    return name.endswith(".py") or os.sep in name
-
-
-def import_file(path: Path) -> ModuleType:
-    """Import a one-file plugin under its own name, or a private one where that would shadow another module.
-
-    It may import its neighbours, as a script may: its folder comes last on sys.path, and so hides nothing. Raises
-    PluginFailed.
-    """
-    if path.is_dir():
-        raise PluginFailed("is a folder, and no file")
-    if not path.is_file():
-        raise PluginFailed("there is no such file")
-    if path.suffix != ".py":
-        raise PluginFailed("is no Python file: its name does not end in .py")
-    name = path.stem if path.stem.isidentifier() and _is_free(path) else f"srkit_file_{abs(hash(path.stem)):x}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # so that a target "name:Class" is found
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
-    try:
-        with unchanged() as changed:
-            spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        del sys.modules[name]
-        raise PluginFailed(f"importing it failed with {describe(error)}") from error
-    _refuse(changed)
-    return module
-
-
-def _is_free(path: Path) -> bool:
-    """Say whether a file's name may be its module's: it hides no other module."""
-    if path.stem in sys.modules:
-        return False
-    try:
-        found = importlib.util.find_spec(path.stem)
-    except (ImportError, ValueError):
-        return False
-    return found is None or os.path.realpath(found.origin or "") == os.path.realpath(path)
 
 
 def provenance(registry: Registry) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Kind:
     passed as the first argument, under any name. `protocols` are the target's, and the values that it is given
     or gives. What a target returns is of the class `makes` ("torch.nn:Module"), or else has what its protocol has: all
     its methods, or any of them where they are `events`.
+
+    `keys` are those keys of a component's table in a recipe that are srkit's, so that no setting can have such a name.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Kind:
     first: str = ""
     makes: str = ""
     events: bool = False
+    keys: tuple[str, ...] = ("type",)
     facts: Mapping[str, Fact] = attrs.field(factory=dict)
 
 

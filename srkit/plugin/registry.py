@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 import attrs
 
 from srkit.errors import ComponentError, did_you_mean, nearest
-from srkit.plugin.component import Component
+from srkit.plugin.component import LONGEST, Component, one_line
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.settings import call, of_type, read_settings, refuse_unknown
 
+MOST = 1_000  # characters of a reason: an exception may hold a file
 FEW = 3  # failures that are listed with their reasons
 OWN = "srkit"  # the distribution whose components keep their names beside any others
 
@@ -45,13 +47,23 @@ class Entry:
         return f"{self.origin.distribution}:{self.component.name}"
 
 
+def _reason(text: str) -> str:
+    return str(one_line(text, MOST))
+
+
 @attrs.frozen
 class Failure:
-    """A plugin that could not be loaded, and why."""
+    """A plugin that could not be loaded, and why, in a line; `error` is what it raised, where it did."""
 
     plugin: str
     origin: Origin
-    reason: str
+    reason: str = attrs.field(converter=_reason)
+    error: BaseException | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def names(self) -> set[str]:
+        """What it is called by: the entry point, or a file's path or name, and the distribution."""
+        return {self.plugin, PurePath(self.plugin).stem, self.origin.distribution}
 
     def __str__(self) -> str:
         return f"plugin '{self.plugin}' of {self.origin} failed to load: {self.reason}"
@@ -63,6 +75,7 @@ class Registry:
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], list[Entry]] = {}
         self.failures: list[Failure] = []
+        self.slow: list[str] = []  # a line on each plugin that makes every command wait
 
     def add(self, component: Component, origin: Origin) -> None:
         """Add a component. Raises ComponentError for a kind, a fact or a target that is none, or a name given twice."""
@@ -107,17 +120,23 @@ class Registry:
         near = nearest(bare, names)
         text = f"unknown {kind} '{name}'" + (f"; did you mean '{near}'?" if near else "")
         text += f" (installed: {', '.join(sorted(names))})" if names else " (none is installed)"
-        raise ComponentError(text + self._failed(distribution, bare))
+        cause = next((failure.error for failure in self._near(name)), None)
+        raise ComponentError(text + self.failed(name)) from cause
 
-    def _failed(self, distribution: str, name: str) -> str:
+    def failed(self, full_name: str) -> str:
         """Return what failed to load, in brackets; the one that most likely has a name with its reason."""
-        meant = {distribution, name, f"srkit-{name.replace('_', '-')}"} - {""}
-        near = [failure for failure in self.failures if {failure.plugin, failure.origin.distribution} & meant]
-        told = near or self.failures
+        told = self._near(full_name)
         if 0 < len(told) <= FEW:
             return "".join(f" ({failure})" for failure in told)
         broken = ", ".join(f"'{failure.plugin}'" for failure in told)
         return f" (plugins {broken} failed to load; `srkit list` says why)" if told else ""
+
+    def _near(self, full_name: str) -> list[Failure]:
+        """Return the failures of what most likely has a name; else all of them."""
+        distribution, _, name = full_name.rpartition(":")
+        meant = {distribution, name, f"srkit-{name.replace('_', '-')}"} - {""}
+        near = [failure for failure in self.failures if failure.names & meant]
+        return near or self.failures
 
     def name_of(self, entry: Entry) -> str:
         """Return the shortest name that finds an entry: "a2n", or "distribution:a2n" where others have that name."""
@@ -177,6 +196,11 @@ def check(component: Component) -> None:
         raise ComponentError(f"{what}: unknown kind '{component.kind}'{did_you_mean(component.kind, KINDS)}")
     if not component.name or any(c.isspace() or c == ":" for c in component.name):
         raise ComponentError(f"{what}: a name has no spaces and no colons")
+    if len(component.name) > LONGEST:
+        raise ComponentError(f"{component.kind} '{component.name[:20]}…': a name has at most {LONGEST} characters")
+    for word in ("summary", "source", "missing"):
+        if not isinstance(getattr(component, word), str):
+            raise ComponentError(f"{what}: its {word} must be text, not {getattr(component, word)!r}")
     if not isinstance(component.target, str):
         raise ComponentError(f'{what}: its target must be a string, "package.module:Name" or f"{{__name__}}:Name"')
     module, _, attribute = component.target.partition(":")

@@ -8,13 +8,15 @@ import os
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 import attrs
 
 from srkit.errors import ComponentError, did_you_mean
-from srkit.plugin.component import Component
 from srkit.plugin.kind import Kind
+
+if TYPE_CHECKING:
+    from srkit.plugin.component import Component
 
 REQUIRED: Any = inspect.Parameter.empty
 

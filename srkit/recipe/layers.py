@@ -33,11 +33,12 @@ MOST = 1_000  # problems that are listed; a file made to have more takes seconds
 
 @attrs.frozen
 class Problem:
-    """What is wrong at a key; `missing`: images that are not there."""
+    """What is wrong at a key; `missing`: images that are not there; `cause`: what a component raised, where one did."""
 
     path: KeyPath
     message: str
     missing: bool = False
+    cause: BaseException | None = attrs.field(default=None, eq=False, repr=False)
 
     def below(self, *keys: str | int) -> Problem:
         """Return the problem as seen from further up: its path begins with these keys."""
@@ -122,7 +123,9 @@ class Origins:
                 if any("srkit " in line for line in document.head):
                     notes = ["", f"{document.label} begins with:", *(f"    {line}" for line in document.head[:HEAD])]
                     break
-        return RecipeError(self.lines(problems), [one_line(note) for note in notes])
+        error = RecipeError(self.lines(problems), [one_line(note) for note in notes])
+        error.__cause__ = next((problem.cause for problem in problems if problem.cause is not None), None)
+        return error
 
     def _written(self, path: KeyPath) -> tuple[int, int, str]:
         for length in range(len(path), 0, -1):

@@ -298,7 +298,7 @@ def _part(
     except ComponentError as error:
         is_path = cls.kind == "dataset" and os.path.exists(value["type"])
         hint = f'; a path is written {{ type = "...", path = "{value["type"]}" }}' if is_path else ""
-        problems = [Problem(("type",), f"{error}{hint}")]
+        problems = [Problem(("type",), f"{error}{hint}", cause=error)]
         for key in own.keys() & value.keys():
             _structure(strict, value[key], own[key].type, key, problems)
         raise Problems(problems) from None
@@ -333,7 +333,7 @@ def _part(
             try_out(part, given)
         except (ArithmeticError, OSError, RuntimeError, SrkitError, TypeError, ValueError) as error:
             missing = isinstance(error, InputRejected) and not os.path.exists(error.path)
-            raise Problems([Problem((), _reason(error), missing and cls.kind == "dataset")]) from None
+            raise Problems([Problem((), _reason(error), missing and cls.kind == "dataset", error)]) from None
     return part
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from srkit.errors import located
 from srkit.plugin.contracts import Observer
 from srkit.plugin.kind import methods
 
@@ -36,6 +37,6 @@ class Observers:
                     method(*values)
                 except Exception as error:
                     del self._observers[name]
-                    log.warning("observer '%s' raised %s: %s; it is dropped", name, type(error).__name__, error)
+                    log.warning("observer '%s' raised %s; it is dropped", name, located(error))
 
         return tell

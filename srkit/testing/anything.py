@@ -14,6 +14,7 @@ from torch import nn
 
 from srkit.engine.networks.checking import checked
 from srkit.errors import ComponentError, describe, did_you_mean, nearest
+from srkit.plugin import discovery
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import GROUP
 from srkit.plugin.settings import REQUIRED, read_settings
@@ -22,15 +23,16 @@ from srkit.testing.imported import OWN, Imported, imported
 
 
 def importing_is_light(subject: Subject) -> None:
-    """Importing the plugin, which `srkit list` does, imports neither torch nor numpy nor anything as heavy."""
+    """Importing the plugin, which `srkit list` does, imports neither torch nor numpy nor anything as heavy, and
+    takes less than a second."""
     if subject.entry.origin.is_file:
         raise Inapplicable("a plugin of one file is imported whole")
-    heavy = _imported(subject).heavy
-    if heavy:
-        fail(
-            f"importing it imports {', '.join(heavy)}",
-            'let the module with the hook declare only, and name the target by a string, "package.module:Name"',
-        )
+    found = _imported(subject)
+    instead = 'let the module with the hook declare only, and name the target by a string, "package.module:Name"'
+    if found.heavy:
+        fail(f"importing it imports {', '.join(found.heavy)}", instead)
+    if found.seconds >= discovery.SLOW:
+        fail(f"importing it takes {found.seconds:.1f} s, and every command waits for it", instead)
 
 
 def importing_changes_nothing(subject: Subject) -> None:

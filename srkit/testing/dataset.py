@@ -36,7 +36,7 @@ _FINGERPRINT = """
 import json, sys
 from pathlib import Path
 from srkit.plugin.component import Component
-from srkit.plugin.discovery import import_file
+from srkit.plugin.files import import_file
 told = json.loads(sys.argv[1])
 if told["file"]:
     import_file(Path(told["file"]))

@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 
-from srkit.plugin import contracts, hookspecs
+from srkit.plugin import component, contracts
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.kind import Fact, Kind
 from srkit.plugin.settings import type_name
@@ -32,13 +32,13 @@ CHECKS = "| check | |\n|---|---|"
 def page() -> str:
     """Return the page as Markdown."""
     general, *_ = (inspect.getdoc(contracts) or "").partition("\n\n")[2:]
-    signature = _plain(str(inspect.signature(hookspecs.srkit_components)))
+    signature = _plain(str(inspect.signature(component.srkit_components)))
     parts = [
         INTRODUCTION,
         general,
         "## The hook",
         f"`srkit_components{signature}`",
-        inspect.getdoc(hookspecs.srkit_components) or "",
+        inspect.getdoc(component.srkit_components) or "",
         "## Every component",
         "A component of any kind may state its deviations, and passes these checks:",
         "\n".join([FACTS, *(_fact((name, fact)) for name, fact in _shared_facts().items())]),

@@ -124,7 +124,8 @@ def test_a_plugin_that_failed_to_load_says_why(sites, capsys):
     for name in ("bad", "srkit-bad", "srkit_bad"):
         assert main(["check-plugin", name]) == 2
         assert capsys.readouterr().err == (
-            "srkit check-plugin: plugin 'bad' of srkit-bad 1.0 failed to load: ZeroDivisionError: division by zero\n"
+            "srkit check-plugin: plugin 'bad' of srkit-bad 1.0 failed to load: ZeroDivisionError: division by zero "
+            f"({sites.folder}/srkit_bad.py:1)\n"
         )
 
 

@@ -1,5 +1,6 @@
 import importlib.metadata
 import json
+import re
 
 import pytest
 
@@ -39,7 +40,8 @@ def test_a_broken_plugin_is_a_line_with_its_reason_and_no_error(sites, call):
     code, out, err = call("list")
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == (
-        "broken  plugin 'b' of srkit-broken 1.0 failed to load: ValueError: not [b]today[/b] �[1m"
+        "broken  plugin 'b' of srkit-broken 1.0 failed to load: ValueError: not [b]today[/b] �[1m "
+        "(site/srkit_broken.py:1)"
     )
 
 
@@ -71,7 +73,12 @@ def test_json_is_one_document_with_components_and_failures(sites, call):
     }
     assert (psnr_y["distribution"], psnr_y["version"]) == ("srkit", VERSION)
     assert document["failures"] == [
-        {"plugin": "b", "distribution": "srkit-broken", "version": "2.1", "reason": "SystemExit: 3"}
+        {
+            "plugin": "b",
+            "distribution": "srkit-broken",
+            "version": "2.1",
+            "reason": "SystemExit: 3 (site/srkit_broken.py:1)",
+        }
     ]
 
 
@@ -205,3 +212,19 @@ def test_a_scale_of_a_kind_that_has_none_is_an_error(call):
     code, out, err = call("list", "metric", "--scale", "2")
     assert (code, out) == (2, "")
     assert err.startswith("srkit list: --scale 2: metric has no fact 'scales'; there are: better, color")
+
+
+def test_a_slow_plugin_is_a_row(sites, call, monkeypatch):
+    sites.add("srkit-slow", {"srkit_slow.py": plugin('"loss", "slow", "srkit_slow:make"')}, "slow = srkit_slow")
+    monkeypatch.setattr("srkit.plugin.discovery.SLOW", 0.0)
+    row = r"slow    plugin 'slow' of srkit-slow 1\.0 takes \d+\.\d s to load, in every command"
+    assert re.search(f"^{row}$", call("list", "loss")[1], re.M)
+    assert any("srkit-slow 1.0" in line for line in json.loads(call("list", "--json")[1])["slow"])
+
+
+def test_a_summary_of_a_million_characters_is_cut(sites, call):
+    text = plugin('"loss", "long", "srkit_long:make", summary="x " * 500_000')
+    sites.add("srkit-long", {"srkit_long.py": text}, "long = srkit_long")
+    assert max(map(len, call("list", "loss")[1].splitlines())) < 300
+    (found,) = [c for c in json.loads(call("list", "loss", "--json")[1])["components"] if c["name"] == "long"]
+    assert len(found["summary"]) == 200

@@ -152,7 +152,8 @@ def test_a_plugin_file_is_named_before_the_command_or_after_it(call, nearest, be
 def test_a_plugin_file_that_fails_ends_every_command(call, tmp_path, verb):
     path = tmp_path / "broken.py"
     path.write_text("1 / 0")
-    message = f"srkit {verb[0]}: -p {path}: importing it failed with ZeroDivisionError: division by zero\n"
+    message = f"srkit {verb[0]}: -p {path}: importing it failed with ZeroDivisionError: division by zero"
+    message += " (broken.py:1)\n"
     assert call("-p", path, *verb) == (2, "", message)
     assert sorted(os.listdir()) == ["broken.py"]
 
@@ -268,3 +269,36 @@ def test_the_readme_names_no_command_that_is_not_there():
     text = (ROOT / "README.md").read_text()
     named = {line.split()[1] for line in text.splitlines() if line.startswith("srkit ") and len(line.split()) > 1}
     assert {verb for verb in named if not verb.startswith("-")} <= set(VERBS)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the command", "after it"])
+def test_traceback_prints_where_an_error_and_its_cause_come_from(srkit_command, tmp_path, before):
+    (tmp_path / "bad.py").write_text("def broken():\n    1 / 0\n\n\nbroken()\n")
+    words = ["-p", "bad.py", "list"]
+    run = srkit_command(*(["--traceback", *words] if before else [*words, "--traceback"]))
+    message = "-p bad.py: importing it failed with ZeroDivisionError: division by zero (bad.py:2)"
+    lines = run.stderr.splitlines()
+    assert run.returncode == 2
+    assert lines[-1] == f"srkit list: {message}"
+    assert "ZeroDivisionError: division by zero" in lines
+    assert f"srkit.errors.UsageError: {message}" in lines
+    assert f'  File "{tmp_path}/bad.py", line 2, in broken' in lines
+    assert srkit_command(*words).stderr == f"srkit list: {message}\n"
+
+
+def test_traceback_prints_the_cause_of_an_error_of_a_command(sites, srkit_command):
+    sites.add("srkit-bad", {"srkit_bad.py": "\n1 / 0\n"}, "bad = srkit_bad")
+    run = srkit_command("check-plugin", "bad", "--traceback")
+    assert f'  File "{sites.folder}/srkit_bad.py", line 2, in <module>' in run.stderr.splitlines()
+
+
+@pytest.mark.parametrize("words", ["check quickstart --set loss=bad", "show bad", "run quickstart --set loss=bad"])
+def test_traceback_prints_where_a_target_fails(sites, srkit_command, words):
+    sites.add("srkit-bad", {"srkit_bad.py": plugin('"loss", "bad", "bad_target:make"')}, "bad = srkit_bad")
+    (sites.folder / "bad_target.py").write_text("\n1 / 0\n")
+    line = f'  File "{sites.folder}/bad_target.py", line 2, in <module>'
+    words = [word.replace("loss=", "loss.type=") for word in words.split()]
+    run = srkit_command(*words, "--traceback")
+    assert run.returncode == 2
+    assert line in run.stderr.splitlines()
+    assert "Traceback" not in srkit_command(*words).stderr

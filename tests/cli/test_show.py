@@ -214,7 +214,7 @@ def test_of_a_target_that_cannot_be_imported_the_rest_is_shown_and_the_reason(si
     sites.add("srkit-lost", {"srkit_lost.py": text, "srkit_lost_target.py": target}, "lost = srkit_lost")
     reason = (
         "loss 'lost' cannot be used: importing srkit_lost_target:make failed with ModuleNotFoundError: "
-        "No module named 'nowhere_at_all'"
+        "No module named 'nowhere_at_all' (site/srkit_lost_target.py:1)"
     )
     code, out, err = call("show", "lost")
     assert (code, err) == (2, f"srkit show: {reason}\n")
@@ -271,3 +271,11 @@ def test_what_a_target_prints_when_imported_is_not_in_the_json(sites, call):
     code, out, err = call("show", "loud", "--json")
     assert (code, err) == (0, "hello\n")
     assert json.loads(out)["components"][0]["name"] == "loud"
+
+
+def test_of_what_failed_to_load_the_reason_is_shown(sites, call):
+    sites.add("srkit-tv", {"srkit_tv.py": "raise ValueError('not today')"}, "tv = srkit_tv")
+    code, out, err = call("show", "tv")
+    assert (code, out) == (2, "")
+    assert err.startswith("srkit show: there is no component 'tv'; there are: a2n, ")
+    assert err.endswith(" (plugin 'tv' of srkit-tv 1.0 failed to load: ValueError: not today (site/srkit_tv.py:1))\n")

@@ -103,3 +103,31 @@ def test_a_component_that_needs_more_says_what_when_it_is_used():
     with pytest.raises(ComponentError) as error:
         component.load()
     assert str(error.value) == "loss 'l3' cannot be used: it needs somelib: pip install somelib"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("two\n  lines\t", "two lines"), ("x" * 200, "x" * 200), ("x" * 10**6, "x" * 199 + "…"), ("", "")],
+)
+def test_a_summary_is_a_line_of_a_table(written, shown):
+    component = Component("loss", "x", "a:b", summary=written, source=written)
+    assert (component.summary, component.source) == (shown, shown)
+
+
+def test_a_file_that_cannot_be_imported_is_named_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for text, found in (
+        ("x = 1\nimport no_such_thing\n", "ModuleNotFoundError: No module named 'no_such_thing' ({}:2)"),
+        ("x = 1\nx[0]\n", "TypeError: 'int' object is not subscriptable ({}:2)"),
+        ("x = 1\ndef (:\n", "SyntaxError: invalid syntax ({}:2)"),
+        ("from json import no_such_name\n", "ImportError: cannot import name 'no_such_name' from 'json' "),
+    ):
+        name = f"target_{abs(hash(text)):x}"
+        path = tmp_path / f"{name}.py"
+        path.write_text(text)
+        with pytest.raises(ComponentError) as error:
+            Component("loss", "x", f"{name}:make").load()
+        assert str(error.value).startswith(
+            f"loss 'x' cannot be used: importing {name}:make failed with {found.format(path)}"
+        )
+        assert str(path) in str(error.value)

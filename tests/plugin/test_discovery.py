@@ -1,25 +1,29 @@
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
 
+import attrs
 import pytest
 
 import srkit
 from srkit.errors import ComponentError, RecipeError, UsageError
+from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
+from srkit.plugin.part import Part
 from srkit.recipe.reading import read_recipe
 from tests.conftest import ROOT, plugin
 
 GOOD = plugin('"loss", "good", "srkit_good:make", summary="a good one"')
 
 BROKEN = {
-    "raises": ("raise ValueError('not today')", "ValueError: not today"),
-    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
-    "imports": ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'"),
-    "syntax": ("def (:", "SyntaxError: invalid syntax (srkit_syntax.py, line 1)"),
+    "raises": ("raise ValueError('not today')", "ValueError: not today ({file}:1)"),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3 ({file}:1)"),
+    "imports": ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing' ({file}:1)"),
+    "syntax": ("def (:", "SyntaxError: invalid syntax ({file}:1)"),
     "nohook": ("x = 1", "it has no hook srkit_components; is @srkit.hookimpl missing?"),
     "kind": (
         plugin('"los", "x", "a:b"'),
@@ -37,6 +41,14 @@ BROKEN = {
         plugin('"loss", "x", "a/b.py"'),
         "ComponentError: loss 'x': its target is 'a/b.py'; write \"package.module:Name\"",
     ),
+    "summary": (
+        plugin('"loss", "x", "a:b", summary=None'),
+        "ComponentError: loss 'x': its summary must be text, not None",
+    ),
+    "name": (
+        plugin('"loss", "x" * 10**6, "a:b"'),
+        f"ComponentError: loss '{'x' * 20}…': a name has at most 200 characters",
+    ),
     "class": (
         plugin('"loss", "x", dict'),
         'ComponentError: loss \'x\': its target must be a string, "package.module:Name" or f"{__name__}:Name"',
@@ -47,7 +59,7 @@ BROKEN = {
     ),
     "hookraises": (
         "import srkit\n@srkit.hookimpl\ndef srkit_components():\n    raise KeyError('x')\n",
-        "KeyError: 'x'",
+        "KeyError: 'x' ({file}:4)",
     ),
 }
 
@@ -60,6 +72,7 @@ def test_a_broken_plugin_does_not_hide_the_others(sites, name):
     registry = discover()
     assert registry.find("loss", "good").origin.distribution == "srkit-good"
     assert registry.find("architecture", "a2n").origin.distribution == "srkit"
+    reason = reason.replace("{file}", f"{sites.folder}/srkit_{name}.py")
     assert [(f.plugin, str(f.origin), f.reason) for f in registry.failures] == [(name, f"srkit-{name} 1.0", reason)]
 
 
@@ -69,7 +82,7 @@ STATE = {
     "whether torch keeps gradients": "torch.set_grad_enabled(False)",
     "torch's deterministic mode": "torch.use_deterministic_algorithms(True)",
 }
-CHANGED = "importing it changes {}, on which all networks depend (it was set back)"
+CHANGED = "importing it changes {}, on which all depend (it was set back)"
 
 
 @pytest.mark.parametrize(("what", "change"), STATE.items())
@@ -211,6 +224,7 @@ def test_srkit_list_has_a_row_for_each_broken_plugin_and_each_clash_and_ends_wel
     rows = [line for line in run.stdout.splitlines() if line.startswith("broken")]
     assert len(rows) == len(BROKEN) + 2
     for name, (_, reason) in BROKEN.items():
+        reason = reason.replace("{file}", f"site/srkit_{name}.py")
         assert f"broken  plugin '{name}' of srkit-{name} 1.0 failed to load: {reason}" in rows
     assert [line for line in run.stdout.splitlines() if line.startswith("clash")] == [
         "clash   architecture 'a2n' of srkit-evil 1.0: another has that name; recipes call this one 'srkit-evil:a2n'"
@@ -224,7 +238,7 @@ def test_a_recipe_that_needs_a_broken_plugin_says_so_with_the_reason(sites, tiny
         read_recipe(tiny, discover(), overrides=["architecture.type=raises"])
     assert str(error.value) == (
         "--set architecture.type=raises: unknown architecture 'raises' (installed: a2n, bicubic, edsr, espcn, srcnn) "
-        "(plugin 'raises' of srkit-raises 1.0 failed to load: ValueError: not today)"
+        "(plugin 'raises' of srkit-raises 1.0 failed to load: ValueError: not today (site/srkit_raises.py:1))"
     )
 
 
@@ -247,7 +261,8 @@ def test_an_unknown_component_names_the_nearest_and_what_failed_to_load(sites):
         registry.find("architecture", "edrs")
     assert str(error.value) == (
         "unknown architecture 'edrs'; did you mean 'edsr'? (installed: a2n, bicubic, edsr, espcn, srcnn) "
-        "(plugin 'raises' of srkit-raises 1.0 failed to load: ValueError: not today)"
+        "(plugin 'raises' of srkit-raises 1.0 failed to load: ValueError: not today "
+        f"({sites.folder}/srkit_raises.py:1))"
     )
 
 
@@ -294,7 +309,7 @@ def test_a_file_is_a_plugin_for_one_command(tmp_path):
     [
         (None, "-p {path}: there is no such file"),
         ("x = 1", "-p {path}: it has no hook srkit_components; is @srkit.hookimpl missing?"),
-        ("1 / 0", "-p {path}: importing it failed with ZeroDivisionError: division by zero"),
+        ("1 / 0", "-p {path}: importing it failed with ZeroDivisionError: division by zero ({path}:1)"),
     ],
 )
 def test_a_file_that_is_no_plugin_is_an_error(tmp_path, text, message):
@@ -333,8 +348,9 @@ def test_the_environment_names_files_too_and_a_broken_one_is_a_row(srkit_command
     assert run.returncode == 0
     found = json.loads(run.stdout)
     assert [c["name"] for c in found["components"]] == ["charbonnier", "l1", "l2", "one", "two"]
+    reason = "importing it failed with ZeroDivisionError: division by zero (bad.py:1)"
     assert [(f["plugin"], f["distribution"], f["reason"]) for f in found["failures"]] == [
-        (str(tmp_path / "bad.py"), "SRKIT_PLUGINS", "importing it failed with ZeroDivisionError: division by zero"),
+        (str(tmp_path / "bad.py"), "SRKIT_PLUGINS", reason),
         (str(tmp_path / "none.py"), "SRKIT_PLUGINS", "there is no such file"),
     ]
 
@@ -361,3 +377,101 @@ def test_every_plugin_folder_has_its_entry_point():
 
 def test_no_plugin_of_srkit_fails_to_load():
     assert discover().failures == []
+
+
+SETTABLE = "def make({}: float = 5.0): return lambda sr, hr: {}\n"
+
+
+def reserved(kind, key):
+    return (
+        f"{kind} 'x' cannot be used: no recipe could set its parameter '{key}', since '{key}' in a table of kind "
+        f"'{kind}' is srkit's own key; give the parameter another name"
+    )
+
+
+@pytest.mark.parametrize(("kind", "key"), [("loss", "weight"), ("loss", "type"), ("metric", "type")])
+def test_a_setting_that_no_recipe_could_set_is_refused_where_the_target_is_first_seen(sites, tiny, kind, key):
+    text = plugin(f'"{kind}", "x", "srkit_x_target:make"')
+    sites.add("srkit-x", {"srkit_x.py": text, "srkit_x_target.py": SETTABLE.format(key, key)}, "x = srkit_x")
+    registry = discover()  # no target is imported to list
+    assert registry.failures == []
+    with pytest.raises(ComponentError) as error:
+        registry.create(kind, "x")
+    assert str(error.value) == reserved(kind, key)
+    with pytest.raises(RecipeError) as problems:
+        read_recipe(
+            tiny, registry, overrides=[f'{kind}=[{{type="x", {key}=0.001}}]' if key != "type" else f"{kind}=['x']"]
+        )
+    assert reserved(kind, key) in str(problems.value)
+
+
+def test_in_a_file_such_a_setting_is_refused_at_once(tmp_path):
+    path = tmp_path / "heavy.py"
+    path.write_text(SETTABLE.format("weight", "weight") + plugin('"loss", "x", f"{__name__}:make"'))
+    with pytest.raises(UsageError) as error:
+        discover([str(path)])
+    assert str(error.value) == f"-p {path}: ComponentError: {reserved('loss', 'weight')}"
+
+
+def test_a_parameter_that_is_no_setting_may_have_any_name(tmp_path):
+    path = tmp_path / "classes.py"
+    text = "import torch\ndef make(*, type: torch.Tensor | None = None): return lambda sr, hr: type\n"
+    path.write_text(text + plugin('"loss", "x", f"{__name__}:make"'))
+    assert discover([str(path)]).create("loss", "x")(None, None) is None
+
+
+def test_the_keys_of_a_kind_are_those_of_its_table_in_a_recipe():
+    parts = [cls for cls in Part.__subclasses__() if cls.kind in KINDS]
+    keys = {cls.kind: {field.name for field in attrs.fields(cls)} - {"settings"} for cls in parts}
+    assert {kind: set(KINDS[kind].keys) for kind in keys} == keys
+
+
+def test_a_hook_of_another_module_under_another_name_is_no_hook(tmp_path):
+    (tmp_path / "with_hook.py").write_text(plugin('"loss", "theirs", "a:b"'))
+    both = tmp_path / "with_both.py"
+    both.write_text("from with_hook import srkit_components as parts\n" + plugin('"loss", "mine", "a:b"'))
+    registry = discover([str(both)])
+    assert [entry.component.name for entry in registry if entry.origin.is_file] == ["mine"]
+    alone = tmp_path / "alone.py"
+    alone.write_text("from with_hook import srkit_components as parts\n")
+    with pytest.raises(UsageError) as error:
+        discover([str(alone)])
+    assert str(error.value) == f"-p {alone}: it has no hook srkit_components; is @srkit.hookimpl missing?"
+    alone.write_text("from with_hook import srkit_components\n")  # its own, for whoever imports it
+    assert discover([str(alone)]).by_name("theirs")
+
+
+def test_what_merely_answers_to_every_name_is_no_hook(tmp_path):
+    path = tmp_path / "with_mock.py"
+    path.write_text("from unittest.mock import MagicMock\nanything = MagicMock()\n" + plugin('"loss", "mine", "a:b"'))
+    assert discover([str(path)]).by_name("mine")
+
+
+def test_a_plugin_that_needs_another_torch_is_not_loaded_and_torch_is_not_imported_to_know(sites):
+    sites.add("srkit-new", {"srkit_new.py": GOOD}, "new = srkit_new", requires=["torch>=99"])
+    sites.add("srkit-good", {"srkit_good.py": GOOD}, "good = srkit_good", requires=["torch>=1", "torchvision>=99"])
+    program = (
+        "import sys\nfrom srkit.plugin.discovery import discover\n"
+        "print(*discover().failures)\nprint('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    version = importlib.metadata.version("torch")
+    assert run.stdout == (
+        f"plugin 'new' of srkit-new 1.0 failed to load: it is for torch >=99, and this is torch {version}\nFalse\n"
+    )
+
+
+@pytest.mark.parametrize(("least", "expected"), [(0.0, 1), (float("inf"), 0)])
+def test_a_plugin_that_is_slow_to_load_is_named_with_its_seconds(sites, monkeypatch, least, expected):
+    sites.add("srkit-good", {"srkit_good.py": GOOD}, "good = srkit_good")
+    monkeypatch.setattr("srkit.plugin.discovery.SLOW", least)
+    slow = [line for line in discover().slow if "srkit-good" in line]
+    assert len(slow) == expected
+    for line in slow:
+        assert re.fullmatch(r"plugin 'good' of srkit-good 1\.0 takes \d+\.\d s to load, in every command", line)
+
+
+def test_a_reason_is_a_line_and_not_a_book(sites):
+    sites.add("srkit-long", {"srkit_long.py": "raise ValueError('x' * 10**6)"}, "long = srkit_long")
+    (failure,) = discover().failures
+    assert failure.reason == f"ValueError: {'x' * 987}…"

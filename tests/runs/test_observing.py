@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from srkit.runs.observing import Observers
+from tests.conftest import ROOT
 
 
 class Counting:
@@ -21,14 +24,17 @@ class Raising(Counting):
         raise OSError("no network")
 
 
-def test_one_that_raises_is_dropped_with_one_warning_and_the_others_go_on(caplog):
+def test_one_that_raises_is_dropped_with_one_warning_and_the_others_go_on(caplog, monkeypatch):
+    monkeypatch.chdir(ROOT)
     raising, counting = Raising(), Counting()
     observers = Observers({"raising": raising, "counting": counting})
     for step in (1, 2):
         observers.logged(step, {"loss": 0.5})
         observers.saved(step, "path")  # which none of them takes
     assert (len(raising.seen), len(counting.seen)) == (1, 2)
-    assert caplog.messages == ["observer 'raising' raised OSError: no network; it is dropped"]
+    line = Raising.logged.__code__.co_firstlineno + 2
+    place = f"{Path(__file__).relative_to(ROOT)}:{line}"
+    assert caplog.messages == [f"observer 'raising' raised OSError: no network ({place}); it is dropped"]
 
 
 def test_an_event_that_there_is_not_is_an_error():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -24,32 +26,32 @@ class Loss:
     """A difference.
 
     Args:
-        weight: what it is multiplied by.
+        gain: what it is multiplied by.
     """
 
-    def __init__(self, *, weight: float = 1.0) -> None:
-        self.weight = weight
+    def __init__(self, *, gain: float = 1.0) -> None:
+        self.gain = gain
 
     def __call__(self, sr, hr):
-        return (sr - hr).abs().mean() * self.weight
+        return (sr - hr).abs().mean() * self.gain
 
 class Silent(Loss):
     """A difference."""
 
-    def __init__(self, *, weight: float = 1.0, power: int = 1) -> None: ...
+    def __init__(self, *, gain: float = 1.0, power: int = 1) -> None: ...
 
 class Untyped(Loss):
-    def __init__(self, *, weight: float = 1.0, margin=0.5) -> None: ...
+    def __init__(self, *, gain: float = 1.0, margin=0.5) -> None: ...
 
 class Bare(Loss):
-    def __init__(self, *, weight: float = 1.0, depths: tuple = (2, 2), names: dict = {"a": 1.5}) -> None: ...
+    def __init__(self, *, gain: float = 1.0, depths: tuple = (2, 2), names: dict = {"a": 1.5}) -> None: ...
 
 class Needs(Loss):
-    def __init__(self, *, weight: float) -> None: ...
+    def __init__(self, *, gain: float) -> None: ...
 
 class Refuses(Loss):
-    def __init__(self, *, weight: float = 1.0) -> None:
-        raise ValueError("weight must be below 1, not 1")
+    def __init__(self, *, gain: float = 1.0) -> None:
+        raise ValueError("gain must be below 1, not 1")
 '''
 GOOD = plugin('"loss", "mine", "mine_module:Loss", summary="a difference"')
 
@@ -149,8 +151,8 @@ def test_a_component_without_a_summary_is_told_so(sites):
     [
         (
             "Silent",
-            "settings weight, power without a meaning",
-            'add to the docstring, under a line "Args:", the line "    weight: what it does."',
+            "settings gain, power without a meaning",
+            'add to the docstring, under a line "Args:", the line "    gain: what it does."',
         ),
         ("Untyped", "parameter margin without a type that recipes could set", "write margin: float = 0.5"),
         (
@@ -169,12 +171,12 @@ def test_settings_without_a_type_or_a_meaning_are_named(sites, name, found, inst
     [
         (
             "Needs",
-            "it needs weight",
-            "give weight a default, or check it with --set weight=... (in a test, check(weight=...))",
+            "it needs gain",
+            "give gain a default, or check it with --set gain=... (in a test, check(gain=...))",
         ),
         (
             "Refuses",
-            "making it raises ValueError: weight must be below 1, not 1",
+            "making it raises ValueError: gain must be below 1, not 1",
             "let the defaults, with every scale that it states, be good ones",
         ),
     ],
@@ -198,7 +200,7 @@ def test_what_a_component_needs_may_be_given(sites):
         "srkit-mine", {"srkit_mine.py": GOOD.replace("Loss", "Needs"), "mine_module.py": MODULE}, "x = srkit_mine"
     )
     registry = discover()
-    is_made_with_defaults(Subject(registry.find("loss", "mine"), registry, {"weight": 1.0}))
+    is_made_with_defaults(Subject(registry.find("loss", "mine"), registry, {"gain": 1.0}))
 
 
 NETWORK = """
@@ -260,7 +262,7 @@ def test_a_deviation_that_is_stated_is_no_failure_and_its_reason_is_told(sites):
     found = {result.check.name: result for result in results(Subject(registry.find("loss", "mine"), registry))}
     assert (found["says_what_it_is"].outcome, found["says_what_it_is"].found) == (
         "declared",
-        "it speaks for itself (settings weight, power without a meaning)",
+        "it speaks for itself (settings gain, power without a meaning)",
     )
 
 
@@ -272,3 +274,12 @@ def test_a_deviation_that_there_is_not_is_a_failure(sites):
             "take 'says_what_it_is' out of the fact 'deviations'",
         )
     }
+
+
+def test_an_import_that_takes_seconds_is_not_light(sites, monkeypatch):
+    monkeypatch.setattr("srkit.plugin.discovery.SLOW", 0.0)
+    found, instead = told(sites, importing_is_light, GOOD)
+    assert re.fullmatch(r"importing it takes \d+\.\d s, and every command waits for it", found)
+    assert (
+        instead == 'let the module with the hook declare only, and name the target by a string, "package.module:Name"'
+    )
