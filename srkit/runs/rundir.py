@@ -197,19 +197,26 @@ def set_aside(path: Path, now: float) -> Path | None:
     return aside
 
 
-def cut_lines(path: Path, after_step: int) -> None:
-    """Cut a metrics.jsonl so that it ends at a step; lines that are not whole go too. Raises RunFailed for a disk."""
-    kept = []
+def cut_lines(path: Path, after_step: int) -> set[int]:
+    """Cut a metrics.jsonl so that it ends at a step, and return the steps whose saves it tells of.
+
+    Lines that are not whole go, too. Raises RunFailed for a disk.
+    """
+    kept, saves = [], set()
     try:
         for line in path.read_bytes().splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                if json.loads(line)["step"] <= after_step:
+                record = json.loads(line)
+                if record["step"] <= after_step:
                     kept.append(line + b"\n")
+                    if record.get("event") == "saved":
+                        saves.add(record["step"])
         files.write_file(path, b"".join(kept))
     except FileNotFoundError:
-        return
+        pass
     except OSError as error:
         raise RunFailed(f"{path}: {error.strerror}") from None
+    return saves
 
 
 def _moved(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -118,6 +118,8 @@ class Trainer:
             due = [duty for duty in duties if self.done % duty.every == 0 or self.done == self.options.steps]
             if due or self.device.type == "cpu":  # elsewhere a look each step would wait for the device
                 self._refuse_divergence()
+            if self.done == self.options.steps:
+                self.refuse_bad_end()
             for duty in due:
                 duty.do()
 
@@ -202,6 +204,14 @@ class Trainer:
         self._summed = int(sums[""])
         self._bad.fill_(counts.get("bad", 0.0))
         self._worst.fill_(counts.get("worst", 0.0))
+
+    def refuse_bad_end(self) -> None:
+        """Raise Diverged where the last update had to be left out: then no more is known of where the run is going."""
+        if float(self._bad) > 0:
+            raise Diverged(
+                f"the loss or its gradients were not finite at the last step, {self.done}; "
+                "try a lower optimizer.lr, or train.clip, with --restart"
+            )
 
     def _refuse_divergence(self) -> None:
         if float(self._worst) >= PATIENCE:

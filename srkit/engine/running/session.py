@@ -98,7 +98,7 @@ class Session:
             Options.of(recipe),
         )
         self.validation = Validation(loaded, data.validation, device, home.samples)
-        self.keeper = Keeper(loaded, home, self.trainer, self.validation.metrics[0], start.line)
+        self.keeper = Keeper(loaded, home, self.trainer, self.validation.metrics, start.line)
 
     def restore(self) -> Result | None:
         """Take up where the run's newest checkpoint is; return its result where it is finished, or else None."""
@@ -113,9 +113,11 @@ class Session:
     def run(self, stop: StopFlag, pool: Pool) -> Result:
         """Train from where the run is to its end."""
         trainer, train, keeper = self.trainer, self.recipe.train, self.keeper
-        rundir.cut_lines(self.home.metrics, trainer.done)
+        saves = rundir.cut_lines(self.home.metrics, trainer.done)
         batches = Batches(pool, make_plan(self.loaded), self.device, threads=self.recipe.data.threads)
         self.observers.run_started(self._facts())
+        if keeper.is_saved and trainer.done not in saves:  # it was killed between a save and its line
+            self.observers.saved(trainer.done, keeper.newest)
         self._clock(batches)
         duties = [
             Duty(train.log_every, lambda: self._log(batches)),
@@ -135,6 +137,8 @@ class Session:
                 keeper.refuse_unsaved(by)
                 outcome = "stopped"
                 raise Stopped(f"stopped by {by} at step {trainer.done} of {train.steps}, with a checkpoint saved")
+            if not keeper.is_saved:
+                self._save()
             keeper.finish()
             outcome = "finished"
         except torch.OutOfMemoryError as error:
@@ -197,7 +201,9 @@ class Session:
         tables = self.validation.tables(trainer.averaged, trainer.done)
         if tables:
             self.observers.validated(trainer.done, tables)
-        self.keeper.take(tables)
+        is_best, train = self.keeper.take(tables), self.recipe.train
+        if is_best and trainer.done % train.checkpoint_every and trainer.done < train.steps:
+            self._save()  # so that the best weights are there twice
         self._aside += time.monotonic() - started
 
     def _save(self) -> None:

@@ -89,7 +89,8 @@ def load_stages(
 
 def _progress(home: RunDirectory, recipe: Recipe) -> State:
     """Return how far a run that has begun has come."""
-    return "finished" if model.step_of(home.last) >= recipe.train.steps and home.best.is_file() else "unfinished"
+    ended = model.step_of(home.last) >= recipe.train.steps
+    return "finished" if ended and all(map(model.is_whole, (home.last, home.best))) else "unfinished"
 
 
 def _same(first: Path, second: Path) -> bool:
