@@ -16,11 +16,15 @@ from torch import Tensor, nn
 
 from srkit import files
 from srkit.engine.builder import Builder
-from srkit.engine.networks.meta import sketch
+from srkit.engine.networks.meta import TooManyParts, at_most, sketch
 from srkit.engine.weights.reading import digest, read_metadata, read_weights
 from srkit.engine.weights.recognise import Description, recognise
 from srkit.engine.weights.transfer import Transfer, load_weights, plan
 from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError, describe, located
+
+
+# Parts (modules, parameters, buffers) of a network: as many for each tensor of its file, and some without any.
+PARTS, PARTS_EACH = 20_000, 20
 
 
 @attrs.frozen
@@ -200,11 +204,17 @@ def _make(
         return builder.network_of(description.architecture, description.settings, description.scale)
 
     try:
-        sketched = sketch(create)
-        if sketched is not None:  # no more memory is taken than its weights need, by a file that claims any size
-            own, found = ({n: t.shape for n, t in tensors.items()} for tensors in (sketched.state_dict(), weights))
-            plan(own, found, path, description.line(), fresh=None)
-        return create()
+        # Neither more memory nor more time is taken than its weights need, by a file that claims any size.
+        with at_most(PARTS + PARTS_EACH * len(weights)):
+            sketched = sketch(create)
+            if sketched is not None:
+                own, found = ({n: t.shape for n, t in tensors.items()} for tensors in (sketched.state_dict(), weights))
+                plan(own, found, path, description.line(), fresh=None)
+            return create()
+    except TooManyParts:
+        tensors = "tensor" if len(weights) == 1 else "tensors"
+        reason = f"describes a network of far more parts than its {len(weights)} {tensors}"
+        raise InputRejected(path, f"{reason}: {description.line()}") from None
     except ComponentError as error:
         maker = str((metadata or {}).get("distribution", ""))
         hint = f"; it was made with {maker}" + (f": add -p {maker}" if maker.endswith(".py") else "") if maker else ""
