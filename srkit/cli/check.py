@@ -106,10 +106,12 @@ def _rows(stage: Stage) -> list[list[str]]:
     """Look at all of a stage that can be looked at without training; return what there is to tell."""
     import torch
 
+    from srkit.engine import memory
     from srkit.engine.data.batches import Batches
     from srkit.engine.data.opening import make_plan
     from srkit.engine.data.pools import make_pool
     from srkit.engine.running.run import inspect
+    from srkit.engine.running.session import LESS
     from srkit.engine.weights.starting import started
 
     recipe = stage.recipe
@@ -118,12 +120,13 @@ def _rows(stage: Stage) -> list[list[str]]:
     start = started(stage.loaded).line if stage.state == "new" else ""
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.
     first = data.usable[: recipe.data.batch]
-    pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)
-    batches = Batches(pool, make_plan(stage.loaded), cpu)
-    try:
-        lr, hr = batches[0]
-    finally:
-        batches.close()
+    with memory.reported("for a batch", LESS):
+        pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)
+        batches = Batches(pool, make_plan(stage.loaded), cpu)
+        try:
+            lr, hr = batches[0]
+        finally:
+            batches.close()
 
     settings = ", ".join(f"{key} {output.toml_value(value)}" for key, value in recipe.architecture.settings.items())
     samples = f"LR {lr.shape[3]}x{lr.shape[2]}, HR {hr.shape[3]}x{hr.shape[2]}"

@@ -18,6 +18,7 @@ from srkit import api
 from srkit.cli import output
 from srkit.errors import Stopped, UsageError
 from srkit.plugin.discovery import discover
+from srkit.runs.stopping import StopFlag
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Train, then show the scores and what to do next."""
+    with StopFlag():  # from now on a signal is not lost, and does not end the process in the middle of something
+        return _main(arguments)
+
+
+def _main(arguments: argparse.Namespace) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun
         raise UsageError("one process trains a run: start it without torchrun")
     logging.basicConfig(format="%(message)s", handlers=[_ToStderr()], force=True)

@@ -28,7 +28,8 @@ def test_one_that_raises_is_dropped_with_one_warning_and_the_others_go_on(caplog
         observers.logged(step, {"loss": 0.5})
         observers.saved(step, "path")  # which none of them takes
     assert (len(raising.seen), len(counting.seen)) == (1, 2)
-    assert caplog.messages == ["observer 'raising' raised OSError: no network; it is dropped"]
+    place = f"tests/runs/test_observing.py:{Raising.logged.__code__.co_firstlineno + 2}"
+    assert caplog.messages == [f"observer 'raising' raised OSError: no network ({place}); it is dropped"]
 
 
 def test_an_event_that_there_is_not_is_an_error():

@@ -70,6 +70,17 @@ class Options:
         )
 
 
+def _detach_computed(network: nn.Module) -> None:
+    """Detach tensors that modules have computed and keep: torch copies none that has a history.
+
+    The first weight norm and spectral norm of torch keep a layer's weight so; they compute it anew for each call.
+    """
+    for module in network.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                vars(module)[name] = value.detach()
+
+
 class Trainer:
     """Updates a network step by step. `done` counts the updates; it is the only clock."""
 
@@ -91,6 +102,7 @@ class Trainer:
         self.ema: AveragedModel | None = None
         if options.ema:
             average = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
+            _detach_computed(network)
             # Without buffers, which are copied: averaged, a table of indices and a mask of -inf would be spoilt.
             self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=False)
         # Beside scaling for float16, torch's scaler leaves out an update whose gradients are not finite, without a

@@ -20,6 +20,7 @@ from srkit.recipe.layers import Override, Problem
 from srkit.recipe.packaged import find_recipe
 from srkit.recipe.recipe import Recipe
 from srkit.runs.rundir import RunDirectory
+from srkit.runs.stopping import StopFlag
 
 log = logging.getLogger("srkit")
 
@@ -93,6 +94,15 @@ def _progress(home: RunDirectory, recipe: Recipe) -> State:
     return "finished" if ended and all(map(model.is_whole, (home.last, home.best))) else "unfinished"
 
 
+def can_continue(directories: Sequence[Path], *, restart: bool) -> bool:
+    """Say whether the same command would continue one of the runs in these directories, the last one's being its own.
+
+    With `restart` it would begin that one anew.
+    """
+    continued = directories[:-1] if restart else directories
+    return any(checkpoint.exists(RunDirectory(path).checkpoints) for path in continued)
+
+
 def _same(first: Path, second: Path) -> bool:
     return first.resolve() == second.resolve()
 
@@ -161,10 +171,16 @@ def train_stages(stages: Sequence[Stage], *, restart: bool = False, observers: S
     Everything that can be wrong with a later stage is looked at before the first one trains. `restart` is of the last
     stage alone. Raises what `run.train` does.
     """
+    with StopFlag() as stop:
+        return _train_stages(stages, stop, restart=restart, observers=observers)
+
+
+def _train_stages(stages: Sequence[Stage], stop: StopFlag, *, restart: bool, observers: Sequence[str]) -> Result:
     if len(stages) > 1:
         for stage in stages:
             if stage.state != "finished" or stage is stages[-1]:
                 run.inspect(stage.loaded)
+                stop.heed()
         for before, stage in itertools.pairwise(stages):
             rehearse_start(stage, before)
     weights: Path | None = None

@@ -22,7 +22,6 @@ from srkit.engine.weights.recognise import Description, recognise
 from srkit.engine.weights.transfer import Transfer, load_weights, plan
 from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError, describe, located
 
-
 # Parts (modules, parameters, buffers) of a network: as many for each tensor of its file, and some without any.
 PARTS, PARTS_EACH = 20_000, 20
 
