@@ -66,8 +66,19 @@ def _main(arguments: argparse.Namespace) -> int:
     if result.tables:
         print()
         output.print_tables(result.tables)
+        _print_best(result.directory / "best.safetensors", result.step)
     _print_next(result.directory, arguments.plugins)
     return 0
+
+
+def _print_best(path: Path, step: int) -> None:
+    """Say which step the scores above are of, where the best weights are of another one."""
+    from srkit.engine.weights.model import step_of
+
+    best = step_of(path)
+    if best not in (-1, step):
+        text = f"these are the scores of step {step}; best.safetensors has the weights of step {best}"
+        output.console().print(f"[dim]{text}[/dim]", soft_wrap=True)
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):

@@ -118,6 +118,8 @@ class Session:
         if recipe.train.channels_last:
             _lay_out(network)
         for loss in losses:
+            if loss.is_sum:
+                log.info("loss '%s' is a sum over the pixels of the batch, not a mean", loss.name)
             if isinstance(loss.function, torch.nn.Module):
                 loss.function.to(device)
                 own = sum(parameter.numel() for parameter in loss.function.parameters() if parameter.requires_grad)

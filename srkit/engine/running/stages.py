@@ -132,7 +132,8 @@ def _load(path: Path, builder: Builder, home: RunDirectory, overrides: Sequence[
         return Stage(path, loaded, home, "new")
     advice = (
         "give an --out DIR in another folder, where its stages are trained anew beside it, "
-        f"or rename {home.path}, and that stage is trained anew"
+        f"or rename {home.path}, and that stage is trained anew; to start from that run as it is, "
+        f"--set start.recipe= --set start.weights={home.path}"
     )
     home.refuse_another(loaded.recipe, open_data(loaded).fingerprints(), advice)
     return Stage(path, loaded, home, state)
