@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from srkit.errors import InputRejected, UsageError
+from srkit.errors import InputRejected, Stopped, UsageError
 from srkit.plugin.discovery import installed
 
 if TYPE_CHECKING:
@@ -66,19 +66,34 @@ def run(
     """Train a recipe, or continue its run; return where it is, its last step and its tables.
 
     The run directory is `out`, or runs/<the recipe file's name>. Where the recipe starts from another one, that is
-    trained first, in a directory beside. Raises what `srkit run` prints.
+    trained first, in a directory beside. Raises what `srkit run` prints: Stopped after a signal, KeyboardInterrupt
+    where there is no checkpoint yet.
     """
-    from srkit.engine.builder import Builder
-    from srkit.engine.running import stages
-    from srkit.recipe.packaged import find_recipe
+    from srkit.runs.stopping import Interrupted, StopFlag
 
-    path = find_recipe(os.fspath(recipe))
-    directory = Path(out) if out is not None else Path("runs") / path.stem
-    found = stages.load_stages(path, Builder(registry or installed()), directory, overrides=set, restart=restart)
-    if any(stage.recipe.train.deterministic == "run" for stage in found):
-        # What CUDA's matrix products need for it. They look once, when the first of them is computed.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    return stages.train_stages(found, restart=restart, observers=observers)
+    with StopFlag() as stop:
+        from srkit.engine.builder import Builder
+        from srkit.engine.running import stages
+        from srkit.recipe.packaged import find_recipe
+
+        path = find_recipe(os.fspath(recipe))
+        directory = Path(out) if out is not None else Path("runs") / path.stem
+        homes = [directory]
+        try:
+            stop.heed()
+            found = stages.load_stages(
+                path, Builder(registry or installed()), directory, overrides=set, restart=restart
+            )
+            homes = [stage.home.path for stage in found]
+            stop.heed()
+            if any(stage.recipe.train.deterministic == "run" for stage in found):
+                # What CUDA's matrix products need for it. They look once, when the first of them is computed.
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            return stages.train_stages(found, restart=restart, observers=observers)
+        except Interrupted as error:
+            if stages.can_continue(homes, restart=restart):
+                raise Stopped(f"{error} before training went on; what was saved before is there") from None
+            raise KeyboardInterrupt from None
 
 
 def load(path: PathLike) -> nn.Module:

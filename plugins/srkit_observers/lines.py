@@ -13,6 +13,9 @@ from typing import Any
 
 import srkit
 
+# What a logging event holds beside each loss by its name.
+OTHERS = ("loss", "epoch", "learning_rate", "it_per_s", "images_per_s", "data_share", "eta_s")
+
 
 def clean(text: str) -> str:
     """Return untrusted text on one line, without control and formatting characters."""
@@ -45,6 +48,10 @@ def parts(values: Mapping[str, float]) -> Iterator[tuple[str, str]]:
         yield "data", f"{100 * values['data_share']:.0f} %"
     if "eta_s" in values:
         yield "eta", duration(values["eta_s"])
+    losses = [name for name in values if name not in OTHERS]
+    if len(losses) > 1:  # of which "loss" is the weighted sum
+        for name in losses:
+            yield clean(name), number(values[name])
 
 
 def number(value: float) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import os
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -64,8 +65,17 @@ def _main(argv: Sequence[str] | None) -> int:
         print(error_text(error, prog), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would be a traceback
         print("srkit: interrupted", *getattr(error, "__notes__", ()), file=sys.stderr)
         return 130
+    except (MemoryError, RuntimeError) as error:
+        from srkit.engine.memory import lacks_memory, shortage
+
+        if not lacks_memory(error):
+            raise
+        print(f"{prog}: {printable(shortage(error))}", file=sys.stderr)
+        return RunFailed.exit_code
     except BrokenPipeError:  # the reader of a pipe has gone
         return 0
 

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="override a key of the recipe, as in train.steps=500; may be given several times",
     )
     parser.add_argument("--out", metavar="DIR", help="the run directory that `srkit run` would be given")
+    parser.add_argument("--restart", action="store_true", help="look at what `srkit run --restart` would do")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -40,7 +41,7 @@ def main(arguments: argparse.Namespace) -> int:
     code = 0
     for name in arguments.recipes:
         try:
-            _check(name, Builder(registry), arguments.overrides, arguments.out)
+            _check(name, Builder(registry), arguments.overrides, arguments.out, restart=arguments.restart)
         except SrkitError as error:
             if arguments.traceback:
                 print_traceback(error)
@@ -50,17 +51,16 @@ def main(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _check(name: str, builder: Builder, overrides: list[str], out: str | None) -> None:
+def _check(name: str, builder: Builder, overrides: list[str], out: str | None, *, restart: bool) -> None:
     from srkit.engine.running.stages import load_stages, rehearse_start
 
     path = find_recipe(name)
     directory = Path("runs") / path.stem if out is None else Path(out)
-    stages = load_stages(path, builder, directory, overrides=overrides)
-    rows = {
-        stage.path: _rows(stage, strict=out is not None)
-        for stage in stages
-        if stage.state != "finished" or stage is stages[-1]
-    }
+    stages = load_stages(path, builder, directory, overrides=overrides, restart=restart)
+    another = _another(stages[-1], strict=out is not None)
+    if another:  # what a new run would do is looked at, since that is what will be asked for
+        stages = load_stages(path, builder, directory, overrides=overrides, restart=True)
+    rows = {stage.path: _rows(stage) for stage in stages if stage.state != "finished" or stage is stages[-1]}
     for before, stage in itertools.pairwise(stages):
         taken = rehearse_start(stage, before).line(before.home.best)
         rows[stage.path].append(["start", taken.replace("taken", "takes", 1)])
@@ -76,48 +76,59 @@ def _check(name: str, builder: Builder, overrides: list[str], out: str | None) -
         found = rows.get(stage.path, [])
         if stage is not stages[-1]:
             found.insert(0, ["state", f"{says[stage.state]} {stage.home.path}"])
-        elif stage.state != "new" and found[0][0] != "state":
+        elif another:
+            found.insert(0, ["state", another])
+        elif stage.state != "new":
             does = "begun; `srkit run` continues it, in" if stage.state == "unfinished" else "finished, in"
             found.insert(0, ["state", f"{does} {stage.home.path}"])
         table = [[f"    [dim]{label}[/dim]", output.clean(text)] for label, text in found]
         screen.print(output.grid(table, ["", ""]))
 
 
-def _rows(stage: Stage, *, strict: bool) -> list[list[str]]:
-    """Look at all of a stage that can be looked at without training; return what there is to tell.
+def _another(stage: Stage, *, strict: bool) -> str:
+    """Return what to say of a run of another recipe in a stage's directory, or nothing.
 
-    With `strict`, a run of another recipe in its directory is an error; otherwise a row, since --out may be meant.
+    With `strict` it is an error; otherwise a line, since --out may be meant.
     """
+    from srkit.engine.data.opening import open_data
+
+    if stage.state == "new":
+        return ""
+    try:
+        stage.home.refuse_another(stage.recipe, open_data(stage.loaded).fingerprints())
+    except UsageError as error:
+        if strict:
+            raise
+        keys = "; ".join(line.strip() for line in str(error).splitlines() if line.startswith("  "))
+        return f"{stage.home.path} holds another run ({keys}): `srkit run` needs --out DIR or --restart"
+    return ""
+
+
+def _rows(stage: Stage) -> list[list[str]]:
+    """Look at all of a stage that can be looked at without training; return what there is to tell."""
     import torch
 
+    from srkit.engine import memory
     from srkit.engine.data.batches import Batches
     from srkit.engine.data.opening import make_plan
     from srkit.engine.data.pools import make_pool
     from srkit.engine.running.run import inspect
+    from srkit.engine.running.session import LESS
     from srkit.engine.weights.starting import started
 
     recipe = stage.recipe
     cpu = torch.device("cpu")
     data = inspect(stage.loaded, cpu)
-    start, another = "", ""
-    if stage.state == "new":
-        start = started(stage.loaded).line
-    else:
-        try:
-            stage.home.refuse_another(recipe, data.fingerprints())
-        except UsageError as error:
-            if strict:
-                raise
-            keys = "; ".join(line.strip() for line in str(error).splitlines()[1:-1])
-            another = f"{stage.home.path} holds another run ({keys}): `srkit run` needs --out DIR or --restart"
+    start = started(stage.loaded).line if stage.state == "new" else ""
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.
     first = data.usable[: recipe.data.batch]
-    pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)
-    batches = Batches(pool, make_plan(stage.loaded), cpu)
-    try:
-        lr, hr = batches[0]
-    finally:
-        batches.close()
+    with memory.reported("for a batch", LESS):
+        pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)
+        batches = Batches(pool, make_plan(stage.loaded), cpu)
+        try:
+            lr, hr = batches[0]
+        finally:
+            batches.close()
 
     settings = ", ".join(f"{key} {output.toml_value(value)}" for key, value in recipe.architecture.settings.items())
     samples = f"LR {lr.shape[3]}x{lr.shape[2]}, HR {hr.shape[3]}x{hr.shape[2]}"
@@ -138,8 +149,6 @@ def _rows(stage: Stage, *, strict: bool) -> list[list[str]]:
     for evaluation in data.validation:
         text = f"{evaluation.name}: {evaluation.pairs.describe()}; LR by {evaluation.pairs.made_by}"
         rows.append(["validate", text])
-    if another:
-        rows.insert(0, ["state", another])
     if start:
         rows.append(["start", start.replace("taken", "takes", 1)])
     return rows

@@ -18,6 +18,7 @@ from srkit import api
 from srkit.cli import output
 from srkit.errors import Stopped, UsageError
 from srkit.plugin.discovery import discover
+from srkit.runs.stopping import StopFlag
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Train, then show the scores and what to do next."""
+    with StopFlag():  # from now on a signal is not lost, and does not end the process in the middle of something
+        return _main(arguments)
+
+
+def _main(arguments: argparse.Namespace) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun
         raise UsageError("one process trains a run: start it without torchrun")
     logging.basicConfig(format="%(message)s", handlers=[_ToStderr()], force=True)
@@ -60,8 +66,19 @@ def main(arguments: argparse.Namespace) -> int:
     if result.tables:
         print()
         output.print_tables(result.tables)
+        _print_best(result.directory / "best.safetensors", result.step)
     _print_next(result.directory, arguments.plugins)
     return 0
+
+
+def _print_best(path: Path, step: int) -> None:
+    """Say which step the scores above are of, where the best weights are of another one."""
+    from srkit.engine.weights.model import step_of
+
+    best = step_of(path)
+    if best not in (-1, step):
+        text = f"these are the scores of step {step}; best.safetensors has the weights of step {best}"
+        output.console().print(f"[dim]{text}[/dim]", soft_wrap=True)
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -181,8 +182,11 @@ def _better(registry: Registry, metric: object) -> Better:
 
 def best_step(run: History, registry: Registry) -> int | None:
     """Return the step that training keeps as the best, or None where it is not known which way is better."""
-    better = _better(registry, deciding_metric(run))
-    return None if better is None else run.best_step(higher_is_better=better)
+    names = next((list(tables[0].mean) for tables in run.validated.values()), [])
+    parts = run.metrics(names)
+    ways = [_better(registry, parts.get(name, {}).get("type", name)) for name in names]
+    known = list(itertools.takewhile(lambda way: way is not None, ways))
+    return run.best_step(higher_is_better=[bool(way) for way in known]) if known else None
 
 
 def deciding_metric(run: History) -> str:

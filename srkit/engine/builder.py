@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from srkit.engine.networks.checking import checked
-from srkit.engine.networks.meta import sketch_or_make
+from srkit.engine.networks.meta import MOST_PARTS, TooManyParts, at_most, sketch_or_make
 from srkit.engine.networks.padding import fit
-from srkit.errors import RecipeError
+from srkit.errors import ComponentError, RecipeError
 from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.part import Part
@@ -62,8 +62,17 @@ class Builder:
         return fit(checked(component, self.registry.create("architecture", name, scale=scale, **settings)), component)
 
     def sketch(self, part: Part, scale: int) -> nn.Module:
-        """Return a network, without memory for its weights where torch can do without. Chance is left as it was."""
-        return sketch_or_make(lambda: self.network(part, scale))
+        """Return a network, without memory for its weights where torch can do without. Chance is left as it was.
+
+        Raises ComponentError for a network of more parts than any has that is meant; its component may state more.
+        """
+        most = self.facts(part).get("most_parts", MOST_PARTS)
+        try:
+            with at_most(most):
+                return sketch_or_make(lambda: self.network(part, scale))
+        except TooManyParts as error:
+            advice = f"if that is meant, its component states it: facts={{'most_parts': {most * 10}}}"
+            raise ComponentError(f"architecture '{part.type}': {error}; {advice}") from None
 
     def baseline(self, scale: int) -> nn.Module:
         """Return the network of the bicubic row: srkit's own, whichever other distributions have one of that name."""

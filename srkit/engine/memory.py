@@ -1,11 +1,20 @@
-"""How much memory is free."""
+"""How much memory is free, and errors that say there was too little."""
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from srkit.errors import RunFailed
+
 UNKNOWN = 8 * 2**30  # where the system does not say: macOS, Windows
+
+# What torch says where there is too little: of the CPU on Linux, Windows and macOS, and of devices.
+_OF_TORCH = re.compile(r"DefaultCPUAllocator|not enough memory|can't allocate memory|out of memory", re.IGNORECASE)
+_BYTES = re.compile(r"tried to allocate (\d+) bytes")
+_WORDS = re.compile(r"(?:Unable to allocate|Tried to allocate) ([\d.]+ [KMGTPE]?i?B)")
 
 # By the version of Linux' control groups: a limit, what is used of it, and what of that can be had again.
 NAMES = {
@@ -20,6 +29,44 @@ def free_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"
     A process that takes more than its group may is killed without a word.
     """
     return min([*_machine(proc), *_groups(proc, groups)], default=UNKNOWN)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Say whether an error of Python, numpy or torch, on whatever device, means that there was too little memory."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and _OF_TORCH.search(str(error)) is not None
+
+
+def shortage(error: BaseException, doing: str = "", advice: str = "") -> str:
+    """Return a line on an error of which `lacks_memory` is true.
+
+    "there is too little memory for step 3: 4.8 GiB were asked for, 2.1 GiB are free; try a smaller data.batch"
+    """
+    sizes = [f"{_size(free_memory())} are free"]
+    text = str(error)
+    if found := _BYTES.search(text):
+        sizes.insert(0, f"{_size(int(found[1]))} were asked for")
+    elif found := _WORDS.search(text):
+        sizes.insert(0, f"{found[1]} were asked for")
+    line = f"there is too little memory{' ' if doing else ''}{doing}: {', '.join(sizes)}"
+    return f"{line}; {advice}" if advice else line
+
+
+@contextlib.contextmanager
+def reported(doing: str, advice: str) -> Iterator[None]:
+    """Raise RunFailed with a line in place of an error that means too little memory; others pass through."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        raise RunFailed(shortage(error, doing, advice)) from error
+
+
+def _size(count: int) -> str:
+    unit = next((unit for unit in (4, 3, 2, 1) if count >= 1024**unit), 1)
+    return f"{count / 1024**unit:,.1f} {('KiB', 'MiB', 'GiB', 'TiB')[unit - 1]}"
 
 
 def _machine(proc: Path) -> Iterator[int]:

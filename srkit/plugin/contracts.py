@@ -258,6 +258,9 @@ KINDS: Mapping[str, Kind] = {
             multiple_of=Fact(
                 int, "height and width of LR must be divisible by this; other images are padded, SR is cut", 1
             ),
+            most_parts=Fact(
+                int, "modules, parameters and buffers that it may have; a mistyped setting asks for more", 50_000
+            ),
         ),
         _kind(
             "loss",

@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -78,8 +79,10 @@ class Document:
 def read(path: Path, label: str | None = None) -> Document:
     """Read a TOML file. Raises TomlProblem, with a line where one is known, for anything wrong with it."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise TomlProblem("is no regular file")
+            data = file.read(MAX_BYTES + 1) or b""  # None where a file of the kernel's has nothing yet
     except OSError as error:
         raise TomlProblem(f"cannot be read: {error.strerror or error}") from None
     if len(data) > MAX_BYTES:
@@ -95,6 +98,11 @@ def read(path: Path, label: str | None = None) -> Document:
         if len(line) > MAX_LINE:
             raise TomlProblem(f"a line longer than {MAX_LINE} characters", number)
     return Document(label or os.fspath(path), text, parse(text))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file whose reading never waits: a pipe, and some files of the kernel's, would for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has no such flag, nor such files
 
 
 def parse(text: str) -> dict[str, Any]:

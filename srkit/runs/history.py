@@ -14,6 +14,7 @@ import attrs
 from srkit.errors import InputRejected
 from srkit.recipe import toml
 from srkit.recipe.toml import TomlProblem
+from srkit.runs import best
 
 RECIPE = "recipe.toml"
 DEPTH = 3  # folders up from the innermost file, checkpoints/step_00001200/weights.safetensors
@@ -23,13 +24,17 @@ Numbers = Mapping[str, float | None]  # None: a number that was not finite, whic
 
 @attrs.frozen
 class Scores:
-    """A table of a validation: the means of the run's network and of bicubic, under one protocol."""
+    """A table of a validation: the means of the run's network and of bicubic, under one protocol.
+
+    `images` has the network's score of each image, which may be infinite or NaN.
+    """
 
     data: str
     scale: int
     protocol: Mapping[str, Any]
     mean: Numbers
     bicubic: Numbers | None
+    images: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen
@@ -45,16 +50,17 @@ class History:
     step: int
     outcome: str
 
-    def best_step(self, *, higher_is_better: bool) -> int | None:
-        """Return the step that training keeps as the best: by the first metric on the first set, the first of equals.
+    def best_step(self, *, higher_is_better: bool | Sequence[bool]) -> int | None:
+        """Return the step that training keeps as the best, by the metrics on the first set; see `srkit.runs.best`.
 
-        A score that was not finite is the best only where there is no other.
+        `higher_is_better` is of the first metric, or of each in their order. Returns None where no scores can be.
         """
-        step, best = None, None
+        ways = [higher_is_better] if isinstance(higher_is_better, bool) else higher_is_better
+        step, kept = None, None
         for at, tables in self.validated.items():
-            value = next(iter(tables[0].mean.values()), None)
-            if best is None or (value is not None and (value > best if higher_is_better else value < best)):
-                step, best = at, value
+            found = best.merit(tables[0].images, ways)
+            if found is not None and (kept is None or best.is_better(found, kept)):
+                step, kept = at, found
         return step
 
     def metrics(self, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -174,11 +180,37 @@ def _scores(table: Mapping[str, Any]) -> Scores:
     own, *others = table["rows"]
     if not own["mean"]:
         raise ValueError("a table without a metric")
+    mean = _numbers(own["mean"])
     bicubic = next((_numbers(row["mean"]) for row in others if row["model"] == "bicubic"), None)
     protocol = table["protocol"]
     if not isinstance(protocol, dict) or not isinstance(protocol.get("color", {}), dict):
         raise TypeError("a protocol is an object")
-    return Scores(str(table["data"]), int(table["scale"]), protocol, _numbers(own["mean"]), bicubic)
+    return Scores(str(table["data"]), int(table["scale"]), protocol, mean, bicubic, _images(own, mean))
+
+
+def _images(row: Mapping[str, Any], mean: Numbers) -> dict[str, dict[str, float]]:
+    """Return the scores of a row's images; where JSON has none, the image was exact or was spoilt.
+
+    `exact` names those that were exact. A row without it is of srkit 0.1, or has none that was: there, a network that
+    has any score of an image has not spoilt it.
+    """
+    exact = row.get("exact")
+    images = row.get("images")
+    if not images:  # a table that was cut down to its means
+        return {"": {metric: math.nan if value is None else value for metric, value in mean.items()}}
+    found = {}
+    for name, scores in images.items():
+        numbers = _numbers(scores)
+        spoilt = all(value is None for value in numbers.values())
+
+        def is_exact(metric: str, name: str = name, spoilt: bool = spoilt) -> bool:
+            return name in exact.get(metric, ()) if isinstance(exact, dict) else not spoilt
+
+        found[str(name)] = {
+            metric: value if value is not None else math.inf if is_exact(metric) else math.nan
+            for metric, value in numbers.items()
+        }
+    return found
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float | None]:

@@ -19,10 +19,11 @@ class Observers:
     """Passes each event on to the observers that take it. One that raises is dropped with one warning: it only watches.
 
     `observers.logged(step, values)` calls `logged` of each; the events are those of `srkit.plugin.contracts.Observer`.
+    `places` says where a recipe asks for one, by its name: "my.toml:12".
     """
 
-    def __init__(self, observers: Mapping[str, Any]) -> None:
-        self._observers = dict(observers)
+    def __init__(self, observers: Mapping[str, Any], places: Mapping[str, str] | None = None) -> None:
+        self._observers, self._places = dict(observers), dict(places or {})
 
     def __getattr__(self, event: str) -> Callable[..., None]:
         if event not in EVENTS:
@@ -37,6 +38,7 @@ class Observers:
                     method(*values)
                 except Exception as error:
                     del self._observers[name]
-                    log.warning("observer '%s' raised %s; it is dropped", name, located(error))
+                    place = f"{self._places[name]}: " if name in self._places else ""
+                    log.warning("%sobserver '%s' raised %s; it is dropped", place, name, located(error))
 
         return tell

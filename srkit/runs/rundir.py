@@ -65,9 +65,8 @@ class RunDirectory:
         return self.path / "last.safetensors"
 
     def refuse_other_files(self) -> None:
-        """Raise UsageError where there is something else than a run, RunFailed where it is a file; OSError, too."""
-        if self.path.exists() and not self.path.is_dir():
-            raise RunFailed(f"{self.path}: File exists; choose another --out DIR")
+        """Raise UsageError where there is something else than a run, or where none can be: a file, too long a name."""
+        _refuse_place(self.path)
         if self.path.is_dir() and not self.recipe.exists():
             strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
             if strange:
@@ -173,11 +172,26 @@ class RunDirectory:
             )
 
 
+def _refuse_place(path: Path) -> None:
+    """Raise UsageError where no directory can be."""
+    try:
+        for place in (path, *path.parents):
+            if place.exists():
+                if not place.is_dir():
+                    reason = "File exists" if place == path else "Not a directory"
+                    raise UsageError(f"{path}: {reason}; choose another --out DIR")
+                return
+    except (OSError, ValueError) as error:  # a name that is too long, or has a zero byte
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise UsageError(f"{path}: {reason}; choose another --out DIR") from None
+
+
 def set_aside(path: Path, now: float) -> Path | None:
     """Rename a run directory to a dated name beside it and return that; None where there is nothing to rename.
 
     Raises UsageError where it is no run directory or another process is training in it, RunFailed for a disk.
     """
+    _refuse_place(path)
     if not path.exists():
         return None
     if path.name in ("", ".."):  # "." has no name that a date could follow
@@ -197,19 +211,26 @@ def set_aside(path: Path, now: float) -> Path | None:
     return aside
 
 
-def cut_lines(path: Path, after_step: int) -> None:
-    """Cut a metrics.jsonl so that it ends at a step; lines that are not whole go too. Raises RunFailed for a disk."""
-    kept = []
+def cut_lines(path: Path, after_step: int) -> set[int]:
+    """Cut a metrics.jsonl so that it ends at a step, and return the steps whose saves it tells of.
+
+    Lines that are not whole go, too. Raises RunFailed for a disk.
+    """
+    kept, saves = [], set()
     try:
         for line in path.read_bytes().splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                if json.loads(line)["step"] <= after_step:
+                record = json.loads(line)
+                if record["step"] <= after_step:
                     kept.append(line + b"\n")
+                    if record.get("event") == "saved":
+                        saves.add(record["step"])
         files.write_file(path, b"".join(kept))
     except FileNotFoundError:
-        return
+        pass
     except OSError as error:
         raise RunFailed(f"{path}: {error.strerror}") from None
+    return saves
 
 
 def _moved(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

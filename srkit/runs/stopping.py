@@ -9,10 +9,19 @@ import types
 from typing import Any
 
 
+class Interrupted(Exception):
+    """Raised where a signal came before there was anything to save; `by` is its name."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__(f"stopped by {by}")
+        self.by = by
+
+
 class StopFlag:
     """A context in which SIGINT, SIGTERM and SIGUSR1 set a flag; a second one ends the process at once.
 
-    A handler that did more would do it between any two instructions, in the middle of a save too.
+    A handler that did more would do it between any two instructions, in the middle of a save too. Within such a
+    context, another one is the same.
     """
 
     def __init__(self) -> None:
@@ -23,9 +32,17 @@ class StopFlag:
         """Say whether a signal has come."""
         return self.by is not None
 
+    def heed(self) -> None:
+        """Raise Interrupted where a signal has come."""
+        if self.by is not None:
+            raise Interrupted(self.by)
+
     def __enter__(self) -> StopFlag:
         if threading.current_thread() is not threading.main_thread():
             return self  # Python gives signals to the main thread alone
+        around = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+        if isinstance(around, StopFlag):
+            return around
         for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
             number = getattr(signal, name, None)  # Windows has no SIGUSR1
             if number is not None:

@@ -143,3 +143,29 @@ def test_lr_that_does_not_belong_to_hr_is_named(call, tiny, tmp_path, kept):
         message = "set/LR_bicubic/X2: has no LR image for 1 of 2 HR images: p1.png\n"
     tiny.write_text(TINY.replace('path = "photos"', 'path = "set"', 1))
     assert call("check", "tiny.toml") == (3, "", message)
+
+
+def test_weights_that_cannot_fit_are_found_though_another_run_is_there(call, tiny):
+    assert call("run", "tiny.toml")[0] == 0
+    code, out, err = call(
+        *("check", "tiny.toml", "--set", "architecture.features=6"),
+        *("--set", 'start.weights="runs/tiny/best.safetensors"'),
+    )
+    assert (code, out) == (3, "")
+    assert err.startswith("runs/tiny/best.safetensors: ")
+    assert "it was trained with features = 4, this network has 6" in err
+    code, out, err = call("check", "tiny.toml", "--set", 'start.weights="runs/tiny/best.safetensors"', "--restart")
+    assert (code, err) == (0, "")
+    assert "takes 22 tensors (1,321 values) of runs/tiny/best.safetensors" in out
+
+
+def test_where_another_run_is_what_a_new_one_would_do_is_shown_beside_it(call, tiny):
+    assert call("run", "tiny.toml")[0] == 0
+    code, out, err = call("check", "tiny.toml", "--set", 'start.weights="runs/tiny/best.safetensors"')
+    assert (code, err) == (0, "")
+    lines = [line.strip() for line in out.splitlines()]
+    assert lines[1] == (
+        "state      runs/tiny holds another run (start.weights was not set, is 'runs/tiny/best.safetensors'): "
+        "`srkit run` needs --out DIR or --restart"
+    )
+    assert lines[-1] == "start      takes 22 tensors (1,321 values) of runs/tiny/best.safetensors"

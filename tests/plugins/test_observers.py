@@ -392,3 +392,10 @@ def test_a_run_goes_on_where_its_directory_is_gone(tmp_path: Path, caplog: pytes
         f"{tmp_path / 'gone' / 'metrics.jsonl'} cannot be written (No such file or directory); "
         "its lines are kept in memory and tried again"
     ]
+
+
+def test_each_loss_of_several_is_in_the_line_and_one_alone_is_not_there_twice():
+    values = {"l1": 0.02, "loss": 0.025, "epoch": 1.0}
+    assert lines.logged(5, 9, values) == "step 5/9  epoch 1.0  loss 0.0250"
+    values = {"l1": 0.02, "edges": 0.05, "loss": 0.025, "epoch": 1.0}
+    assert lines.logged(5, 9, values) == "step 5/9  epoch 1.0  loss 0.0250  l1 0.0200  edges 0.0500"

@@ -1,4 +1,5 @@
 import contextlib
+import os
 import tomllib
 
 import pytest
@@ -110,3 +111,10 @@ def test_a_long_array_has_a_line_and_so_has_what_follows(tmp_path):
     text = "x = [\n" + "1234567890,\n" * 900 + "]\ny = 1\n"
     document = toml.read(write(tmp_path, text))
     assert (document.line(("x",)), document.line(("x", 899)), document.line(("y",))) == (1, 1, 903)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(TomlProblem) as error:
+        toml.read(tmp_path / "pipe.toml")
+    assert str(error.value) == "is no regular file"

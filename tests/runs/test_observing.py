@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from srkit.runs.observing import Observers
@@ -32,8 +30,7 @@ def test_one_that_raises_is_dropped_with_one_warning_and_the_others_go_on(caplog
         observers.logged(step, {"loss": 0.5})
         observers.saved(step, "path")  # which none of them takes
     assert (len(raising.seen), len(counting.seen)) == (1, 2)
-    line = Raising.logged.__code__.co_firstlineno + 2
-    place = f"{Path(__file__).relative_to(ROOT)}:{line}"
+    place = f"tests/runs/test_observing.py:{Raising.logged.__code__.co_firstlineno + 2}"
     assert caplog.messages == [f"observer 'raising' raised OSError: no network ({place}); it is dropped"]
 
 

@@ -269,13 +269,21 @@ def test_an_empty_directory_is_a_place_for_a_run(home):
 
 
 @pytest.mark.parametrize("path", ["file", "file/x"])
-def test_a_place_that_cannot_be_a_directory_fails_the_run(path):
+def test_a_place_that_cannot_be_a_directory_is_a_mistake_of_the_command(path):
     Path("file").write_bytes(b"x")
-    with pytest.raises(RunFailed) as error:
+    with pytest.raises(UsageError) as error:
         begin(RunDirectory(Path(path)))
     reason = {"file": "File exists", "file/x": "Not a directory"}[path]
-    assert (str(error.value), error.value.exit_code) == (f"{path}: {reason}; choose another --out DIR", 1)
+    assert (str(error.value), error.value.exit_code) == (f"{path}: {reason}; choose another --out DIR", 2)
     assert Path("file").read_bytes() == b"x"
+
+
+def test_a_name_that_no_directory_can_have_is_a_mistake_of_the_command():
+    name = "x" * 300
+    for use in (lambda: begin(RunDirectory(Path(name))), lambda: rundir.set_aside(Path(name), 0.0)):
+        with pytest.raises(UsageError) as error:
+            use()
+        assert str(error.value) == f"{name}: File name too long; choose another --out DIR"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

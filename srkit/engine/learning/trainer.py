@@ -70,6 +70,17 @@ class Options:
         )
 
 
+def _detach_computed(network: nn.Module) -> None:
+    """Detach tensors that modules have computed and keep: torch copies none that has a history.
+
+    The first weight norm and spectral norm of torch keep a layer's weight so; they compute it anew for each call.
+    """
+    for module in network.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                vars(module)[name] = value.detach()
+
+
 class Trainer:
     """Updates a network step by step. `done` counts the updates; it is the only clock."""
 
@@ -91,6 +102,7 @@ class Trainer:
         self.ema: AveragedModel | None = None
         if options.ema:
             average = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
+            _detach_computed(network)
             # Without buffers, which are copied: averaged, a table of indices and a mask of -inf would be spoilt.
             self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=False)
         # Beside scaling for float16, torch's scaler leaves out an update whose gradients are not finite, without a
@@ -118,6 +130,8 @@ class Trainer:
             due = [duty for duty in duties if self.done % duty.every == 0 or self.done == self.options.steps]
             if due or self.device.type == "cpu":  # elsewhere a look each step would wait for the device
                 self._refuse_divergence()
+            if self.done == self.options.steps:
+                self.refuse_bad_end()
             for duty in due:
                 duty.do()
 
@@ -202,6 +216,14 @@ class Trainer:
         self._summed = int(sums[""])
         self._bad.fill_(counts.get("bad", 0.0))
         self._worst.fill_(counts.get("worst", 0.0))
+
+    def refuse_bad_end(self) -> None:
+        """Raise Diverged where the last update had to be left out: then no more is known of where the run is going."""
+        if float(self._bad) > 0:
+            raise Diverged(
+                f"the loss or its gradients were not finite at the last step, {self.done}; "
+                "try a lower optimizer.lr, or train.clip, with --restart"
+            )
 
     def _refuse_divergence(self) -> None:
         if float(self._worst) >= PATIENCE:

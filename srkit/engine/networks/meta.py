@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
 # What constructors make numbers with and read them again: rates of layers, places in a window, notes in a buffer.
 READ = (torch.arange, torch.linspace, torch.tensor)
 LONGEST = 64  # of torch.arange: windows are squared, and squared again
+
+
+# Modules, parameters and buffers of a network. The largest of the field have some ten thousand.
+MOST_PARTS = 50_000
+
+
+class TooManyParts(ValueError):
+    """Raised while a network is made that has more parts than it may."""
+
+
+@contextlib.contextmanager
+def at_most(parts: int) -> Iterator[None]:
+    """Let nothing be made here that registers more modules, parameters and buffers than this. Raises TooManyParts.
+
+    A setting of a file or a recipe may ask for any number of them, and each takes time and memory.
+    """
+    count = 0
+
+    def register(*registered: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > parts:
+            raise TooManyParts(f"the network has more than {parts:,} modules, parameters and buffers")
+
+    hooks = [
+        torch_module.register_module_module_registration_hook(register),
+        torch_module.register_module_parameter_registration_hook(register),
+        torch_module.register_module_buffer_registration_hook(register),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def sketch(create: Callable[[], nn.Module]) -> nn.Module | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,20 @@ KERNELS = ("fused", "foreach", "capturable")  # of an optimizer's group: by what
 
 def save(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) -> Path:
     """Write checkpoints/step_00001200 and return it. Raises OSError; what was there before is untouched then."""
+    path = place(directory, trainer.done)
+    files.write_directory(path, contents(trainer, progress))
+    return path
+
+
+def place(directory: Path, step: int) -> Path:
+    """Return where the checkpoint of a step is."""
+    return directory / f"step_{step:08d}"
+
+
+def contents(trainer: Trainer, progress: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of a checkpoint. Raises ValueError for a state that cannot be written: a sparse tensor, say."""
     tensors, rest = _split(trainer.optimizer.state_dict())
-    contents = {
+    found = {
         "weights.safetensors": _to_bytes(trainer.network.state_dict()),
         "optimizer.safetensors": _to_bytes(tensors),
         "losses.safetensors": _to_bytes(_changing(trainer.losses)),
@@ -42,10 +54,15 @@ def save(directory: Path, trainer: Trainer, progress: Mapping[str, Any]) -> Path
         ).encode(),
     }
     if trainer.ema is not None:
-        contents["ema.safetensors"] = _to_bytes(trainer.ema.module.state_dict())
-    path = directory / f"step_{trainer.done:08d}"
-    files.write_directory(path, contents)
-    return path
+        found["ema.safetensors"] = _to_bytes(trainer.ema.module.state_dict())
+    return found
+
+
+def model_of(contents: Mapping[str, bytes]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the weights of a checkpoint that are scored and kept, the moving average where there is one, and its
+    progress."""
+    weights = contents.get("ema.safetensors", contents["weights.safetensors"])
+    return safetensors.torch.load(weights), json.loads(contents["progress.json"])
 
 
 def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
@@ -108,13 +125,13 @@ def exists(directory: Path) -> bool:
     return any(_all(directory)) or any(directory.glob(f"{files.REPLACED}step_*"))
 
 
-def prune(directory: Path, keep: int, step: int, best_step: int | None) -> None:
-    """Remove all but the last `keep` checkpoints up to a step, and the best one.
+def prune(directory: Path, keep: int, step: int, best_steps: Collection[int]) -> None:
+    """Remove all but the last `keep` checkpoints up to a step, and the best ones.
 
     Those after it are damaged, since the run went back behind them.
     """
     for path in [path for path in _all(directory) if _step(path) <= step][:-keep]:
-        if _step(path) != best_step:
+        if _step(path) not in best_steps:
             files.remove_directory(path)
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from srkit import files
 from srkit.engine.builder import Loaded
-from srkit.engine.learning.trainer import Trainer
+from srkit.engine.learning.trainer import Diverged, Trainer
 from srkit.engine.running import checkpoint
 from srkit.engine.scoring.metrics import Metric
 from srkit.engine.weights import model
-from srkit.errors import RunFailed
+from srkit.errors import InputRejected, RunFailed
 from srkit.plugin.discovery import provenance
+from srkit.runs import best
 from srkit.runs.rundir import RunDirectory
 
 log = logging.getLogger("srkit")
@@ -23,8 +27,9 @@ log = logging.getLogger("srkit")
 class Keeper:
     """Writes what a trainer has come to, and reads it back.
 
-    A disk that is full is a warning, and is tried again at the next save; only the last one must succeed. `tables` are
-    those of the last validation, `started` is a line on the weights that the run began with.
+    A disk that is full is a warning, and is tried again at the next save; only the last one must succeed. The best
+    weights wait in memory until they are written. `tables` are those of the last validation, `started` is a line on the
+    weights that the run began with.
     """
 
     def __init__(
@@ -32,19 +37,24 @@ class Keeper:
         loaded: Loaded,
         home: RunDirectory,
         trainer: Trainer,
-        metric: Metric,
+        metrics: Sequence[Metric],
         started: str,
     ) -> None:
         self.tables: list[dict[str, Any]] = []
         self.started = started
         self._loaded, self._recipe, self._home, self._trainer = loaded, loaded.recipe, home, trainer
-        self._metric = metric  # which decides what is best
+        self._metrics = metrics  # the first decides what is best
         self._best: dict[str, Any] = {}
+        self._safe: dict[str, Any] = {}  # the last best that the disk has, as a model file or in a checkpoint
+        self._waiting: bytes | None = None  # the model file of the best, where it could not be written
         self._saved = -1
         self._unsaved: OSError | None = None
 
     def restore(self) -> bool:
-        """Take up the newest checkpoint that is whole; say whether there is one. Raises RunFailed where none is."""
+        """Take up the newest checkpoint that is whole; say whether there is one. Raises RunFailed where none is.
+
+        Where best.safetensors is not that of the best step, or not whole, it is written again from its checkpoint.
+        """
         path, contents, damaged = checkpoint.newest(self._home.checkpoints)
         for line in damaged:
             log.warning("%s; the checkpoint before it is used", line)
@@ -53,34 +63,61 @@ class Keeper:
         progress = checkpoint.restore(contents, self._trainer)
         self._best, self.tables, self.started = progress["best"], progress["tables"], progress["started"]
         self._saved = self._trainer.done
+        if self._best and math.isnan(self._best["value"]):  # srkit 0.1 kept such
+            self._best = {}
+        self._mend_best()
+        self._safe = self._best
         return True
 
-    def take(self, tables: Sequence[dict[str, Any]]) -> None:
-        """Take the tables of a validation, and keep the weights where they are the best so far."""
+    def take(self, tables: Sequence[dict[str, Any]]) -> bool:
+        """Take the tables of a validation, keep the weights where they are the best so far, and say whether they are.
+
+        Weights and scores that are not finite are never the best.
+        """
         self.tables = list(tables)
         if not tables:
-            return
-        metric = self._metric
-        value = tables[0]["rows"][0]["mean"][metric.name]
-        if self._best and not math.isnan(self._best["value"]):
-            before = self._best["value"]
-            if not (value > before if metric.higher_is_better else value < before):
-                return
-        best = {"step": self._trainer.done, "metric": metric.name, "data": tables[0]["data"], "value": value}
-        if self._write_model(self._home.best):
-            self._best = best
+            return False
+        row = tables[0]["rows"][0]
+        found = best.merit(row["images"], [metric.higher_is_better for metric in self._metrics])
+        if found is None or (self._best and not best.is_better(found, self._merit_of_best())) or self._spoilt():
+            return False
+        metric = self._metrics[0].name
+        value = best.mean([scores[metric] for scores in row["images"].values()])
+        self._best = {
+            "step": self._trainer.done,
+            "metric": metric,
+            "data": tables[0]["data"],
+            "value": value,
+            "merit": list(found),
+        }
+        self._waiting = self._model_of_trainer()
+        self._write_best()
+        return True
+
+    def _merit_of_best(self) -> best.Merit:
+        value = self._best["value"]
+        one = value if self._metrics[0].higher_is_better else -value
+        return tuple(self._best.get("merit", [one]))
 
     def save(self) -> Path | None:
         """Write a checkpoint and remove those that are kept no more; return where it is, or None for a full disk."""
+        self._write_best()
+        is_of_best = self._best.get("step") == self._trainer.done
         try:
-            progress = {"best": self._best, "tables": self.tables, "started": self.started}
+            kept = self._best if self._waiting is None or is_of_best else self._safe
+            progress = {"best": kept, "tables": self.tables, "started": self.started}
             path = checkpoint.save(self._home.checkpoints, self._trainer, progress)
         except OSError as error:
             self._disk_failed(self._home.checkpoints, error)
             return None
-        self._saved, self._unsaved = self._trainer.done, None
+        self._saved = self._trainer.done
+        if is_of_best:
+            self._safe = self._best
+        if self._waiting is None:
+            self._unsaved = None
+        steps = {record["step"] for record in (self._best, self._safe) if record}
         try:
-            checkpoint.prune(self._home.checkpoints, self._recipe.train.keep, self._saved, self._best.get("step"))
+            checkpoint.prune(self._home.checkpoints, self._recipe.train.keep, self._saved, steps)
         except OSError as error:
             log.warning("%s: a checkpoint could not be removed: %s", self._home.checkpoints, error.strerror)
         return path
@@ -90,51 +127,132 @@ class Keeper:
         """Whether the newest checkpoint is of the last step."""
         return self._saved == self._trainer.done
 
+    @property
+    def newest(self) -> Path:
+        """Where the checkpoint of the last step is, once that is saved."""
+        return checkpoint.place(self._home.checkpoints, self._saved)
+
     def refuse_unsaved(self, by: str) -> None:
         """Raise RunFailed where a run that was stopped could not be saved."""
-        if self._unsaved is not None:
-            raise RunFailed(f"stopped by {by}, but no checkpoint could be saved: {self._unsaved.strerror}")
+        if not self.is_saved:
+            raise RunFailed(f"stopped by {by}, but no checkpoint could be saved: {self._reason()}")
+        if self._waiting is not None and self._safe != self._best:
+            step = self._best["step"]
+            raise RunFailed(
+                f"stopped by {by} with a checkpoint saved, but {self._home.best} could not be written: "
+                f"{self._reason()}; the best weights, those of step {step}, are lost"
+            )
 
     @property
     def is_finished(self) -> bool:
-        """Whether its last weights are there, and not those of a run that has been made longer since."""
-        done = self._trainer.done
-        return done >= self._recipe.train.steps and model.step_of(self._home.last) == done and self._home.best.is_file()
+        """Whether its last and its best weights are there and whole, and not those of a run made longer since."""
+        done, home = self._trainer.done, self._home
+        if done < self._recipe.train.steps or self._waiting is not None:
+            return False
+        return model.step_of(home.last) == done and all(map(model.is_whole, (home.last, home.best)))
 
     def finish(self) -> None:
-        """Write the last weights. Raises RunFailed where these, or the checkpoint before, could not be written."""
-        # The best, where nothing says which that is, are the last; these come last, since they say that all is there.
-        without_best = not self._recipe.validate or not self._home.best.is_file()
-        paths = [self._home.best, self._home.last] if without_best else [self._home.last]
-        if not all(map(self._write_model, paths)) or not self.is_saved:
-            reason = self._unsaved.strerror if self._unsaved is not None else "unknown"
-            raise RunFailed(
-                f"{self._home.path}: the last step could not be saved: {reason}; free some space and run again"
+        """Write the last weights.
+
+        Raises Diverged where these, or what the network makes, are not finite; RunFailed where they, the best or the
+        last checkpoint could not be written.
+        """
+        step = self._trainer.done
+        self._trainer.refuse_bad_end()
+        spoilt = self._spoilt() or self._spoilt_output()
+        if spoilt:
+            raise Diverged(
+                f"{spoilt} not finite at step {step}; try a lower optimizer.lr, or train.clip, with --restart"
             )
-
-    def _write_model(self, path: Path) -> bool:
-        """Write the network with its description."""
+        # The last weights come last, since they say that all is there.
+        if not self.is_saved:
+            self._refuse_to_finish("the last step could not be saved")
+        if not self._best:  # where nothing says which step is best, it is the last
+            self._waiting = self._model_of_trainer()
+        self._write_best()
+        if self._waiting is not None:
+            best_step = self._best.get("step", step)
+            self._refuse_to_finish(f"the best weights, those of step {best_step}, could not be written")
         try:
-            model.save_model(path, self._trainer.averaged.state_dict(), self._description())
+            files.write_file(self._home.last, self._model_of_trainer())
         except OSError as error:
-            self._disk_failed(path, error)
-            return False
-        return True
+            self._disk_failed(self._home.last, error)
+            self._refuse_to_finish("the last step could not be saved")
 
-    def _description(self) -> dict[str, Any]:
+    def _refuse_to_finish(self, what: str) -> None:
+        raise RunFailed(f"{self._home.path}: {what}: {self._reason()}; free some space and run again")
+
+    def _reason(self) -> str:
+        return (self._unsaved.strerror if self._unsaved is not None else None) or "unknown"
+
+    def _write_best(self) -> None:
+        """Write the best weights where they wait for it."""
+        if self._waiting is None:
+            return
+        try:
+            files.write_file(self._home.best, self._waiting)
+        except OSError as error:
+            self._disk_failed(self._home.best, error)
+            return
+        self._waiting, self._safe = None, self._best
+
+    def _mend_best(self) -> None:
+        """See to it that best.safetensors is that of the best step, and whole; its checkpoint has it, too."""
+        path, step = self._home.best, self._best.get("step")
+        whole = model.is_whole(path)
+        if step is None or (whole and model.step_of(path) == step):
+            return
+        place = checkpoint.place(self._home.checkpoints, step)
+        try:
+            weights, progress = checkpoint.model_of(files.read_directory(place))
+        except InputRejected:  # srkit 0.1 kept a checkpoint of the best step only where one was due
+            if not whole:
+                log.warning(
+                    "%s is not whole, and there is no checkpoint of step %d, whose weights it had: those of a later "
+                    "step take its place",
+                    *(path, step),
+                )
+                self._best = {}
+            return
+        log.warning("%s is not that of step %d, or not whole; it is written again from %s", path, step, place)
+        self._waiting = self._model(weights, step, progress["tables"], progress["started"])
+        self._write_best()
+
+    def _model_of_trainer(self) -> bytes:
+        trainer = self._trainer
+        return self._model(trainer.averaged.state_dict(), trainer.done, self.tables, self.started)
+
+    def _model(
+        self, weights: Mapping[str, Tensor], step: int, tables: Sequence[Mapping[str, Any]], started: str
+    ) -> bytes:
+        """Return a model file: weights with their description."""
         recipe, builder, architecture = self._recipe, self._loaded.builder, self._recipe.architecture
-        return {
+        described = {
             **model.description(builder, architecture.type, architecture.settings, recipe.scale),
             "recipe": recipe.title,
             "recipe_hash": recipe.hash,
             "seed": recipe.seed,
-            "step": self._trainer.done,
-            "started": self.started,
-            "scores": [
-                {"data": t["data"], "protocol": t["protocol"], "mean": t["rows"][0]["mean"]} for t in self.tables
-            ],
+            "step": step,
+            "started": started,
+            "scores": [{"data": t["data"], "protocol": t["protocol"], "mean": t["rows"][0]["mean"]} for t in tables],
             "plugins": provenance(builder.registry),
         }
+        return model.model_bytes(weights, described)
+
+    def _spoilt(self) -> str:
+        """Return "the weights are" where they are not finite. Buffers may have infinities: masks of attention do."""
+        network = self._trainer.averaged
+        parameters = all(bool(p.detach().isfinite().all()) for p in network.parameters())
+        buffers = not any(bool(b.isnan().any()) for b in network.buffers() if b.is_floating_point())
+        return "" if parameters and buffers else "the weights are"
+
+    def _spoilt_output(self) -> str:
+        """Return what of the last validation was not finite: an image of which every score is NaN."""
+        for table in self.tables:
+            for name, scores in table["rows"][0]["images"].items():
+                if scores and all(map(math.isnan, scores.values())):
+                    return f"what the network makes of {name} ({table['data']}) is"
+        return ""
 
     def _disk_failed(self, path: Path, error: OSError) -> None:
         self._unsaved = error

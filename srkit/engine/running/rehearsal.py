@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import attrs
 import torch
 from torch import nn
 
 from srkit.engine.builder import Loaded
+from srkit.engine.learning.objective import make_losses, trainable
+from srkit.engine.learning.trainer import Options, Trainer
+from srkit.engine.memory import lacks_memory
+from srkit.engine.running import checkpoint
 from srkit.errors import located
 from srkit.recipe.layers import Problem
 
@@ -31,6 +36,7 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
                     network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
                 sr = network.train(bool(when))(lr)
             except Exception as error:
+                _pass_on(error)
                 raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
             if not any(parameter.requires_grad for parameter in network.parameters()):
                 raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
@@ -41,11 +47,13 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
         if not sr.requires_grad:
             text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
             raise loaded.error(Problem(("architecture",), text))
+        values = []
         for i, part in enumerate(recipe.loss):
             try:
                 loss = builder.make(part)
                 value = (loss.to(device) if isinstance(loss, nn.Module) else loss)(sr, hr)
             except Exception as error:
+                _pass_on(error)
                 problems.append(Problem(("loss", i), f"loss '{part.type}' fails: {located(error)}"))
                 continue
             if not isinstance(value, torch.Tensor) or value.numel() != 1:
@@ -54,8 +62,75 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
             elif not value.requires_grad:
                 text = f"loss '{part.type}' has no gradient with respect to SR (is something detached?)"
                 problems.append(Problem(("loss", i), text))
+            else:
+                values.append(value.reshape(()))
+        if not problems:
+            problems += _backward(name, torch.stack(values).sum()) or _updates(loaded, device, lr, hr)
     if problems:
         raise loaded.error(*problems)
+
+
+def _backward(name: str, loss: torch.Tensor) -> list[Problem]:
+    try:
+        torch.autograd.backward(loss)
+    except Exception as error:
+        _pass_on(error)
+        return [Problem(("architecture",), f"{name} fails when its gradients are computed: {located(error)}")]
+    return []
+
+
+def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.Tensor) -> list[Problem]:
+    """Make all that a run makes, with plain options first, and update and save it once; return what fails first."""
+    recipe, builder = loaded.recipe, loaded.builder
+    name = f"architecture '{recipe.architecture.type}'"
+    options = Options.of(recipe)
+    plain = attrs.evolve(options, accumulate=1, ema=0.0, precision=torch.float32, compile=False)
+    with_ema = attrs.evolve(plain, ema=options.ema)
+    with_precision = attrs.evolve(with_ema, precision=options.precision)
+    # Each has one option more than the one before it, so that what fails has a name.
+    tries = [
+        (("optimizer",), f"an update of {name} by optimizer '{recipe.optimizer.type}' fails", plain),
+        (("train", "ema"), f"a moving average of {name} fails", with_ema),
+        (("train", "precision"), f"an update of {name} in {recipe.train.precision} fails", with_precision),
+        (("train", "compile"), f"torch.compile of {name} fails", attrs.evolve(with_precision, compile=options.compile)),
+    ]
+    done: list[Options] = []
+    for path, text, tried in tries:
+        if tried in done:
+            continue
+        done.append(tried)
+        try:
+            network = builder.network(recipe.architecture, recipe.scale).to(device)
+            losses = make_losses(builder, recipe.loss)
+            for loss in losses:
+                if isinstance(loss.function, nn.Module):
+                    loss.function.to(device)
+            trainer = Trainer(
+                network,
+                losses,
+                builder.make(recipe.optimizer, parameters=trainable(network, losses)),
+                builder.make(recipe.schedule, steps=recipe.train.steps),
+                device,
+                tried,
+            )
+            trainer.network.train()
+            trainer.step(lr, hr)
+        except Exception as error:
+            _pass_on(error)
+            return [Problem(path, f"{text}: {located(error)}")]
+    try:
+        progress = checkpoint.contents(trainer, {})
+        checkpoint.restore(progress, trainer)
+    except Exception as error:
+        _pass_on(error)
+        return [Problem(("architecture",), f"what is trained of {name} cannot be saved: {located(error)}")]
+    return []
+
+
+def _pass_on(error: Exception) -> None:
+    """Raise what is no fault of a component: too little memory."""
+    if lacks_memory(error):
+        raise error
 
 
 def _shape(value: object) -> str:

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
+from srkit.engine import memory
 from srkit.engine.builder import Loaded
 from srkit.engine.data.opening import OpenedData, open_data
 from srkit.engine.device import pick_device
 from srkit.engine.running import checkpoint
 from srkit.engine.running.rehearsal import rehearse
-from srkit.engine.running.session import Result, Session, pack
+from srkit.engine.running.session import LESS, Result, Session, pack
 from srkit.engine.scoring import evaluate
 from srkit.engine.scoring.metrics import make_metrics
 from srkit.engine.weights import starting
@@ -58,12 +59,28 @@ def train(
     """Train a recipe in a run directory, or continue the run that is there, to the last step.
 
     `weights` are those that a new run starts from; without, they are what the recipe's `start.weights` names.
-    Raises Stopped after a signal, with a checkpoint saved; Diverged; RunFailed for a disk that is full at the end;
-    UsageError where the directory is in use or holds another run; InputRejected for images.
+    Raises Stopped after a signal, with a checkpoint saved, and Interrupted after one that came before; Diverged;
+    RunFailed for a disk that is full at the end; UsageError where the directory is in use or holds another run;
+    InputRejected for images.
     """
+    with StopFlag() as stop:
+        return _train(loaded, directory, stop, restart=restart, observers=observers, weights=weights)
+
+
+def _train(
+    loaded: Loaded,
+    directory: Path,
+    stop: StopFlag,
+    *,
+    restart: bool,
+    observers: Sequence[str],
+    weights: Path | None,
+) -> Result:
     recipe = loaded.recipe
     device = pick_device(recipe.train.device)
+    stop.heed()
     data = inspect(loaded, device)
+    stop.heed()
     home = RunDirectory(directory)
     if not restart and checkpoint.exists(home.checkpoints):
         start = starting.fresh(loaded)  # the weights that it started from may be gone by now
@@ -76,12 +93,13 @@ def train(
         log.warning(
             "%d of %d images left out, smaller than a patch: %s", len(data.too_small), len(data.training), names
         )
+    stop.heed()
     if restart:
         aside = rundir.set_aside(directory, time.time())
         if aside is not None:
             log.info("the old run is now %s", aside)
     deterministic = recipe.train.deterministic == "run"
-    with home.locked(), StopFlag() as stop, _torch_set(deterministic=deterministic, threads=recipe.train.threads):
+    with home.locked(), _torch_set(deterministic=deterministic, threads=recipe.train.threads):
         record = environment(loaded.builder.registry, device)
         _warn_of_threads(home, record, recipe)
         fingerprints = data.fingerprints()
@@ -90,7 +108,8 @@ def train(
         finished = session.restore()
         if finished is not None:
             return finished
-        pool = pack(recipe, data, device)  # every image is read before a new run leaves anything
+        pool = pack(recipe, data, device, stop)  # every image is read before a new run leaves anything
+        stop.heed()
         home.open(recipe, record, fingerprints)
         return session.run(stop, pool)
 
@@ -102,10 +121,12 @@ def inspect(loaded: Loaded, device: torch.device | None = None) -> OpenedData:
     """
     recipe = loaded.recipe
     data = open_data(loaded)
-    rehearse(loaded, device or pick_device(recipe.train.device))
+    with memory.reported("for an update", LESS):
+        rehearse(loaded, device or pick_device(recipe.train.device))
     metrics = make_metrics(loaded.builder, recipe.metric)
-    for evaluation in data.validation:
-        evaluate.refuse_too_small(evaluation, metrics)
+    with memory.reported("for the images to score on", "they are read whole: take smaller ones"):
+        for evaluation in data.validation:
+            evaluate.refuse_too_small(evaluation, metrics)
     return data
 
 
@@ -130,7 +151,9 @@ def _warn_of_threads(home: RunDirectory, record: Mapping[str, Any], recipe: Reci
         return
     try:
         before = json.loads(home.environment.read_bytes())
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
+        return
+    if not isinstance(before, dict):
         return
     for key in ("threads", "torch", "device"):
         if before.get(key) != record[key]:

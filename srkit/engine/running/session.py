@@ -7,14 +7,16 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import torch
 
-from srkit.engine.builder import Loaded
+from srkit.engine import memory
+from srkit.engine.builder import Loaded, numbered
 from srkit.engine.data.batches import Batches
 from srkit.engine.data.opening import OpenedData, make_plan
+from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import Pool, make_pool
 from srkit.engine.learning.objective import make_losses, trainable
 from srkit.engine.learning.trainer import Duty, Options, Trainer
@@ -32,6 +34,8 @@ from srkit.runs.stopping import StopFlag
 
 log = logging.getLogger("srkit")
 
+LESS = "try a smaller data.batch or data.patch, train.accumulate, or train.precision"  # memory
+KEEP_LESS = 'data.cache = "none" keeps none of them; `srkit prepare` packs them so that windows are read'
 ALWAYS = ("log", "metrics_jsonl")  # the observers of every run
 
 
@@ -45,18 +49,46 @@ class Result:
     was_finished: bool = False
 
 
-def pack(recipe: Recipe, data: OpenedData, device: torch.device) -> Pool:
-    """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected.
+class _Heeding:
+    """Pairs of which no image is read any more once a signal has come: then Interrupted is raised."""
+
+    def __init__(self, pairs: Pairs, stop: StopFlag) -> None:
+        self._pairs, self._stop = pairs, stop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pairs, name)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def read(self, index: int) -> Any:
+        """Return the images of `Pairs.read`. Raises Interrupted."""
+        self._stop.heed()
+        return self._pairs.read(index)
+
+
+def pack(recipe: Recipe, data: OpenedData, device: torch.device, stop: StopFlag) -> Pool:
+    """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected, Interrupted.
 
     The images to score on are read once, too, and let go: one that is damaged is reported now, and not after hours.
     """
+    training = cast("Pairs", _Heeding(data.training, stop))
+    sets = [EvaluationSet(one.name, cast("Pairs", _Heeding(one.pairs, stop))) for one in data.validation]
     started = time.monotonic()
-    pool = make_pool(data.training, data.usable, cache=recipe.data.cache, threads=recipe.data.threads, device=device)
+    with memory.reported("for the images", KEEP_LESS):
+        pool = make_pool(
+            training,
+            data.usable,
+            cache=recipe.data.cache,
+            threads=recipe.data.threads,
+            device=device,
+        )
     if pool.is_packed:
         log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
     else:
         log.info("%d images, of which windows are read", len(data.usable))
-    evaluate.read_all(data.validation, recipe.data.threads)
+    with memory.reported("for the images to score on", "they are read whole: take smaller ones"):
+        evaluate.read_all(sets, recipe.data.threads)
     return pool
 
 
@@ -74,15 +106,20 @@ class Session:
     ) -> None:
         recipe, builder, network = loaded.recipe, loaded.builder, start.network
         self.loaded, self.recipe, self.home, self.data, self.device = loaded, recipe, home, data, device
+        names = numbered([*ALWAYS, *observers, *(part.type for part in recipe.observer)])
+        of_recipe = names[len(names) - len(recipe.observer) :]
         self.observers = Observers(
             {name: builder.registry.create("observer", name) for name in (*ALWAYS, *observers)}
-            | {f"{part.type} of the recipe": builder.make(part) for part in recipe.observer}
+            | {name: builder.make(part) for name, part in zip(of_recipe, recipe.observer, strict=True)},
+            {name: loaded.origins.place(("observer", i))[2] for i, name in enumerate(of_recipe)},
         )
         losses = make_losses(builder, recipe.loss)
         network.to(device)
         if recipe.train.channels_last:
             _lay_out(network)
         for loss in losses:
+            if loss.is_sum:
+                log.info("loss '%s' is a sum over the pixels of the batch, not a mean", loss.name)
             if isinstance(loss.function, torch.nn.Module):
                 loss.function.to(device)
                 own = sum(parameter.numel() for parameter in loss.function.parameters() if parameter.requires_grad)
@@ -98,7 +135,7 @@ class Session:
             Options.of(recipe),
         )
         self.validation = Validation(loaded, data.validation, device, home.samples)
-        self.keeper = Keeper(loaded, home, self.trainer, self.validation.metrics[0], start.line)
+        self.keeper = Keeper(loaded, home, self.trainer, self.validation.metrics, start.line)
 
     def restore(self) -> Result | None:
         """Take up where the run's newest checkpoint is; return its result where it is finished, or else None."""
@@ -113,9 +150,12 @@ class Session:
     def run(self, stop: StopFlag, pool: Pool) -> Result:
         """Train from where the run is to its end."""
         trainer, train, keeper = self.trainer, self.recipe.train, self.keeper
-        rundir.cut_lines(self.home.metrics, trainer.done)
-        batches = Batches(pool, make_plan(self.loaded), self.device, threads=self.recipe.data.threads)
+        saves = rundir.cut_lines(self.home.metrics, trainer.done)
+        with memory.reported("for the batches", LESS):
+            batches = Batches(pool, make_plan(self.loaded), self.device, threads=self.recipe.data.threads)
         self.observers.run_started(self._facts())
+        if keeper.is_saved and trainer.done not in saves:  # it was killed between a save and its line
+            self.observers.saved(trainer.done, keeper.newest)
         self._clock(batches)
         duties = [
             Duty(train.log_every, lambda: self._log(batches)),
@@ -135,11 +175,18 @@ class Session:
                 keeper.refuse_unsaved(by)
                 outcome = "stopped"
                 raise Stopped(f"stopped by {by} at step {trainer.done} of {train.steps}, with a checkpoint saved")
+            if not keeper.is_saved:
+                self._save()
             keeper.finish()
             outcome = "finished"
-        except torch.OutOfMemoryError as error:
-            advice = "try a smaller data.batch or data.patch, train.accumulate, or train.precision"
-            raise RunFailed(f"the device has too little memory at step {trainer.done}: {advice}") from error
+        except (MemoryError, RuntimeError) as error:
+            if not memory.lacks_memory(error):
+                raise
+            if isinstance(error, torch.OutOfMemoryError):
+                line = f"the device has too little memory at step {trainer.done}: {LESS}"
+            else:
+                line = memory.shortage(error, f"at step {trainer.done}", LESS)
+            raise RunFailed(line) from error
         except InputRejected:
             if not keeper.is_saved:
                 self._save()  # the image may be mended, and the run go on
@@ -197,7 +244,9 @@ class Session:
         tables = self.validation.tables(trainer.averaged, trainer.done)
         if tables:
             self.observers.validated(trainer.done, tables)
-        self.keeper.take(tables)
+        is_best, train = self.keeper.take(tables), self.recipe.train
+        if is_best and trainer.done % train.checkpoint_every and trainer.done < train.steps:
+            self._save()  # so that the best weights are there twice
         self._aside += time.monotonic() - started
 
     def _save(self) -> None:

@@ -20,6 +20,7 @@ from srkit.recipe.layers import Override, Problem
 from srkit.recipe.packaged import find_recipe
 from srkit.recipe.recipe import Recipe
 from srkit.runs.rundir import RunDirectory
+from srkit.runs.stopping import StopFlag
 
 log = logging.getLogger("srkit")
 
@@ -89,7 +90,17 @@ def load_stages(
 
 def _progress(home: RunDirectory, recipe: Recipe) -> State:
     """Return how far a run that has begun has come."""
-    return "finished" if model.step_of(home.last) >= recipe.train.steps and home.best.is_file() else "unfinished"
+    ended = model.step_of(home.last) >= recipe.train.steps
+    return "finished" if ended and all(map(model.is_whole, (home.last, home.best))) else "unfinished"
+
+
+def can_continue(directories: Sequence[Path], *, restart: bool) -> bool:
+    """Say whether the same command would continue one of the runs in these directories, the last one's being its own.
+
+    With `restart` it would begin that one anew.
+    """
+    continued = directories[:-1] if restart else directories
+    return any(checkpoint.exists(RunDirectory(path).checkpoints) for path in continued)
 
 
 def _same(first: Path, second: Path) -> bool:
@@ -121,7 +132,8 @@ def _load(path: Path, builder: Builder, home: RunDirectory, overrides: Sequence[
         return Stage(path, loaded, home, "new")
     advice = (
         "give an --out DIR in another folder, where its stages are trained anew beside it, "
-        f"or rename {home.path}, and that stage is trained anew"
+        f"or rename {home.path}, and that stage is trained anew; to start from that run as it is, "
+        f"--set start.recipe= --set start.weights={home.path}"
     )
     home.refuse_another(loaded.recipe, open_data(loaded).fingerprints(), advice)
     return Stage(path, loaded, home, state)
@@ -160,10 +172,16 @@ def train_stages(stages: Sequence[Stage], *, restart: bool = False, observers: S
     Everything that can be wrong with a later stage is looked at before the first one trains. `restart` is of the last
     stage alone. Raises what `run.train` does.
     """
+    with StopFlag() as stop:
+        return _train_stages(stages, stop, restart=restart, observers=observers)
+
+
+def _train_stages(stages: Sequence[Stage], stop: StopFlag, *, restart: bool, observers: Sequence[str]) -> Result:
     if len(stages) > 1:
         for stage in stages:
             if stage.state != "finished" or stage is stages[-1]:
                 run.inspect(stage.loaded)
+                stop.heed()
         for before, stage in itertools.pairwise(stages):
             rehearse_start(stage, before)
     weights: Path | None = None

@@ -1,8 +1,9 @@
-"""The validation of a run: a table a set, with bicubic's row, and a picture of its first image."""
+"""The validation of a run: a table a set, with bicubic's row, and pictures of its first images."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +22,16 @@ from srkit.errors import ComponentError
 
 log = logging.getLogger("srkit")
 
+SHOWN = 4  # images of a set of which there are pictures
+LONGEST = 100  # bytes of a set's name in the name of its picture; file systems take 255 in all
+
 
 @attrs.frozen
 class Scored:
-    """What a network makes of a set: the scores, and its first image with HR, uint8 [h, w, 3]."""
+    """What a network makes of a set: the scores, and its first images, each with its HR, uint8 [h, w, 3]."""
 
     scores: dict[str, dict[str, float]]
-    sr: evaluate.Image
-    hr: evaluate.Image
+    shown: list[tuple[evaluate.Image, evaluate.Image]]
 
 
 class Validation:
@@ -62,21 +65,24 @@ class Validation:
             baseline = self._baselines[name]
             rows.append(evaluate.row(evaluate.BASELINE, baseline.scores))
             label = f"{self._model}, step {step}"
-            self._write_picture(name, step, picture.png(baseline.sr, found.sr, found.hr, label))
+            pairs = zip(baseline.shown, found.shown, strict=True)
+            for number, ((bicubic, _), (sr, hr)) in enumerate(pairs, 1):
+                of = file_name(name) + (f"+{number}" if number > 1 else "")  # a sign that no set's name brings in
+                self._write_picture(of, step, picture.png(bicubic, sr, hr, label))
         return evaluate.table(evaluation, self.metrics, rows)
 
     def _score(self, network: nn.Module, evaluation: EvaluationSet) -> Scored:
-        first: list[evaluate.Image] = []
+        shown: list[tuple[evaluate.Image, evaluate.Image]] = []
 
         def look(index: int, lr: evaluate.Image, sr: evaluate.Image, hr: evaluate.Image) -> None:
-            if index == 0:
-                first.extend((sr, hr))
+            if index < SHOWN:
+                shown.append((sr, hr))
 
         scores = evaluate.score(network, evaluation, self.metrics, self._device, look=look)
-        return Scored(scores, *first)
+        return Scored(scores, shown)
 
     def _write_picture(self, name: str, step: int, png: bytes) -> None:
-        path = self._samples / f"step_{step:08d}_{_safe(name)}.png"
+        path = self._samples / f"step_{step:08d}_{name}.png"
         try:
             self._samples.mkdir(exist_ok=True)
             files.write_file(path, png)
@@ -84,5 +90,11 @@ class Validation:
             log.warning("%s could not be written: %s", path, error.strerror)
 
 
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+def file_name(name: str) -> str:
+    """Return a name for files that is short, plain, and no other name's: "a/b" is not "a_b"."""
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    if plain == name and len(plain.encode()) <= LONGEST:
+        return plain
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    short = plain.encode("utf-8", "replace")[:LONGEST].decode("utf-8", "ignore")
+    return f"{short}-{digest}"

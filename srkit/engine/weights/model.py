@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 from srkit import files
 from srkit.engine.builder import Builder
-from srkit.engine.networks.meta import sketch
-from srkit.engine.weights.reading import read_metadata, read_weights
+from srkit.engine.networks.meta import TooManyParts, at_most, sketch
+from srkit.engine.weights.reading import digest, read_metadata, read_weights
 from srkit.engine.weights.recognise import Description, recognise
 from srkit.engine.weights.transfer import Transfer, load_weights, plan
 from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError, describe, located
+
+# Parts (modules, parameters, buffers) of a network: as many for each tensor of its file, and some without any.
+PARTS, PARTS_EACH = 20_000, 20
 
 
 @attrs.frozen
@@ -51,13 +54,19 @@ class Model:
     reading: Reading
 
 
-def save_model(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write a bare state dict with its description, whole or not at all. Raises OSError."""
+def model_bytes(weights: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """Return the model file of a bare state dict with its description, and a sha256 of both."""
     # Copies: safetensors takes no tensor under two names.
     tensors = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in weights.items()}
+    said = json.loads(json.dumps(files.finite(metadata)))  # as it will be read
+    said["sha256"] = digest(tensors, said)
     # One key alone: safetensors writes several in no fixed order, and the same run is to give the same bytes.
-    described = {"srkit": json.dumps(files.finite(metadata), sort_keys=True)}
-    files.write_file(path, safetensors.torch.save(tensors, described))
+    return safetensors.torch.save(tensors, {"srkit": json.dumps(said, sort_keys=True)})
+
+
+def save_model(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a bare state dict with its description, whole or not at all. Raises OSError."""
+    files.write_file(path, model_bytes(weights, metadata))
 
 
 def step_of(path: Path) -> int:
@@ -66,6 +75,17 @@ def step_of(path: Path) -> int:
         return int((read_metadata(path) or {})["step"])
     except (InputRejected, KeyError, TypeError, ValueError):
         return -1
+
+
+def is_whole(path: Path) -> bool:
+    """Say whether a file is a model as it was written: its sha256 is right, and no tensor holds NaN.
+
+    Of a file of srkit 0.1, which has no sha256, it says whether it can be read.
+    """
+    try:
+        return read_metadata(path) is not None and len(read_weights(path)) > 0
+    except InputRejected:
+        return False
 
 
 def read_model(
@@ -183,11 +203,17 @@ def _make(
         return builder.network_of(description.architecture, description.settings, description.scale)
 
     try:
-        sketched = sketch(create)
-        if sketched is not None:  # no more memory is taken than its weights need, by a file that claims any size
-            own, found = ({n: t.shape for n, t in tensors.items()} for tensors in (sketched.state_dict(), weights))
-            plan(own, found, path, description.line(), fresh=None)
-        return create()
+        # Neither more memory nor more time is taken than its weights need, by a file that claims any size.
+        with at_most(PARTS + PARTS_EACH * len(weights)):
+            sketched = sketch(create)
+            if sketched is not None:
+                own, found = ({n: t.shape for n, t in tensors.items()} for tensors in (sketched.state_dict(), weights))
+                plan(own, found, path, description.line(), fresh=None)
+            return create()
+    except TooManyParts:
+        tensors = "tensor" if len(weights) == 1 else "tensors"
+        reason = f"describes a network of far more parts than its {len(weights)} {tensors}"
+        raise InputRejected(path, f"{reason}: {description.line()}") from None
     except ComponentError as error:
         maker = str((metadata or {}).get("distribution", ""))
         hint = f"; it was made with {maker}" + (f": add -p {maker}" if maker.endswith(".py") else "") if maker else ""

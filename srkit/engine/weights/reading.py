@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,11 @@ class Weights(Mapping[str, Tensor]):
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return what a safetensors file says of its network, or None where it says nothing. Raises InputRejected."""
+    metadata = _read_metadata(path)
+    return None if metadata is None else {key: value for key, value in metadata.items() if key != "sha256"}
+
+
+def _read_metadata(path: Path) -> dict[str, Any] | None:
     try:
         vetting.vet_safetensors(path)
         with safetensors.safe_open(path, framework="pt") as file:
@@ -72,14 +78,37 @@ def read_weights(path: Path, *, key: str = "") -> Weights:
     """
     if not path.is_file():
         raise InputRejected(path, "is a folder" if path.is_dir() else "there is no such file")
-    described = path.suffix == ".safetensors" and read_metadata(path) is not None
+    metadata = _read_metadata(path) if path.suffix == ".safetensors" else None
+    described = metadata is not None
     found = _load(path)
+    if metadata is not None:
+        _refuse_changed(path, found, metadata)
     lightning = not key and (path.suffix == ".ckpt" or "pytorch-lightning_version" in found)
     tensors, wrapper = _pick(path, found, key) if key else _unwrap(path, found)
     prefix = "" if described else _shared_prefix(tensors, (*PREFIXES, *(LIGHTNING_PREFIXES if lightning else ())))
     weights = {name.removeprefix(prefix): tensor.detach() for name, tensor in tensors.items()}
     _refuse_nan(path, weights)
     return Weights(weights, wrapper, prefix)
+
+
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    """Return the sha256, in hexadecimal, of tensors with their names, dtypes and shapes, and of what is said of them.
+
+    A "sha256" in the metadata is left out: it is this one.
+    """
+    described = {key: value for key, value in metadata.items() if key != "sha256"}
+    found = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().to("cpu").contiguous()
+        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _refuse_changed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Raise InputRejected where a file is not what was written. Files of srkit 0.1 have no sha256."""
+    if metadata.get("sha256") not in (None, digest(tensors, metadata)):
+        raise InputRejected(path, "is damaged: what it holds is not what its sha256 was made of")
 
 
 def _load(path: Path) -> dict[Any, Any]:

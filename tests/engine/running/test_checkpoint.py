@@ -139,7 +139,7 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path):
     made = trainer()
     for step in (1, 2, 3, 4):
         saved(tmp_path, made, step)
-    checkpoint.prune(tmp_path, 2, 4, 1)
+    checkpoint.prune(tmp_path, 2, 4, [1])
     assert names(tmp_path) == ["step_00000001", "step_00000003", "step_00000004"]
 
 
@@ -150,6 +150,6 @@ def test_a_damaged_checkpoint_that_the_run_went_back_behind_takes_no_whole_ones_
     (tmp_path / "step_00000100/weights.safetensors").write_bytes(b"cut")
     assert checkpoint.newest(tmp_path)[0] == tmp_path / "step_00000050"
     saved(tmp_path, made, 70)
-    checkpoint.prune(tmp_path, 1, 70, None)
+    checkpoint.prune(tmp_path, 1, 70, [])
     assert names(tmp_path) == ["step_00000070", "step_00000100"]
     assert checkpoint.newest(tmp_path)[0] == tmp_path / "step_00000070"

@@ -461,7 +461,7 @@ def test_an_observer_that_raises_is_dropped_with_one_warning(tiny, caplog):
     result = train(tiny, "run", 'observer=["nosy"]', registry=discover(["nosy.py"]))
     assert result.step == 6
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert warnings == ["observer 'nosy of the recipe' raised ValueError: at 2 (nosy.py:3); it is dropped"]
+    assert warnings == ["--set observer=[\"nosy\"]: observer 'nosy' raised ValueError: at 2 (nosy.py:3); it is dropped"]
 
 
 @pytest.mark.parametrize(

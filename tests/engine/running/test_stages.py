@@ -196,7 +196,8 @@ def test_what_to_do_with_a_stage_of_another_recipe_is_told(x4):
         train(x4)
     assert str(error.value).splitlines()[2] == (
         "give an --out DIR in another folder, where its stages are trained anew beside it, "
-        "or rename runs/try/tiny, and that stage is trained anew"
+        "or rename runs/try/tiny, and that stage is trained anew; to start from that run as it is, "
+        "--set start.recipe= --set start.weights=runs/try/tiny"
     )
 
 

@@ -1,0 +1,126 @@
+"""What a run makes of a recipe is made before its images are packed, and what fails has its place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import srkit
+from srkit.errors import RecipeError, RunFailed
+from srkit.plugin.discovery import discover
+
+DATA = os.environ.get("SRKIT_TEST_DATA")
+
+PLUGIN = """
+import threading, warnings
+import srkit
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, *, scale: int, kind: str = "plain"):
+        super().__init__()
+        wrap = lambda layer: layer
+        if kind == "norm":
+            wrap = nn.utils.weight_norm
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.conv = wrap(nn.Conv2d(3, 3 * scale**2, 3, padding=1))
+        self.kind, self.shuffle = kind, nn.PixelShuffle(scale)
+        if kind == "locked":
+            self.lock = threading.Lock()
+        if kind == "sparse":
+            self.register_buffer("table", torch.eye(2).to_sparse())
+
+    def forward(self, x):
+        x = self.conv(x)
+        if self.kind == "in place" and self.training:
+            y = x.sigmoid()
+            x = y * 2
+            y.zero_()
+        if self.kind == "huge":
+            torch.empty(2**60)
+        return self.shuffle(x)
+
+
+class Stuck(torch.optim.SGD):
+    def step(self, closure=None):
+        raise KeyError("momentum")
+
+
+def stuck(parameters):
+    return Stuck(parameters, lr=0.1)
+
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("architecture", "net", f"{__name__}:Net")
+    yield srkit.Component("optimizer", "stuck", f"{__name__}:stuck")
+"""
+
+
+def train(*overrides):
+    Path("mine.py").write_text(PLUGIN)
+    return srkit.run("tiny.toml", out="run", set=list(overrides), registry=discover(["mine.py"]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place", "message"),
+    [
+        (
+            ["architecture={type='net', kind='locked'}", "train.ema=0.9"],
+            "--set train.ema=0.9",
+            "a moving average of architecture 'net' fails: TypeError: cannot pickle '_thread.lock' object",
+        ),
+        (
+            ["architecture={type='net', kind='in place'}"],
+            "--set architecture={type='net', kind='in place'}",
+            "architecture 'net' fails when its gradients are computed: RuntimeError: one of the variables needed",
+        ),
+        (
+            ["architecture={type='net'}", "optimizer=stuck"],
+            "--set optimizer=stuck",
+            "an update of architecture 'net' by optimizer 'stuck' fails: KeyError: 'momentum' (mine.py:",
+        ),
+    ],
+)
+def test_what_fails_has_its_place_and_nothing_is_left_behind(tiny, overrides, place, message):
+    with pytest.raises(RecipeError) as error:
+        train(*overrides)
+    assert str(error.value).startswith(f"{place}: {message}")
+    assert not Path("run").exists()
+
+
+def test_a_network_with_torchs_first_weight_norm_trains_with_a_moving_average(tiny):
+    assert train("architecture={type='net', kind='norm'}", "train.ema=0.9").step == 6
+
+
+def test_too_little_memory_is_a_line_with_what_helps(tiny):
+    with pytest.raises(RunFailed) as error:
+        train("architecture={type='net', kind='huge'}")
+    assert str(error.value).startswith("there is too little memory for an update: 4,194,304.0 TiB were asked for, ")
+    assert str(error.value).endswith(
+        " are free; try a smaller data.batch or data.patch, train.accumulate, or train.precision"
+    )
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_images_that_no_memory_holds_are_a_line(tiny, srkit_command, command):
+    leaves = "data.dataset={type='leaves', count=1, size=1000000}"
+    done = srkit_command(command, "tiny.toml", "--set", leaves)
+    assert done.returncode == 1, done.stderr
+    assert "there is too little memory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not DATA, reason="the plugin is not in the repository")
+def test_the_weight_norm_that_torch_cannot_copy_trains(srkit_command):
+    case = Path(DATA) / "cases/weight-norm-with-ema"
+    settings = ["--set", "architecture=old_wn", "--set", "train.ema=0.9"]
+    for words in (["check"], ["run", "--out", "run"]):
+        verb, *more = words
+        done = srkit_command("-p", case / "norms.py", verb, case / "base.toml", *settings, *more)
+        assert done.returncode == 0, done.stderr

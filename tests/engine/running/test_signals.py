@@ -1,0 +1,97 @@
+"""Signals that come before training: at the first moment of a run, at its check, while images are packed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import srkit
+from srkit.runs.stopping import Interrupted, StopFlag
+from tests.conftest import HANGS
+
+# Sends a signal to its own process where SIGNAL_AT says: when the plugin is imported, when a component is made, when
+# the first image is degraded.
+PLUGIN = """
+import os, signal, srkit
+
+def come(place):
+    if os.environ.get("SIGNAL_AT") == place:
+        os.kill(os.getpid(), getattr(signal, os.environ["SIGNAL"]))
+
+come("import")
+
+def made(*, scale: int):
+    come("check")
+    halve = srkit.create("degradation", "bicubic", scale=scale)
+    def degrade(hr):
+        come("pack")
+        with open("degraded", "a") as file:
+            file.write("x")
+        return halve(hr)
+    return degrade
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("degradation", "made", f"{__name__}:made", facts={"deterministic": True})
+"""
+
+
+def run(at, number, *more):
+    command = [sys.executable, "-m", "srkit", "-p", "signals.py", "run", "tiny.toml", "--out", "run"]
+    command += ["--set", "data.degradation=made", "--set", "data.threads=1", "--set", "validate=[]", *more]
+    variables = {**os.environ, "SIGNAL_AT": at, "SIGNAL": number}
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, env=variables)
+
+
+@pytest.mark.parametrize(("at", "number"), [("import", "SIGINT"), ("check", "SIGTERM"), ("pack", "SIGUSR1")])
+def test_a_signal_before_training_ends_with_75_where_there_is_a_checkpoint_and_130_where_not(tiny, at, number):
+    Path("signals.py").write_text(PLUGIN)
+    done = run(at, number)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "srkit: interrupted")
+    assert "Traceback" not in done.stderr
+    assert not Path("run").exists()
+    assert run("", number).returncode == 0
+    done = run(at, number, "--set", "train.steps=9")
+    assert (done.returncode, done.stderr.splitlines()[-2:]) == (
+        75,
+        [
+            f"stopped by {number} before training went on; what was saved before is there",
+            "to continue, run the same command again",
+        ],
+    )
+    assert run("", number, "--set", "train.steps=9").returncode == 0
+
+
+def test_packing_ends_at_the_next_image(tiny):
+    Path("signals.py").write_text(PLUGIN)
+    run("pack", "SIGTERM", "--set", "data.cache=memory")
+    assert Path("degraded").read_text() in ("x", "xx")  # of four: one more may have begun
+
+
+def test_before_a_new_beginning_there_is_nothing_to_continue(tiny):
+    Path("signals.py").write_text(PLUGIN)
+    assert run("", "SIGTERM").returncode == 0
+    assert run("check", "SIGTERM", "--restart").returncode == 130
+    assert Path("run/last.safetensors").exists()
+
+
+def test_a_flag_within_another_is_the_same():
+    with StopFlag() as outer:
+        with StopFlag() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert inner is outer
+        with pytest.raises(Interrupted) as error:
+            outer.heed()
+        assert (str(error.value), error.value.by) == ("stopped by SIGTERM", "SIGTERM")
+
+
+def test_a_script_is_interrupted_as_by_a_key(tiny):
+    with StopFlag() as stop:
+        stop.by = "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            srkit.run("tiny.toml", out="run")

@@ -1,0 +1,29 @@
+"""The pictures of a validation: what their files are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import srkit
+from srkit.engine.running.validation import file_name
+
+
+def test_plain_names_are_the_files_names():
+    assert file_name("Set5.x-2_b") == "Set5.x-2_b"
+
+
+def test_names_that_differ_have_files_that_differ_and_are_short():
+    names = ["a/b", "a_b", "a b", "\u5e45" * 200, "\u5e45" * 201, "x" * 300]
+    files = [file_name(name) for name in names]
+    assert len(set(files)) == len(names)
+    assert max(len(name.encode()) for name in files) <= 109
+    assert not any("/" in name for name in files)
+
+
+def test_a_set_of_any_name_has_its_picture(tiny):
+    name = "\u5e45" * 200
+    srkit.run("tiny.toml", out="run", set=[f'validate.name="{name}"', "train.steps=1"])
+    # Of its four images.
+    assert sorted(path.name for path in Path("run/samples").iterdir()) == [
+        *(f"step_00000001_{file_name(name)}{number}.png" for number in ("+2", "+3", "+4", "")),
+    ]
