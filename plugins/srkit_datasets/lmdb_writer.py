@@ -31,7 +31,7 @@ class LMDBWriter:
         self._count = 0
         with self._as_os_error():
             path.mkdir()
-            # Without locks, since no other process opens it yet, and without waiting for the disk: it is flushed as a whole.
+            # Without locks, since no other process opens it yet, and without waiting for the disk: it is flushed whole.
             self._environment = lmdb.open(str(path), map_size=_FIRST_SIZE, lock=False, sync=False, metasync=False)
 
     def add(self, name: str, images: Mapping[str, Image]) -> None:
