@@ -128,7 +128,7 @@ class Folder(Files):
             raise ValueError(
                 f'lr_name must contain {{name}}, HR\'s name, as "{{name}}_x{{scale}}" does, not "{lr_name}"'
             )
-        self._form, self._recursive = lr_name, recursive
+        self._form = lr_name
         self._root = None if path is None else Path(path).expanduser()
         if self._root is not None and self._root.suffix in (".h5", ".hdf5") and self._root.is_file():
             raise InputRejected(self._root, 'is a file; give a folder of images, or take another dataset: type = "h5"')
@@ -138,6 +138,9 @@ class Folder(Files):
             assert hr is not None
             layout = Layout(Path(hr).expanduser(), () if lr is None else (str(Path(lr).expanduser()),))
         self._explicit = lr is not None
+        if self._root is not None and layout.plain and (self._root / MANIFEST).is_file():
+            recursive = True  # the folder writer makes folders of names such as "cats/001"
+        self._recursive = recursive
         self._lr = layout.lr
         self._patterns = names
         self.folder = layout.hr
@@ -236,6 +239,8 @@ class Folder(Files):
         if self._root is None:
             return None
         path = self._root / MANIFEST
+        if path.exists() and not path.is_file():
+            raise InputRejected(path, "is not a file")
         try:
             with open(path, "rb") as file:
                 whole = Manifest.from_bytes(file.read(MAX_MANIFEST + 1))
@@ -349,6 +354,8 @@ def _of_scale(lr: str, scale: int) -> Path:
 
 def _digest(path: Path, most: int) -> bytes:
     """Return a digest of a file's size and content: of a longer one than `most` bytes, half of them from either end."""
+    if not path.is_file():  # a pipe would be waited for
+        raise InputRejected(path, "is not a file")
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -89,7 +89,7 @@ def test_a_recipe_reads_every_setting():
         "split": '"train" or "valid"',
         "names": "list of strings",
         "lr_name": "string",
-        "recursive": "true or false",
+        "recursive": "boolean",
     }
     assert all(setting.doc for setting in read_settings(Folder).values())
     overrides = ['path="x"', 'split="valid"', 'names=["0801", "080[2-5]"]']
@@ -803,12 +803,11 @@ def test_a_damaged_manifest_is_named(tmp_path):
     assert rejected(Folder(path=str(tmp_path)).manifest) == f"{file}: is damaged: a manifest that was changed"
 
 
-def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_manifest_that_is_no_file_is_named(tmp_path, make):
     put(tmp_path / "HR" / "a.png")
-    (tmp_path / "MANIFEST.json").mkdir()
-    assert (
-        rejected(Folder(path=str(tmp_path)).manifest) == f"{tmp_path / 'MANIFEST.json'}: cannot be read: Is a directory"
-    )
+    make(tmp_path / "MANIFEST.json")
+    assert rejected(Folder(path=str(tmp_path)).manifest) == f"{tmp_path / 'MANIFEST.json'}: is not a file"
 
 
 # Fingerprint
