@@ -372,8 +372,12 @@ def _digest(path: Path, most: int) -> bytes:
 
 
 def _each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return the results in order, computed by threads: a run of items each, as to hand over one costs more than it."""
+    items = list(items)
+    share = -(-len(items) // (4 * _THREADS)) or 1
+    runs = [items[first : first + share] for first in range(0, len(items), share)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(function, items))
+        return [result for results in pool.map(lambda run: list(map(function, run)), runs) for result in results]
 
 
 def _short(folder: Path) -> str:

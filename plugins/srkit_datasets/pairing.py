@@ -68,12 +68,12 @@ def pair(names: Sequence[str], stems: Iterable[str], scale: int, form: str = "")
     same = {nfc(stem): stem for stem in exact}
     found: list[dict[str, str]] = []
     for each in [form] if form else FORMS:
-        # Most forms fit nothing: their end alone tells.
-        end = each.rpartition("}")[2] if each.endswith(("m", "d", "R")) else str(scale) if "{scale}" in each else ""
+        (before, end), based = _around(each, scale), "{base}" in each
         fits: dict[str, str] = {}
+        # Most forms fit nothing, as the ends of the names tell.
         if not end or any(stem.endswith(end) for stem in exact):
             for name in names:
-                stem = _called(each, name, scale)
+                stem = f"{before}{_base(name) if based else name}{end}"
                 if (own := stem if stem in exact else same.get(nfc(stem))) is not None:
                     fits[name] = own
         found.append(fits)
@@ -141,6 +141,16 @@ def first(names: Sequence[str]) -> str:
 _HR_ENDS = ("_HR", "_GT", "HR")
 
 
+def _base(name: str) -> str:
+    return next((name.removesuffix(end) for end in _HR_ENDS if name.endswith(end)), name)
+
+
+def _around(form: str, scale: int) -> tuple[str, str]:
+    """Return what stands before and behind HR's name in a form."""
+    before, _, end = form.replace("{scale}", str(scale)).replace("{base}", "{name}").partition("{name}")
+    return before, end
+
+
 def _called(form: str, name: str, scale: int) -> str:
-    base = next((name.removesuffix(end) for end in _HR_ENDS if name.endswith(end)), name)
-    return form.replace("{scale}", str(scale)).replace("{name}", name).replace("{base}", base)
+    before, end = _around(form, scale)
+    return f"{before}{_base(name) if '{base}' in form else name}{end}"

@@ -94,7 +94,13 @@ def test_a_recipe_reads_every_setting():
     assert all(setting.doc for setting in read_settings(Folder).values())
     overrides = ['path="x"', 'split="valid"', 'names=["0801", "080[2-5]"]']
     part = read_part(installed(), "dataset", "folder", overrides)
-    assert part.settings == {"path": "x", "split": "valid", "names": ("0801", "080[2-5]")}
+    assert part.settings == {
+        "path": "x",
+        "split": "valid",
+        "names": ("0801", "080[2-5]"),
+        "lr_name": "",
+        "recursive": False,
+    }
 
 
 def test_a_recipe_refuses_settings_of_another_type():
