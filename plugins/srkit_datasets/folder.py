@@ -179,6 +179,8 @@ class Folder(Files):
             raise InputRejected(self.folder.parent, reason)
         (folder,) = folders
         files = self._lr_files(folder)
+        if not self._explicit and self._lr and "{scale}" not in self._lr[0] and self._fits_another(files, scale):
+            return None
         pairing = self._pairing(files, scale)
         if any(name not in pairing.lr for name in self.names):
             own = pair(self.names, files, scale, self._form)
@@ -286,6 +288,18 @@ class Folder(Files):
 
     def _pairing(self, files: Mapping[str, Path], scale: int) -> Pairing:
         return pair(tuple(self._all), files, scale, self._form)
+
+    def _fits_another(self, files: Mapping[str, Path], scale: int) -> bool:
+        """Say whether LR files in a folder whose name states no scale are of another one, as the first one's size is.
+
+        Raises InputRejected.
+        """
+        (height, width), name = self.size(0), self.names[0]
+        for other in (scale, *SCALES):
+            stem = self._pairing(files, other).lr.get(name)
+            if stem is not None and image_size(files[stem]) == (height // other, width // other):
+                return bool(other != scale)
+        return False
 
     def _left_out(self) -> str:
         """Return what of the folder of HR images is not taken: "; left out: 1 .gif, 2 folders with images"."""

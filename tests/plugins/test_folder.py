@@ -213,6 +213,23 @@ def test_pairing_is_linear_in_the_number_of_images(tmp_path):
     assert work(400) - work(200) < 1.2 * (work(200) - work(1))
 
 
+@pytest.mark.parametrize("form", ["LR/{}", "LR/{}x2", "LR/X2/{}", "LR_x2/{}x2", "LRx2/{}"])
+def test_lr_that_people_put_beside_a_folder_hr_is_found(tmp_path, form):
+    put(tmp_path / "HR" / "a.png")
+    small = put(tmp_path / f"{form.format('a')}.png", 12, 16)
+    source = Folder(path=str(tmp_path))
+    assert np.array_equal(source.lr(2).read(0), small)
+    assert source.lr(4) is None
+
+
+def test_lr_beside_a_folder_hr_that_fits_no_scale_is_named(tmp_path):
+    put(tmp_path / "HR" / "a.png")
+    put(tmp_path / "LR" / "a.png", 11, 16)
+    assert rejected(Folder(path=str(tmp_path)).lr, 2) == (
+        f"{tmp_path}/LR/a.png: is 16x11, but a.png is 32x24, which needs 16x12 at scale 2"
+    )
+
+
 # What is left out
 
 

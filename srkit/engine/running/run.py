@@ -76,6 +76,8 @@ def train(
         log.warning(
             "%d of %d images left out, smaller than a patch: %s", len(data.too_small), len(data.training), names
         )
+    for note in data.notes:
+        log.warning(note)
     if restart:
         aside = rundir.set_aside(directory, time.time())
         if aside is not None:

@@ -162,6 +162,21 @@ def test_an_image_that_cannot_be_read_is_named(photographs):
         PackedPool(pairs_of(photographs), range(4), threads=2)
 
 
+def test_lr_of_six_channels_says_what_an_image_is(photographs):
+    class Six(type(pairs_of(photographs).source)):
+        def lr(self, scale):
+            small = Six(path=str(photographs))
+            small.read = lambda index, window=None: np.zeros((24, 32, 6), np.uint8)
+            return small
+
+    pairs = Pairs(Six(path=str(photographs)), 2, degradation=None, made_by="files", files=True)
+    with pytest.raises(InputRejected) as error:
+        pairs.read(0)
+    assert str(error.value) == (
+        "p0: the dataset's LR gives uint8 [24, 32, 6], and an image here is uint8 or uint16 [24, 32, 3]"
+    )
+
+
 CURE = "mend or remove them, or pack the others with srkit prepare SRC DST --skip-bad"
 
 
