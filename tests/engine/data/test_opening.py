@@ -9,10 +9,12 @@ import pytest
 from srkit.cli import main
 from srkit.engine.builder import Builder
 from srkit.engine.data.opening import make_pairs, unused_lr
+from srkit.engine.data.pools import large_enough
+from srkit.images.manifest import ImageRecord, Manifest
 from srkit.images.writing import save_image
 from srkit.plugin.discovery import installed
 from srkit.recipe.reading import read_part
-from tests.conftest import photograph
+from tests.conftest import calls, photograph
 
 
 @pytest.fixture
@@ -58,6 +60,34 @@ def test_lr_files_that_could_not_be_used_anyway_are_said(beside):
         "the LR files beside HR are not used, since data.degradation is 'bicubic', and could not be: "
         f"{beside}/LR/p1.png: is 24x23, but p1.png is 48x48, which needs 24x24 at scale 2"
     ]
+
+
+@pytest.mark.parametrize("kind", ["folder", "h5", "lmdb"])
+def test_opening_pairs_is_linear_in_their_number(tmp_path, kind):
+    builder = Builder(installed())
+
+    def work(count):
+        root = tmp_path / f"{count}" / ("set" if kind == "folder" else f"set.{kind}")
+        root.parent.mkdir()
+        writer = builder.registry.create("writer", kind, path=root)
+        images = {"hr": photograph(0, 16, 16), "lr_x2": photograph(0, 8, 8)}
+        records = {side: (ImageRecord.of(image),) * count for side, image in images.items()}
+        names = [f"{i:04d}" for i in range(count)]
+        for name in names:
+            writer.add(name, images)
+        writer.finish(Manifest(tuple(names), records))
+        writer.close()
+
+        def opened():
+            source = builder.registry.create("dataset", kind, path=str(root))
+            pairs = make_pairs(builder, source, 2, None, for_training=True)
+            assert large_enough(pairs, 8) == (list(range(count)), [])
+
+        opened()  # what is imported, and what is kept for the process
+        return calls(opened)
+
+    few, more, many = work(40), work(80), work(160)
+    assert many - more < 1.3 * 2 * (more - few)
 
 
 def test_check_and_run_say_that_lr_files_are_not_used(beside, tiny, capsys, caplog):
