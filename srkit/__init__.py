@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Stopped,
         UsageError,
     )
-    from srkit.images.listing import list_images
+    from srkit.images.listing import list_folder, list_images
     from srkit.images.manifest import ImageRecord, Manifest
     from srkit.images.reading import decode_image, image_size, read_image
     from srkit.images.writing import encode_image, save_image
@@ -49,6 +49,7 @@ _HOME = {
     "evaluate": "api",
     "hookimpl": "plugin.component",
     "image_size": "images.reading",
+    "list_folder": "images.listing",
     "list_images": "images.listing",
     "load": "api",
     "load_recipe": "api",
@@ -79,6 +80,7 @@ __all__ = [
     "evaluate",
     "hookimpl",
     "image_size",
+    "list_folder",
     "list_images",
     "load",
     "load_recipe",

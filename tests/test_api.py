@@ -43,6 +43,7 @@ def test_the_public_names_are_these():
         "evaluate",
         "hookimpl",
         "image_size",
+        "list_folder",
         "list_images",
         "load",
         "load_recipe",

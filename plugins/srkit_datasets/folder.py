@@ -13,13 +13,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit import InputRejected, Manifest, Window, image_size, list_images, read_image
+from srkit import InputRejected, Manifest, Window, image_size, list_folder, list_images, read_image
 from srkit_datasets.known import SCALES, Layout, find_layout, hint
 from srkit_datasets.packed import bytes_to_hash
+from srkit_datasets.pairing import Pairing, first, nfc, pair, split_pairs
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -29,9 +29,6 @@ MAX_MANIFEST = 2**30  # bytes; no manifest has more
 _SELFEXSR_HR = re.compile(r"(.+)_SRF_\d+_HR")
 # What else is in SelfExSR's folders: HR, and the results of other methods.
 _SELFEXSR_NO_LR = re.compile(r".+_SRF_\d+_(?!LR$).*")
-# How an LR file is called after its HR image; a folder keeps to one of these.
-_LR_STEMS = ("{name}", "{name}x{scale}", "{name}_SRF_{scale}_LR")
-
 _THREADS = 8
 
 T = TypeVar("T")
@@ -81,7 +78,13 @@ class Files:
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits from each file's name, size and content; where the folder lies is no part."""
-        names, most = [os.fsencode(path.name) for path in self.paths], bytes_to_hash(len(self.paths))
+        # Of folders below, their names are part of the image's; of the dataset's own folder, none is.
+        below = [name.rpartition("/")[0] for name in self.names]
+        names = [
+            os.fsencode(f"{folder}/{path.name}" if folder else path.name)
+            for folder, path in zip(below, self.paths, strict=True)
+        ]
+        most = bytes_to_hash(len(self.paths))
         parts = sorted(zip(names, _each(lambda path: _digest(path, most), self.paths), strict=True))
         return hashlib.blake2b(b"".join(name + b"\0" + digest for name, digest in parts), digest_size=8).hexdigest()
 
@@ -95,9 +98,11 @@ class Folder(Files):
     Args:
         path: a folder of images, or the root of a known layout
         hr: the folder of HR images
-        lr: the folder of LR images, which are called as HR or with x4 behind; may contain {scale}
+        lr: the folder of LR images, called as HR or with x4, _x4, _LR4 or the like behind; may contain {scale}
+        lr_name: what LR files are called, without their suffix: "{name}_small{scale}"; empty for the usual names
         split: which images of a root like DIV2K's, that holds both
         names: patterns of the names to take, as in a shell: ["080[1-5]"]; all where it is empty
+        recursive: take images of the folders below, too, which are called "cats/001"
     """
 
     def __init__(
@@ -108,6 +113,8 @@ class Folder(Files):
         lr: str | None = None,
         split: Literal["train", "valid"] = "train",
         names: tuple[str, ...] = (),
+        lr_name: str = "",
+        recursive: bool = False,
     ) -> None:
         if (path is None) == (hr is None):
             raise ValueError("give either path (a folder whose layout is found) or hr (the folder of HR images)")
@@ -117,6 +124,11 @@ class Folder(Files):
             raise ValueError(f'split must be "train" or "valid", not "{split}"')
         if split != "train" and hr is not None:
             raise ValueError("split goes with path: hr is the folder of one split already")
+        if lr_name and "{name}" not in lr_name:
+            raise ValueError(
+                f'lr_name must contain {{name}}, HR\'s name, as "{{name}}_x{{scale}}" does, not "{lr_name}"'
+            )
+        self._form = lr_name
         self._root = None if path is None else Path(path).expanduser()
         if self._root is not None and self._root.suffix in (".h5", ".hdf5") and self._root.is_file():
             raise InputRejected(self._root, 'is a file; give a folder of images, or take another dataset: type = "h5"')
@@ -126,10 +138,27 @@ class Folder(Files):
             assert hr is not None
             layout = Layout(Path(hr).expanduser(), () if lr is None else (str(Path(lr).expanduser()),))
         self._explicit = lr is not None
+        if self._root is not None and layout.plain and (self._root / MANIFEST).is_file():
+            recursive = True  # the folder writer makes folders of names such as "cats/001"
+        self._recursive = recursive
         self._lr = layout.lr
         self._patterns = names
         self.folder = layout.hr
-        self._all = _by_stem(self.folder) if layout.plain else _hr_files(self.folder)
+        files = _by_stem(self.folder, recursive)
+        # Of SelfExSR's folders, which hold LR and other methods' results too, the HR images alone.
+        hr_of = (
+            {} if layout.plain else {m[1]: path for stem, path in files.items() if (m := _SELFEXSR_HR.fullmatch(stem))}
+        )
+        self._is_selfexsr = bool(hr_of)
+        found = hr_of or files
+        self._inside: dict[int, dict[str, Path]] = {}  # LR images that lie among the HR images, by scale and name
+        if not hr_of and (not layout.lr or self._holds_hr(Path(layout.lr[0]))):
+            inside = split_pairs(tuple(found), lambda stem: image_size(found[stem]), SCALES)
+            self._inside = {
+                scale: {name: found[stem] for name, stem in pairs.items()} for scale, pairs in inside.items()
+            }
+        lr_files = {path for pairs in self._inside.values() for path in pairs.values()}
+        self._all = {name: path for name, path in found.items() if path not in lr_files}
         super().__init__({name: self._all[name] for name in _chosen(self.folder, tuple(self._all), names)})
 
     def lr(self, scale: int) -> Files | None:
@@ -139,7 +168,9 @@ class Folder(Files):
         several folders have LR images of that scale, and where the folder that the setting `lr` names is not there.
         """
         folders = [_of_scale(lr, scale) for lr in self._lr]
-        if not self._explicit and not any(map(os.path.isdir, folders)):
+        if not self._explicit and scale in self._inside:
+            folders = [self.folder]
+        elif not self._explicit and not any(map(os.path.isdir, folders)):
             return None
         if len(folders) > 1:
             several = " and ".join(Path(lr).parent.name for lr in self._lr)
@@ -147,12 +178,19 @@ class Folder(Files):
             reason = f'has LR images in {several}: give hr = "{self.folder}" with {which}, not path'
             raise InputRejected(self.folder.parent, reason)
         (folder,) = folders
-        pairing = _pair(self._all, _by_stem(folder), scale)
-        unpaired = [path.name for name, path in self._files() if name not in pairing.lr]
-        if unpaired:
-            reason = f"has no LR image for {len(unpaired)} of {len(self)} HR images: {_first(unpaired)}"
-            raise InputRejected(folder, reason)
-        lr = Files({name: pairing.lr[name] for name in self.names})
+        files = self._lr_files(folder)
+        if not self._explicit and self._lr and "{scale}" not in self._lr[0] and self._fits_another(files, scale):
+            return None
+        pairing = self._pairing(files, scale)
+        if any(name not in pairing.lr for name in self.names):
+            own = pair(self.names, files, scale, self._form)
+            raise InputRejected(folder, own.reason(len(self), lambda name: self._all[name].name))
+        if pairing.rival:
+            example = 'lr_name = "{name}_x{scale}"'
+            raise InputRejected(
+                folder, f"has two kinds of LR images, as {pairing.rival}: give lr_name, as in {example}"
+            )
+        lr = Files({name: files[pairing.lr[name]] for name in self.names})
         indices = range(len(self))
         for index, hr_size, lr_size in zip(indices, _each(self.size, indices), _each(lr.size, indices), strict=True):
             expected = hr_size[0] // scale, hr_size[1] // scale  # of HR cropped to a multiple of the scale
@@ -165,7 +203,7 @@ class Folder(Files):
     def describe(self) -> str:
         """Return what was found: "5 HR images in Set5/HR, LR x2, x3, x4 beside them".
 
-        It says, too, which images have no partner. Nothing is raised.
+        It says, too, which images have no partner, and what of the folder was left out. Nothing is raised.
         """
         count = f"{len(self)}" if len(self) == len(self._all) else f"{len(self)} of {len(self._all)}"
         images, them = ("image", "it") if len(self._all) == 1 else ("images", "them")
@@ -173,19 +211,27 @@ class Folder(Files):
         if len(self._lr) > 1:
             several = " and ".join(Path(lr).parent.name for lr in self._lr)
             return f"{text}, {several} beside {them}: give hr and lr to say which is meant"
+        left_out = self._left_out()
         if self._lr and "{scale}" not in self._lr[0]:
             folder = Path(self._lr[0])
-            return "; ".join([f"{text}, LR in {_short(folder)}", *self._partners("LR", folder, SCALES)])
+            return "; ".join([f"{text}, LR in {_short(folder)}", *self._partners("LR", folder, SCALES)]) + left_out
         scales = {scale: folder for lr in self._lr for scale in SCALES if os.path.isdir(folder := _of_scale(lr, scale))}
+        if self._inside:
+            inside = ", ".join(f"x{scale}" for scale in sorted(self._inside))
+            text = f"{text}, LR {inside} in the same folder"
+            for scale, pairs in sorted(self._inside.items()):
+                if unpaired := [path.name for name, path in self._files() if name not in pairs]:
+                    text += f"; no LR x{scale} for {len(unpaired)} of {len(self)} HR images: {first(unpaired)}"
+            return f"{text}{left_out}"
         if not scales:
-            return f"{text}, no LR beside {them}"
+            return f"{text}, no LR beside {them}{left_out}"
         place = next(iter(scales.values())).parent.name
         unusual = f" in {place}" if place.startswith("LR_") and place != "LR_bicubic" else ""
         text = f"{text}, LR {', '.join(f'x{scale}' for scale in scales)}{unusual} beside {them}"
         faults = [
             fault for scale, folder in scales.items() for fault in self._partners(f"LR x{scale}", folder, [scale])
         ]
-        return "; ".join([text, *faults])
+        return "; ".join([text, *faults]) + left_out
 
     def manifest(self) -> Manifest | None:
         """Return what `srkit prepare` has kept with the images, of those in `names` alone; None where there is none.
@@ -195,6 +241,8 @@ class Folder(Files):
         if self._root is None:
             return None
         path = self._root / MANIFEST
+        if path.exists() and not path.is_file():
+            raise InputRejected(path, "is not a file")
         try:
             with open(path, "rb") as file:
                 whole = Manifest.from_bytes(file.read(MAX_MANIFEST + 1))
@@ -213,45 +261,64 @@ class Folder(Files):
     def _partners(self, what: str, folder: Path, scales: Iterable[int]) -> list[str]:
         """Return what is wrong with the pairs of HR and a folder of LR images of one of the scales."""
         try:
-            files = _by_stem(folder)
+            files = self._lr_files(folder)
         except InputRejected as error:
             return [f"{what} {error.reason}"]
-        pairing = max((_pair(self._all, files, scale) for scale in scales), key=lambda pairing: len(pairing.lr))
+        pairing = max((self._pairing(files, scale) for scale in scales), key=lambda pairing: len(pairing.lr))
         found = []
         if unpaired := [path.name for name, path in self._files() if name not in pairing.lr]:
-            found.append(f"no {what} for {len(unpaired)} of {len(self)} HR images: {_first(unpaired)}")
-        if extra := [path.name for path in pairing.extra]:
-            found.append(f"no HR for {len(extra)} of {len(files)} {what} images: {_first(extra)}")
+            found.append(f"no {what} for {len(unpaired)} of {len(self)} HR images: {first(unpaired)}")
+        if extra := [files[stem].name for stem in pairing.extra if not _SELFEXSR_NO_LR.fullmatch(stem)]:
+            found.append(f"no HR for {len(extra)} of {len(files)} {what} images: {first(extra)}")
         return found
+
+    def _holds_hr(self, folder: Path) -> bool:
+        """Say whether a folder is that of the HR images."""
+        with contextlib.suppress(OSError):
+            return os.path.samefile(folder, self.folder)
+        return False
+
+    def _lr_files(self, folder: Path) -> dict[str, Path]:
+        """Return the files of a folder that may be LR, by stem: where HR lies there too, no HR file is among them."""
+        files = _by_stem(folder, self._recursive)
+        if self._is_selfexsr or not self._holds_hr(folder):
+            return files
+        hr = set(self._all.values())
+        return {stem: path for stem, path in files.items() if path not in hr}
+
+    def _pairing(self, files: Mapping[str, Path], scale: int) -> Pairing:
+        return pair(tuple(self._all), files, scale, self._form)
+
+    def _fits_another(self, files: Mapping[str, Path], scale: int) -> bool:
+        """Say whether LR files in a folder whose name states no scale are of another one, as the first one's size is.
+
+        Raises InputRejected.
+        """
+        (height, width), name = self.size(0), self.names[0]
+        for other in (scale, *SCALES):
+            stem = self._pairing(files, other).lr.get(name)
+            if stem is not None and image_size(files[stem]) == (height // other, width // other):
+                return bool(other != scale)
+        return False
+
+    def _left_out(self) -> str:
+        """Return what of the folder of HR images is not taken: "; left out: 1 .gif, 2 folders with images"."""
+        with contextlib.suppress(InputRejected):
+            if text := list_folder(self.folder, self._recursive).left_out:
+                return f"; left out: {text.replace('--recursive takes', 'recursive = true takes')}"
+        return ""
 
     def _files(self) -> Iterable[tuple[str, Path]]:
         return zip(self.names, self.paths, strict=True)
-
-
-@attrs.frozen
-class _Pairing:
-    """The LR file of each HR image that has one, by its name, and the LR files that belong to none."""
-
-    lr: Mapping[str, Path]
-    extra: Sequence[Path]
-
-
-def _pair(names: Iterable[str], files: Mapping[str, Path], scale: int) -> _Pairing:
-    """Pair HR images, by name, with the LR files of a folder, by stem."""
-    forms = [{name: form.format(name=name, scale=scale) for name in names} for form in _LR_STEMS]
-    best = max(forms, key=lambda form: sum(stem in files for stem in form.values()))
-    used = set(best.values())
-    extra = [path for stem, path in files.items() if stem not in used and not _SELFEXSR_NO_LR.fullmatch(stem)]
-    return _Pairing({name: files[stem] for name, stem in best.items() if stem in files}, extra)
 
 
 def _chosen(folder: Path, names: Sequence[str], patterns: Sequence[str]) -> list[str]:
     """Return the names that any of the patterns matches. Raises InputRejected for a pattern that matches none."""
     faults = []
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(_matches(name, [pattern]) for name in names):
             near = get_close_matches(pattern, names, n=1)
-            other = f'did you mean "{near[0]}"?' if near else f"there are {_first(names)}"
+            other = f'did you mean "{near[0]}"?' if near else f"there are {first(names)}"
             faults.append(f'"{pattern}" matches none of {len(names)} names; {other}')
     if faults:
         raise InputRejected(folder, f"names: {'; '.join(faults)}")
@@ -259,33 +326,33 @@ def _chosen(folder: Path, names: Sequence[str], patterns: Sequence[str]) -> list
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+    return not patterns or any(fnmatchcase(nfc(name), nfc(pattern)) for pattern in patterns)
 
 
-def _hr_files(folder: Path) -> dict[str, Path]:
-    """Return the HR images of a folder by name, in natural order; of SelfExSR's folders, the HR images alone."""
-    files = _by_stem(folder)
-    return {found[1]: path for stem, path in files.items() if (found := _SELFEXSR_HR.fullmatch(stem))} or files
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Return the images of a folder by stem, in natural order: "2" before "10"."""
+def _by_stem(folder: Path, recursive: bool = False) -> dict[str, Path]:
+    """Return the images of a folder by stem, in natural order: "2" before "10"; below it "cats/2"."""
     found: dict[str, Path] = {}
-    for path in _images(folder):
-        if path.stem in found:
-            raise InputRejected(folder, f"has two images of one name: {found[path.stem].name} and {path.name}")
-        found[path.stem] = path
+    for path in _images(folder, recursive):
+        stem = _stem(path, folder)
+        if stem in found:
+            raise InputRejected(folder, f"has two images of one name: {found[stem].name} and {path.name}")
+        found[stem] = path
     return found
 
 
-def _images(folder: Path) -> list[Path]:
+def _stem(path: Path, folder: Path) -> str:
+    """Return what an image is called: its place below the folder, without its suffix."""
+    return path.stem if path.parent == folder else path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _images(folder: Path, recursive: bool) -> list[Path]:
     """Return `list_images` of a folder; where there are none, its error goes on with what to do."""
     try:
-        return list_images(folder)
+        return list_images(folder, recursive)
     except InputRejected as error:
         more = hint(folder)
         if not more and (inner := _folders(folder)):
-            more = f"its folders are {_first(inner)}"
+            more = f"its folders are {first(inner)}"
         raise InputRejected(folder, f"{error.reason}; {more}" if more else error.reason) from None
 
 
@@ -299,12 +366,10 @@ def _of_scale(lr: str, scale: int) -> Path:
     return Path(lr.replace("{scale}", str(scale)))
 
 
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
 def _digest(path: Path, most: int) -> bytes:
     """Return a digest of a file's size and content: of a longer one than `most` bytes, half of them from either end."""
+    if not path.is_file():  # a pipe would be waited for
+        raise InputRejected(path, "is not a file")
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -321,8 +386,12 @@ def _digest(path: Path, most: int) -> bytes:
 
 
 def _each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return the results in order, computed by threads: a run of items each, as to hand over one costs more than it."""
+    items = list(items)
+    share = -(-len(items) // (4 * _THREADS)) or 1
+    runs = [items[first : first + share] for first in range(0, len(items), share)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(function, items))
+        return [result for results in pool.map(lambda run: list(map(function, run)), runs) for result in results]
 
 
 def _short(folder: Path) -> str:

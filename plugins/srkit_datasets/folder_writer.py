@@ -22,6 +22,8 @@ MAX_NAME = 240  # bytes; a file's name may have 255, of which "x64.png" takes so
 class FolderWriter:
     """Writes HR/baby.png and LR_bicubic/X4/babyx4.png: what the dataset `folder` and most other programs read.
 
+    An image that is called "cats/001", as in an LMDB, becomes HR/cats/001.png.
+
     Args:
         lr: the folder of LR images, called after the degradation: LR_blur, say
     """
@@ -78,11 +80,14 @@ def _obstacle(name: str) -> str | None:
         return "it is no text"
     if not name:
         return "it is empty"
-    if "/" in name or "\0" in name:
-        return f"it contains {'/' if '/' in name else 'NUL'}"
-    if name.startswith("."):
+    if "\0" in name:
+        return "it contains NUL"
+    parts = name.split("/")  # keys of an LMDB may have them: they become folders
+    if "" in parts:
+        return "it has a / at an end, or two beside each other"
+    if any(part.startswith(".") for part in parts):
         return "it begins with a full stop, which hides a file"
-    if length > MAX_NAME:
+    if max(len(part.encode()) for part in parts) > MAX_NAME:
         return f"it has {length} bytes, of at most {MAX_NAME}"
     return None
 

@@ -20,6 +20,7 @@ from h5py import h5d, h5g, h5l, h5o, h5t
 from numpy.typing import NDArray
 
 from srkit import InputRejected, Manifest, Window
+from srkit_datasets.faults import watch
 from srkit_datasets.packed import (
     HR,
     LR,
@@ -43,6 +44,9 @@ MANIFEST = "manifest"
 _GROUPS = {HR: ("hr", "gt"), LR: ("lr", "lq")}
 
 _MAX_MANIFEST = 2**30
+_LARGER = 4  # how much larger than its image a chunk may be
+_MOST_PACKED = 2_000  # decoded bytes for a stored one, at most: deflate reaches 1,032, and LZF 90
+_BAND = 2**22  # samples of floats that are read at a time
 _TOLERANCE = 1e-4  # how far a float may be from 0..1: less than half a level, so that it is still one of the 256
 
 
@@ -108,6 +112,7 @@ class _Prepared(PreparedImages):
         if (pixels.shape, pixels.dtype) != ((*record.size, 3), record.dtype):
             found, was = f"{list(pixels.shape)} {pixels.dtype}", f"{[*record.size, 3]} {record.dtype}"
             raise InputRejected(self.label(index), f"is {found} where the manifest says {was}")
+        _refuse_costly(pixels)
         return pixels
 
 
@@ -132,11 +137,21 @@ class _Foreign(Images):
         """
         pixels, channels = self._resolved(index)
         top, left, height, width = window or (0, 0, *self.size(index))
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        part = pixels[:, rows, columns].transpose(1, 2, 0) if channels == 0 else pixels[rows, columns]
-        if part.dtype.kind == "f":
-            part = self._levels(index, part)
-        return np.array(part, order="C")
+
+        def part(first: int, last: int) -> NDArray[Any]:
+            rows, columns = slice(top + first, top + last), slice(left, left + width)
+            found: NDArray[Any] = (
+                pixels[:, rows, columns].transpose(1, 2, 0) if channels == 0 else pixels[rows, columns]
+            )
+            return found
+
+        if pixels.dtype.kind != "f":
+            return np.array(part(0, height), order="C")
+        image = np.empty((height, width, 3), np.uint8)
+        step = max(1, _BAND // (3 * max(1, width)))  # in bands: floats are up to eight times as large as the image
+        for first in range(0, height, step):
+            image[first : first + step] = self._levels(index, part(first, min(height, first + step)))
+        return image
 
     def fingerprint(self) -> str:
         """Return sixteen hexadecimal digits of each image's name, shape, dtype and pixels.
@@ -171,6 +186,7 @@ class _Foreign(Images):
             if pixels.dtype.kind != "f" and pixels.dtype not in (np.uint8, np.uint16):
                 raise InputRejected(label, f"is {pixels.dtype}; floats in 0..1, uint8 and uint16 are read")
             check_size(label, (shape[1], shape[2]) if axes == [0] else (shape[0], shape[1]))
+            _refuse_costly(pixels)
             found = self._found[index] = pixels, axes[0]
         return found
 
@@ -237,6 +253,7 @@ class _File:
         data = self.array(MANIFEST, f"{self.path}: {MANIFEST}")
         if data.dtype != np.uint8 or len(data.shape) != 1 or data.shape[0] > _MAX_MANIFEST:
             raise InputRejected(self.path, f"has a dataset '{MANIFEST}' that srkit did not write")
+        _refuse_costly(data)
         return bytes(data[:])
 
     def array(self, place: str, label: str) -> Any:
@@ -250,11 +267,11 @@ class _File:
             layout = plan.get_layout()  # first of all: to ask a virtual dataset for its shape may open other files
             if layout == h5d.VIRTUAL or plan.get_external_count():
                 raise InputRejected(label, "keeps its pixels in other files, which are not opened")
-            if layout == h5d.CHUNKED and math.prod(plan.get_chunk()) > 3 * MAX_PIXELS:
-                raise InputRejected(label, f"is stored in chunks of {list(plan.get_chunk())}, which are too large")
             shape, dtype = dataset.shape, dataset.dtype.newbyteorder("=")
             if shape is None or dtype.kind not in "fiu":
                 raise InputRejected(label, f"is no array of numbers (shape {shape}, {dtype})")
+            if layout == h5d.CHUNKED and math.prod(plan.get_chunk()) > 3 * MAX_PIXELS:
+                raise InputRejected(label, f"is stored in chunks of {list(plan.get_chunk())}, which are too large")
             if layout != h5d.CONTIGUOUS or not dataset.get_type().equal(h5t.py_create(dtype)):
                 return _Slices(self, place, label, shape, dtype)
             offset, length = dataset.get_offset(), math.prod(shape) * dtype.itemsize
@@ -314,6 +331,30 @@ class _File:
         return file
 
 
+def _refuse_costly(pixels: Any) -> None:
+    """Raise InputRejected where a few bytes of the file would become many in memory; a view of the file has no more."""
+    if not isinstance(pixels, _Slices):
+        return
+    label, shape = pixels.label, pixels.shape
+    with pixels.file.naming(label):
+        dataset = pixels.file.dataset(pixels.place, label)
+        decoded, stored = math.prod(shape) * pixels.dtype.itemsize, dataset.get_storage_size()
+        if decoded and not stored:
+            raise InputRejected(label, "has no pixels: nothing was ever written to it")
+        plan = dataset.get_create_plist()
+        if plan.get_layout() != h5d.CHUNKED:
+            return
+        chunk = plan.get_chunk()
+        if math.prod(chunk) > max(2**20, _LARGER * math.prod(shape)):
+            raise InputRejected(label, f"is stored in chunks of {list(chunk)}, which are too large")
+        needed = math.prod(-(-length // side) for length, side in zip(shape, chunk, strict=True))
+        there = dataset.get_num_chunks()
+        if there < needed:
+            raise InputRejected(label, f"has {there:,} of its {needed:,} chunks: the others were never written")
+        if decoded > _MOST_PACKED * stored + 2**20:
+            raise InputRejected(label, f"is packed too tightly for pixels: {stored:,} bytes are to be {decoded:,}")
+
+
 def _mapped(path: Path) -> tuple[mmap.mmap, tuple[int, int]]:
     """Return a map of a file, as long as the file is (to read behind its end would kill the process), and which file.
 
@@ -334,7 +375,9 @@ def _mapped(path: Path) -> tuple[mmap.mmap, tuple[int, int]]:
                 raise InputRejected(path, "is empty")
             if not h5py.is_hdf5(path):
                 raise InputRejected(path, f"is no HDF5 file: it begins with {head!r}")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), _identity(file.fileno())
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            watch(path, len(mapped))
+            return mapped, _identity(file.fileno())
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as error:

@@ -38,6 +38,8 @@ _ROWS = (
     _Row("GTmod12", "LRbicx{scale}"),  # BasicSR
 )
 
+_PLAIN_LR = ("LR/X{scale}", "LR/x{scale}", "LR_x{scale}", "LR_X{scale}", "LRx{scale}", "LR")
+
 
 @attrs.frozen
 class Layout:
@@ -89,6 +91,10 @@ def _beside(root: Path, row: _Row) -> tuple[str, ...]:
     others: list[Path] = []
     if row.others and not os.path.isdir(usual.parent):
         others = [folder for folder in sorted(root.glob(row.others)) if any(folder.glob("X[0-9]*/"))]
+        if not others:  # as people put pairs together
+            for lr in _PLAIN_LR:
+                if any(os.path.isdir(root / lr.replace("{scale}", str(scale))) for scale in SCALES):
+                    return (str(root / lr),)
     return tuple(str(folder / usual.name) for folder in others) or (str(usual),)
 
 

@@ -17,6 +17,8 @@ LARGEST = 0.35  # largest radius, as a share of the image's side
 DISCS = 0.4  # share of the shapes that are discs
 THINNEST = 0.1  # a rectangle's smaller side over its larger one, at least
 SHARPEST = 0.7  # width of the sharpest edge, in pixels
+MOST = 100_000  # images: more differ in nothing that a network learns, and each is drawn anew wherever it is read
+LARGEST_SIDE = 4_096  # pixels: an image of it takes a minute and a gibibyte to draw
 CHROMA = 60.0  # how far red and blue may be from green, in levels: real colours lie near the grey axis
 
 
@@ -26,8 +28,8 @@ class Leaves:
     Only additions, multiplications, divisions and square roots make them, so that they are the same everywhere.
 
     Args:
-        count: how many images there are.
-        size: height and width in pixels; at least 16.
+        count: how many images there are, up to 100,000.
+        size: height and width in pixels, from 16 to 4,096.
         seed: another seed gives other images; 0 or more.
         smallest: radius of the smallest shapes in pixels, from 0.5 to a quarter of the size.
         blur: width of the softest edges in pixels, from 0.7, the sharpest ones' width, to 16.
@@ -36,10 +38,10 @@ class Leaves:
     def __init__(
         self, *, count: int = 24, size: int = 256, seed: int = 0, smallest: float = 2.0, blur: float = 3.0
     ) -> None:
-        if count < 1:
-            raise ValueError(f"count must be at least 1, not {count}")
-        if size < 16:
-            raise ValueError(f"size must be at least 16, not {size}")
+        if not 1 <= count <= MOST:
+            raise ValueError(f"count must be from 1 to {MOST:,}, not {count:,}")
+        if not 16 <= size <= LARGEST_SIDE:
+            raise ValueError(f"size must be from 16 to {LARGEST_SIDE:,} pixels, not {size:,}")
         if not 0 <= seed < 2**63:
             raise ValueError(f"seed must be at least 0 and below 2**63, not {seed}")
         if not 0.5 <= smallest <= size / 4:

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,8 @@ import lmdb
 import numpy as np
 
 from srkit import InputRejected, Manifest, Window, decode_image
+from srkit_datasets.faults import watch
+from srkit_datasets.lmdb_tree import check_tree, is_lmdb
 from srkit_datasets.packed import (
     HR,
     Contents,
@@ -37,8 +41,9 @@ DATA = "data.mdb"
 MANIFEST = "MANIFEST.json"  # as all of srkit's folders call it
 META_INFO = "meta_info.txt"
 
-_LINE = re.compile(r"(.+) \(\d+, ?\d+, ?\d+\) \d+")
+_LINE = re.compile(r"(.+?)\s+\(\d+(?:, ?\d+){1,2}\)(?:\s+\d+)?")
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # then width and height, four bytes each
+_IMAGES = (_PNG[:8], b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*", b"BM")  # as image files begin
 _MAX_TEXT = 2**30
 # By a record's dtype: as it is stored, as it is read, and bytes a sample.
 _DTYPES = {
@@ -52,15 +57,18 @@ _SPARE = 16  # transactions kept for the next read: as many threads read without
 _environments: WeakValueDictionary[tuple[int, tuple[int, int]], Any] = WeakValueDictionary()
 # A lock for each process: one that a thread holds while another forks would never be free in the child.
 _locks: dict[int, threading.Lock] = {}
+# The files whose trees were walked: device, number, length and time of each.
+_checked: set[tuple[int, int, int, int]] = set()
 
 
 class LMDB(Packed):
     """Images of an LMDB that `srkit prepare` wrote: a window is read without its image.
 
-    BasicSR's are read, too: image files under the keys that its meta_info.txt names, which are decoded whole.
+    BasicSR's are read, too: image files under the keys that its meta_info.txt names, which are decoded whole. Without
+    that file, each value that is an image file is one.
 
     Args:
-        path: the folder that holds data.mdb
+        path: the folder that holds data.mdb, or an LMDB that is one file
         lr: another such folder, with LR images of the same names or with x4 behind; may contain {scale}
     """
 
@@ -71,19 +79,29 @@ class LMDB(Packed):
 def _open_contents(path: Path) -> Contents:
     if not path.exists():
         raise missing(path)
+    folder = path
     if not path.is_dir():
-        raise InputRejected(
-            path, 'is a file; give the folder that holds data.mdb, or take another dataset: type = "h5"'
-        )
-    data = _text(path / MANIFEST)
+        if not _is_lmdb(path):
+            raise InputRejected(
+                path, 'is a file; give the folder that holds data.mdb, or take another dataset: type = "h5"'
+            )
+        if path.name == DATA:  # the folder is meant
+            folder = path = path.parent
+    data = _text(folder / MANIFEST) if folder.is_dir() else None
     if data is not None:
-        manifest = read_manifest(data, path / MANIFEST)
+        manifest = read_manifest(data, folder / MANIFEST)
         database = _Database(path)
         return Contents({side: _Prepared(database, side, manifest) for side in manifest.sides}, manifest)
-    data = _text(path / META_INFO)
-    if data is None:
+    data = _text(folder / META_INFO) if folder.is_dir() else None
+    if data is None and folder.is_dir() and not (folder / DATA).exists():
         raise InputRejected(path, f"has neither srkit's {MANIFEST} nor BasicSR's {META_INFO}")
-    return Contents({HR: _Encoded(_Database(path), _keys(path / META_INFO, data))})
+    database = _Database(path)
+    keys = database.keys_of_images() if data is None else database.found(_keys(folder / META_INFO, data))
+    if not keys:
+        raise InputRejected(
+            path, f"has neither srkit's {MANIFEST}, nor BasicSR's {META_INFO}, nor image files as values"
+        )
+    return Contents({HR: _Encoded(database, keys)})
 
 
 class _Prepared(PreparedImages):
@@ -184,12 +202,12 @@ class _Database:
     """An LMDB for reading, by several threads and by forked processes.
 
     Args:
-        path: the folder that holds data.mdb
+        path: the folder that holds data.mdb, or an LMDB that is one file
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path / DATA
+        self._file = path / DATA if path.is_dir() else path
         self._identity = self._status()[1]
         self._opened = os.getpid(), self._shared()
 
@@ -200,6 +218,22 @@ class _Database:
             environment = self._shared()
             self._opened = os.getpid(), environment
         return environment.begin(buffers=True)
+
+    def keys_of_images(self) -> list[str]:
+        """Return the keys whose values begin as an image file does, in the database's order."""
+        with self.begin() as transaction:
+            return [
+                bytes(name).decode(errors="surrogateescape")
+                for name, value in transaction.cursor()
+                if bytes(value[:16]).startswith(_IMAGES)
+            ]
+
+    def found(self, keys: list[str]) -> list[str]:
+        """Return keys as the database has them: lists that were made on Windows may say cats\\1 for cats/1."""
+        if not any("\\" in name for name in keys):
+            return keys
+        with self.begin() as transaction:
+            return [name if transaction.get(name.encode()) is not None else name.replace("\\", "/") for name in keys]
 
     def _shared(self) -> Any:
         """Return this process's environment of the file."""
@@ -224,9 +258,27 @@ class _Database:
             raise InputRejected(self.path, f"has no {DATA}") from None
         except OSError as error:
             raise InputRejected(self._file, f"cannot be read: {error.strerror}") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise InputRejected(self._file, "is not a file")
         return status.st_size, (status.st_dev, status.st_ino)
 
+    def _check(self) -> None:
+        """Walk the tree of a file that was not walked yet, or that was changed since. Raises InputRejected."""
+        try:
+            with open(self._file, "rb") as file:
+                status = os.fstat(file.fileno())
+                known = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+                if known in _checked or not is_lmdb(file.read(32)) or sys.byteorder != "little":
+                    return  # what is no LMDB, the library says itself
+                check_tree(file)
+                _checked.add(known)
+        except ValueError as error:
+            raise InputRejected(self._file, f"is damaged: {error}; pack the images again") from None
+        except OSError as error:
+            raise InputRejected(self._file, f"cannot be read: {error.strerror}") from None
+
     def _open(self, length: int) -> Any:
+        self._check()
         try:
             environment = self._open_anew()
             needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
@@ -235,6 +287,7 @@ class _Database:
         if length < needed:  # LMDB does not look, and to read behind the end of a file kills the process
             environment.close()
             raise InputRejected(self._file, f"is truncated: it has {length:,} bytes of {needed:,}")
+        watch(self._file, needed)
         return environment
 
     def _open_anew(self) -> Any:
@@ -244,13 +297,28 @@ class _Database:
                 # Without locks, since a finished dataset is never written to, and its folder may be read-only.
                 # With the system's read-ahead: the rows of a window lie near each other, and a disk that is asked for
                 # a page at a time takes two to six times as long.
-                return lmdb.open(str(self.path), readonly=True, create=False, lock=False, max_spare_txns=_SPARE)
+                return lmdb.open(
+                    str(self.path),
+                    subdir=self.path != self._file,
+                    readonly=True,
+                    create=False,
+                    lock=False,
+                    max_spare_txns=_SPARE,
+                )
             except lmdb.Error as error:
                 # Another thread may just have released the last dataset, and its environment is still being closed.
                 if "already open" not in str(error) or not waits:
                     raise
                 waits -= 1
                 time.sleep(_WAIT)
+
+
+def _is_lmdb(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            with open(path, "rb") as file:
+                return is_lmdb(file.read(32))
+    return False
 
 
 def _text(path: Path) -> bytes | None:
@@ -268,11 +336,13 @@ def _text(path: Path) -> bytes | None:
 def _keys(path: Path, data: bytes) -> list[str]:
     """Return the keys that a meta_info.txt names: its file names without their suffixes."""
     try:
-        lines = data.decode().splitlines()
+        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError:
         raise InputRejected(path, "is not UTF-8") from None
     keys: dict[str, None] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(map(str.strip, re.split(r"\r\n|\n|\r", text)), 1):
+        if not line:
+            continue
         found = _LINE.fullmatch(line)
         if found is None:
             raise InputRejected(f"{path}:{number}", "is not of the form 'baboon.png (480,500,3) 1'")

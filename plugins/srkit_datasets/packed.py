@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srkit import ImageRecord, InputRejected, Manifest, Window
+from srkit_datasets.pairing import pair
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 Size = tuple[int, int]
@@ -23,7 +24,6 @@ LR = "lr"  # of a scale that the file does not state
 MAX_SIDE = 65_535
 MAX_PIXELS = 100_000_000
 
-_LR_NAMES = ("{name}", "{name}x{scale}")  # how an LR image is called after its HR image; a side keeps to one of these
 _SCALES = range(2, 17)  # what `describe` looks for
 
 
@@ -208,13 +208,10 @@ def paired(hr: Images, lr: Images, scale: int, *, scale_is_known: bool = True) -
     Raises InputRejected where some HR image has no LR image, or one of another size.
     """
     places = {name: place for place, name in enumerate(lr.names)}
-    named = [[form.format(name=name, scale=scale) for name in hr.names] for form in _LR_NAMES]
-    names = max(named, key=lambda form: sum(name in places for name in form))
-    unpaired = [own for own, name in zip(hr.names, names, strict=True) if name not in places]
-    if unpaired:
-        shown = ", ".join(unpaired[:3]) + (", ..." if len(unpaired) > 3 else "")
-        raise InputRejected(lr.path, f"has no LR image for {len(unpaired)} of {len(hr)} HR images: {shown}")
-    indices = [places[name] for name in names]
+    pairing = pair(hr.names, lr.names, scale)
+    if pairing.unpaired:
+        raise InputRejected(lr.path, pairing.reason(len(hr)))
+    indices = [places[pairing.lr[name]] for name in hr.names]
     # HR is cropped to a multiple of the scale first.
     needed = [(height // scale, width // scale) for height, width in map(hr.size, range(len(hr)))]
     wrong = [i for i, place in enumerate(indices) if lr.size(place) != needed[i]]

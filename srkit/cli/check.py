@@ -146,6 +146,7 @@ def _rows(stage: Stage) -> list[list[str]]:
         images = "image" if len(data.too_small) == 1 else "images"
         shown = ", ".join(data.too_small[:3]) + (", ..." if len(data.too_small) > 3 else "")
         rows.insert(2, ["left out", f"{len(data.too_small)} {images} smaller than a patch: {shown}"])
+    rows += [["note", note] for note in data.notes]
     for evaluation in data.validation:
         text = f"{evaluation.name}: {evaluation.pairs.describe()}; LR by {evaluation.pairs.made_by}"
         rows.append(["validate", text])

@@ -153,7 +153,8 @@ def _scales(text: str) -> list[int]:
 def _format(registry: Registry, kind: str, path: Path) -> str:
     """Return the format that a manifest says, or the one that a name ends with, or else "folder"."""
     with contextlib.suppress(OSError, ValueError):
-        return str(Manifest.from_bytes((path / FILE).read_bytes()).made.get("format", "folder"))
+        if (path / FILE).is_file():  # a pipe would be waited for
+            return str(Manifest.from_bytes((path / FILE).read_bytes()).made.get("format", "folder"))
     meant = _meant(path)
     return meant if meant in _formats(registry, kind) else "folder"
 

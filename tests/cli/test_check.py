@@ -1,6 +1,7 @@
 import pytest
 from PIL import Image
 
+from srkit.images.reading import SUFFIXES
 from tests.conftest import TINY, photograph
 
 PHOTOS = 'name = "photos"\ndataset = { type = "folder", path = "photos" }'
@@ -85,14 +86,17 @@ def test_a_missing_folder_is_a_problem_of_its_line(call, tiny):
 def test_an_empty_folder_is_a_problem_of_its_line(call, tiny, tmp_path):
     (tmp_path / "empty").mkdir()
     tiny.write_text(TINY.replace('path = "photos"', 'path = "empty"', 1))
-    looked = ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp"
+    looked = ", ".join(SUFFIXES)
     assert call("check", "tiny.toml") == (2, "", f"tiny.toml:11: empty: has no images: looked for {looked}\n")
 
 
 def test_an_image_that_cannot_be_read_is_named(call, tiny, photographs):
     (photographs / "p1.png").write_bytes(b"no image at all")
     message = "photos/p1.png: is not PNG, JPEG, WebP, TIFF or BMP: it begins with b'no image at '\n"
-    assert call("check", "tiny.toml") == (3, "", message)
+    advice = (
+        "1 of 4 images cannot be used: mend or remove them, or pack the others with srkit prepare SRC DST --skip-bad\n"
+    )
+    assert call("check", "tiny.toml") == (3, "", message + advice)
 
 
 def test_an_image_of_validation_that_cannot_be_read_is_named(call, tiny, tmp_path):
@@ -140,7 +144,10 @@ def test_lr_that_does_not_belong_to_hr_is_named(call, tiny, tmp_path, kept):
         message = "set/LR_bicubic/X2/p1x2.png: is 21x20, but p1.png is 44x40, which needs 22x20 at scale 2\n"
     else:
         last.unlink()
-        message = "set/LR_bicubic/X2: has no LR image for 1 of 2 HR images: p1.png\n"
+        message = (
+            "set/LR_bicubic/X2: has no LR image for 1 of 2 HR images: p1.png; "
+            "looked for p1x2; nothing is left over there\n"
+        )
     tiny.write_text(TINY.replace('path = "photos"', 'path = "set"', 1))
     assert call("check", "tiny.toml") == (3, "", message)
 

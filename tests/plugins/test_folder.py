@@ -8,16 +8,20 @@ import pytest
 import srkit_datasets
 from srkit_datasets.folder import Folder
 from srkit_datasets.known import hint
+from srkit_datasets.pairing import pair, split_pairs
 
 from srkit import ImageRecord, InputRejected, Manifest, Window
 from srkit.errors import RecipeError
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_images
+from srkit.images.reading import SUFFIXES
 from srkit.plugin.discovery import installed
 from srkit.plugin.settings import read_settings, type_name
 from srkit.recipe.reading import read_part
+from tests.conftest import calls
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
+LOOKED = ", ".join(SUFFIXES)
 needs_data = pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
 
 
@@ -84,11 +88,19 @@ def test_a_recipe_reads_every_setting():
         "lr": "string",
         "split": '"train" or "valid"',
         "names": "list of strings",
+        "lr_name": "string",
+        "recursive": "boolean",
     }
     assert all(setting.doc for setting in read_settings(Folder).values())
     overrides = ['path="x"', 'split="valid"', 'names=["0801", "080[2-5]"]']
     part = read_part(installed(), "dataset", "folder", overrides)
-    assert part.settings == {"path": "x", "split": "valid", "names": ("0801", "080[2-5]")}
+    assert part.settings == {
+        "path": "x",
+        "split": "valid",
+        "names": ("0801", "080[2-5]"),
+        "lr_name": "",
+        "recursive": False,
+    }
 
 
 def test_a_recipe_refuses_settings_of_another_type():
@@ -98,6 +110,167 @@ def test_a_recipe_refuses_settings_of_another_type():
         '--set names="0801": \'names\' must be a list of strings, not "0801"',
         '--set split="test": \'split\' must be "train" or "valid", not "test"',
     ]
+
+
+# Names of LR
+
+
+@pytest.mark.parametrize(
+    ("hr", "lr"),
+    [
+        ("001", "001_x2"),
+        ("001", "001X2"),
+        ("001", "001_X2"),
+        ("001", "001x2m"),
+        ("001", "001_bicLRx2"),
+        ("001", "001_LR2"),
+        ("001_HR", "001_LR2"),
+        ("001_HR", "001_LR"),
+        ("caf\u00e9", "cafe\u0301x2"),
+        ("cafe\u0301", "caf\u00e9"),
+    ],
+)
+@pytest.mark.parametrize("place", ["H", "one"])
+def test_lr_is_found_by_the_names_that_people_use(tmp_path, hr, lr, place):
+    if place == "one" and not lr.endswith(("2", "2m", "LR")):
+        pytest.skip("names that differ in their Unicode form alone say nothing of which is LR")
+    put(tmp_path / place / f"{hr}.png")
+    small = put(tmp_path / ("L" if place == "H" else place) / f"{lr}.png", 12, 16)
+    source = Folder(hr=str(tmp_path / "H"), lr=str(tmp_path / "L"), names=(hr,)) if place == "H" else None
+    source = source or Folder(path=str(tmp_path / place), names=(hr,))
+    assert np.array_equal(source.lr(2).read(0), small)
+    assert names(source.lr(2)) == [hr]
+
+
+def test_of_names_that_fit_equally_well_the_exact_one_goes_first(tmp_path):
+    put(tmp_path / "H" / "a.png")
+    exact = put(tmp_path / "L" / "a.png", 12, 16, seed=1)
+    put(tmp_path / "L" / "a_x2.png", 12, 16, seed=2)
+    assert np.array_equal(Folder(hr=str(tmp_path / "H"), lr=str(tmp_path / "L")).lr(2).read(0), exact)
+
+
+def test_two_kinds_of_lr_are_a_question_that_lr_name_answers(tmp_path):
+    put(tmp_path / "H" / "a.png")
+    put(tmp_path / "L" / "a_x2.png", 12, 16, seed=1)
+    mild = put(tmp_path / "L" / "ax2m.png", 12, 16, seed=2)
+    both = {"hr": str(tmp_path / "H"), "lr": str(tmp_path / "L")}
+    assert rejected(Folder(**both).lr, 2) == (
+        f"{tmp_path / 'L'}: has two kinds of LR images, as a_x2 and ax2m: give lr_name, "
+        'as in lr_name = "{name}_x{scale}"'
+    )
+    assert np.array_equal(Folder(**both, lr_name="{name}x{scale}m").lr(2).read(0), mild)
+
+
+def test_the_name_of_lr_contains_that_of_hr():
+    with pytest.raises(ValueError, match="lr_name") as error:
+        Folder(path="a", lr_name="x2")
+    assert str(error.value) == ('lr_name must contain {name}, HR\'s name, as "{name}_x{scale}" does, not "x2"')
+
+
+def test_lr_of_names_that_are_not_known_says_what_was_looked_for_and_what_is_there(tmp_path):
+    put(tmp_path / "H" / "a.png")
+    put(tmp_path / "L" / "small-a.png", 12, 16)
+    assert rejected(Folder(hr=str(tmp_path / "H"), lr=str(tmp_path / "L")).lr, 2) == (
+        f"{tmp_path / 'L'}: has no LR image for 1 of 1 HR images: a.png; "
+        "looked for a or ax2 or a_x2 or the like; left over there: small-a"
+    )
+
+
+def test_pairs_in_one_folder_are_pairs(tmp_path):
+    for number in range(3):
+        put(tmp_path / "one" / f"0{number}.png", seed=number)
+        put(tmp_path / "one" / f"0{number}x4.png", 6, 8, seed=number)
+    for settings in ({"path": str(tmp_path / "one")}, {"hr": str(tmp_path / "one"), "lr": str(tmp_path / "one")}):
+        source = Folder(**settings)
+        assert (names(source), names(source.lr(4))) == (["00", "01", "02"], ["00", "01", "02"])
+        assert source.lr(4).size(0) == (6, 8)
+    assert Folder(path=str(tmp_path / "one")).lr(2) is None
+    assert Folder(path=str(tmp_path / "one")).describe() == (
+        f"3 HR images in {tmp_path.name}/one, LR x4 in the same folder"
+    )
+
+
+def test_an_hr_file_is_never_its_own_lr(tmp_path):
+    put(tmp_path / "one" / "a.png")
+    one = str(tmp_path / "one")
+    assert rejected(Folder(hr=one, lr=one).lr, 4) == (
+        f"{one}: has no LR image for 1 of 1 HR images: a.png; "
+        "looked for a or ax4 or a_x4 or the like; nothing is left over there"
+    )
+
+
+def test_what_was_enlarged_of_an_image_beside_it_is_no_lr(tmp_path):
+    put(tmp_path / "one" / "a.png")
+    put(tmp_path / "one" / "ax2.png", 48, 64)
+    assert names(Folder(path=str(tmp_path / "one"))) == ["a", "ax2"]
+
+
+def test_pairing_is_linear_in_the_number_of_images(tmp_path):
+    def work(count):
+        hr, lr = [f"{number:05d}" for number in range(count)], [f"{number:05d}_x4" for number in range(count)]
+        return calls(lambda: (pair(hr, lr, 4), split_pairs(hr + lr, lambda stem: (8 * 4 // (len(stem) - 4), 8), [4])))
+
+    assert work(400) - work(200) < 1.2 * (work(200) - work(1))
+
+
+@pytest.mark.parametrize("form", ["LR/{}", "LR/{}x2", "LR/X2/{}", "LR_x2/{}x2", "LRx2/{}"])
+def test_lr_that_people_put_beside_a_folder_hr_is_found(tmp_path, form):
+    put(tmp_path / "HR" / "a.png")
+    small = put(tmp_path / f"{form.format('a')}.png", 12, 16)
+    source = Folder(path=str(tmp_path))
+    assert np.array_equal(source.lr(2).read(0), small)
+    assert source.lr(4) is None
+
+
+def test_lr_beside_a_folder_hr_that_fits_no_scale_is_named(tmp_path):
+    put(tmp_path / "HR" / "a.png")
+    put(tmp_path / "LR" / "a.png", 11, 16)
+    assert rejected(Folder(path=str(tmp_path)).lr, 2) == (
+        f"{tmp_path}/LR/a.png: is 16x11, but a.png is 32x24, which needs 16x12 at scale 2"
+    )
+
+
+# What is left out
+
+
+def test_what_is_left_out_of_a_folder_is_named(tmp_path):
+    put(tmp_path / "mix" / "a.png")
+    put(tmp_path / "mix" / "more" / "b.png")
+    (tmp_path / "mix" / "still.gif").write_bytes(b"GIF89a")
+    text = Folder(path=str(tmp_path / "mix")).describe()
+    assert text == (
+        f"1 HR image in {tmp_path.name}/mix, no LR beside it; "
+        "left out: 1 .gif, 1 folder with images (recursive = true takes it)"
+    )
+
+
+def test_a_folder_is_taken_with_those_below_it(tmp_path):
+    for name in ("a", "more/a", "more/deep/b"):
+        put(tmp_path / "H" / f"{name}.png")
+        put(tmp_path / "L" / f"{name}x2.png", 12, 16)
+    source = Folder(hr=str(tmp_path / "H"), lr=str(tmp_path / "L"), recursive=True)
+    assert names(source) == names(source.lr(2)) == ["a", "more/a", "more/deep/b"]
+    assert "left out" not in source.describe()
+    before = source.fingerprint()
+    (tmp_path / "H" / "more").rename(tmp_path / "H" / "other")
+    assert Folder(hr=str(tmp_path / "H"), recursive=True).fingerprint() != before
+
+
+@needs_data
+def test_the_names_of_lr_of_public_reports_are_paired():
+    root = Path(DATA, "cases", "pair-names")
+    for name in ("p_bic", "p_mild", "p_real", "p_upX", "p_us"):
+        source = Folder(hr=str(root / name / "H"), lr=str(root / name / "L"))
+        assert names(source.lr(2)) == names(source)
+    one = str(Path(DATA, "cases", "lr-beside-hr-in-one-folder", "one"))
+    assert names(Folder(path=one)) == names(Folder(hr=one, lr=one, names=("??",)).lr(4)) == ["00", "01", "02"]
+
+
+@needs_data
+def test_files_of_an_archive_in_another_form_of_unicode_are_paired(tmp_path):
+    shutil.unpack_archive(Path(DATA, "cases", "nfc-nfd-pairs", "nf.tar"), tmp_path, filter="data")
+    source = Folder(path=str(tmp_path / "nf"))
+    assert names(source.lr(2)) == names(source)
 
 
 # Layouts
@@ -371,7 +544,8 @@ def test_hr_without_lr_is_named(tmp_path):
         put(tmp_path / "HR" / f"{number}.png")
     put(tmp_path / "LR_bicubic" / "X2" / "3x2.png", 12, 16)
     assert rejected(Folder(path=str(tmp_path)).lr, 2) == (
-        f"{tmp_path / 'LR_bicubic' / 'X2'}: has no LR image for 5 of 6 HR images: 0.png, 1.png, 2.png, ..."
+        f"{tmp_path / 'LR_bicubic' / 'X2'}: has no LR image for 5 of 6 HR images: 0.png, 1.png, 2.png, ...; "
+        "looked for 0x2; nothing is left over there"
     )
 
 
@@ -391,9 +565,7 @@ def test_hr_need_not_be_a_multiple_of_the_scale(tmp_path):
 
 def test_an_empty_folder_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").touch()
-    assert rejected(Folder, path=str(tmp_path)) == (
-        f"{tmp_path}: has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp"
-    )
+    assert rejected(Folder, path=str(tmp_path)) == (f"{tmp_path}: has no images: looked for {LOOKED}")
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -426,8 +598,7 @@ def test_a_folder_of_folders_names_them(tmp_path):
         put(tmp_path / name / "HR" / "a.png")
     (tmp_path / ".cache").mkdir()
     assert rejected(Folder, path=str(tmp_path)) == (
-        f"{tmp_path}: has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp; "
-        "its folders are B100, Set14, Set5, ..."
+        f"{tmp_path}: has no images: looked for {LOOKED}; its folders are B100, Set14, Set5, ..."
     )
 
 
@@ -615,7 +786,7 @@ def test_a_folder_of_lr_that_cannot_be_used_is_told(tmp_path):
     put(tmp_path / "set" / "LR_bicubic" / "X3" / "a.jpg")
     assert Folder(path=str(tmp_path / "set")).describe() == (
         "1 HR image in set/HR, LR x2, x3 beside it; "
-        "LR x2 has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp; "
+        f"LR x2 has no images: looked for {LOOKED}; "
         "LR x3 has two images of one name: a.jpg and a.png"
     )
 
@@ -655,12 +826,11 @@ def test_a_damaged_manifest_is_named(tmp_path):
     assert rejected(Folder(path=str(tmp_path)).manifest) == f"{file}: is damaged: a manifest that was changed"
 
 
-def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_manifest_that_is_no_file_is_named(tmp_path, make):
     put(tmp_path / "HR" / "a.png")
-    (tmp_path / "MANIFEST.json").mkdir()
-    assert (
-        rejected(Folder(path=str(tmp_path)).manifest) == f"{tmp_path / 'MANIFEST.json'}: cannot be read: Is a directory"
-    )
+    make(tmp_path / "MANIFEST.json")
+    assert rejected(Folder(path=str(tmp_path)).manifest) == f"{tmp_path / 'MANIFEST.json'}: is not a file"
 
 
 # Fingerprint

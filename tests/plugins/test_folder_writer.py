@@ -122,12 +122,33 @@ def test_a_manifest_of_no_images_is_kept_too(tmp_path):
     assert files(tmp_path) == ["deep/set/MANIFEST.json"]
 
 
+def test_names_of_an_lmdb_with_folders_become_folders_that_the_dataset_finds(tmp_path):
+    images = {name: sides(seed) for seed, name in enumerate(["0/a", "1/a"])}
+    write(tmp_path / "set", images)
+    assert files(tmp_path / "set") == [
+        "HR/0/a.png",
+        "HR/1/a.png",
+        "LR_bicubic/X2/0/ax2.png",
+        "LR_bicubic/X2/1/ax2.png",
+        "LR_bicubic/X4/0/ax4.png",
+        "LR_bicubic/X4/1/ax4.png",
+        "MANIFEST.json",
+    ]
+    source = Folder(path=str(tmp_path / "set"))
+    assert [source.name(i) for i in range(2)] == list(images)
+    for index, name in enumerate(images):
+        assert np.array_equal(source.read(index), images[name]["hr"])
+        assert np.array_equal(source.lr(2).read(index), images[name]["lr_x2"])
+
+
 # What is refused
 
 NO_NAMES = {
-    "a/b": "'a/b': cannot be the name of a file: it contains /; rename the image",
-    "/etc/a": "'/etc/a': cannot be the name of a file: it contains /; rename the image",
-    "../a": "'../a': cannot be the name of a file: it contains /; rename the image",
+    "/etc/a": "'/etc/a': cannot be the name of a file: it has a / at an end, or two beside each other; "
+    "rename the image",
+    "../a": "'../a': cannot be the name of a file: it begins with a full stop, which hides a file; rename the image",
+    "a/../../b": "'a/../../b': cannot be the name of a file: it begins with a full stop, which hides a file; "
+    "rename the image",
     "..": "'..': cannot be the name of a file: it begins with a full stop, which hides a file; rename the image",
     ".": "'.': cannot be the name of a file: it begins with a full stop, which hides a file; rename the image",
     ".a": "'.a': cannot be the name of a file: it begins with a full stop, which hides a file; rename the image",

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import srkit_datasets
 from h5py import h5d
-from srkit_datasets import packed
+from srkit_datasets import h5, packed
 from srkit_datasets.folder import Folder
 from srkit_datasets.h5 import H5
 from srkit_datasets.h5_writer import H5Writer
@@ -22,6 +23,9 @@ from srkit.images.encoding import encode_png
 from srkit.images.manifest import lr_side
 from srkit.plugin.settings import read_settings
 from tests.conftest import HANGS
+
+DATA = os.environ.get("SRKIT_TEST_DATA")
+needs_data = pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
 
 
 def noise(height, width, *, seed=0, dtype=np.uint8):
@@ -170,6 +174,32 @@ TRUNCATED = """
         outcomes[os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])] += 1
     print(dict(outcomes) == {3: sum(outcomes.values())} or dict(outcomes))
 """
+
+# Reads every image of a file, which then becomes shorter, and reads on.
+SHRINKS = """
+    import os, sys
+    import srkit
+
+    source = srkit.create("dataset", sys.argv[1], path=sys.argv[2])
+    sides = [source, source.lr(2)]
+
+    def read():
+        for side in sides:
+            for index in range(len(side)):
+                side.read(index)
+
+    read()
+    os.truncate(sys.argv[3], 4096)
+    read()
+"""
+
+
+def after_it_shrank(kind, path, file):
+    """Return (exit code, stderr) of a process that reads a file that becomes shorter."""
+    command = [sys.executable, "-c", textwrap.dedent(SHRINKS), kind, str(path), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+    return done.returncode, done.stderr
+
 
 # Writes until the file is as long as it may be: that is how a full disk looks.
 FULL = """
@@ -413,7 +443,10 @@ def test_hr_without_lr_is_named(tmp_path):
     path = blog(tmp_path / "a.h5")
     with h5py.File(path, "a") as file:
         del file["lr/1"], file["lr/10"]
-    assert rejected(H5(path=path).lr, 4) == f"{path}: has no LR image for 2 of 4 HR images: 1, 10"
+    assert (
+        rejected(H5(path=path).lr, 4)
+        == f"{path}: has no LR image for 2 of 4 HR images: 1, 10; looked for 1; nothing is left over there"
+    )
 
 
 def test_lr_of_another_size_than_the_others_is_named(tmp_path):
@@ -524,6 +557,33 @@ def test_a_file_truncated_anywhere_kills_nobody(tmp_path):
     assert run(TRUNCATED, "h5", tmp_path / "a.h5", tmp_path / "a.h5") == ["True"]
 
 
+def test_a_file_that_becomes_shorter_while_it_is_read_is_named(tmp_path):
+    path = tmp_path / "a.h5"
+    pack("h5", path)
+    length = path.stat().st_size
+    assert after_it_shrank("h5", path, path) == (
+        3,
+        f"{path}: became shorter while it was read: it has 4,096 bytes of {length:,}; "
+        "put the whole file back, and the same command continues\n",
+    )
+
+
+def test_floats_are_read_in_bands(tmp_path, monkeypatch):
+    monkeypatch.setattr(h5, "_BAND", 3 * 32 * 5)
+    image = noise(24, 32, seed=1)
+    path = put(tmp_path / "a.h5", {"hr": {"0": image.transpose(2, 0, 1) / 255, "1": image / np.float32(255)}})
+    source = H5(path=str(path))
+    for index in range(2):
+        assert same(source.read(index), image)
+        assert same(source.read(index, Window(3, 4, 17, 20)), image[3:20, 4:24])
+
+
+@needs_data
+def test_a_file_of_a_fill_value_alone_is_refused():
+    path = f"{DATA}/cases/fill_value.h5"
+    assert rejected(H5(path=path).size, 0) == f"{path}: hr/a: has no pixels: nothing was ever written to it"
+
+
 def test_a_file_that_is_replaced_in_use_is_noticed(tmp_path):
     pack("h5", tmp_path / "a.h5")
     script = """
@@ -570,7 +630,32 @@ def huge_chunk(file):
     file.create_dataset("hr/0", (8, 12, 3), "u1", maxshape=(None, None, 3), chunks=(30_000, 30_000, 3))
 
 
+def filled(file):
+    file.create_dataset("hr/0", (2_000, 2_000, 3), "f8", chunks=(100, 100, 3), fillvalue=0.5)
+
+
+def half_filled(file):
+    file.create_dataset("hr/0", (2_000, 2_000, 3), "u1", chunks=(100, 100, 3), fillvalue=9)[:100] = 7
+
+
+TWICE = zlib.compress(zlib.compress(bytes(12_000_000), 9), 9)  # one deflate alone keeps a byte of a thousand
+
+
+def packed_tightly(file):
+    shape = (2_000, 2_000, 3)
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk(shape)
+    plan.set_deflate(9)
+    plan.set_deflate(9)
+    group = file.create_group("hr").id
+    dataset = h5d.create(group, b"0", h5py.h5t.NATIVE_UINT8, h5py.h5s.create_simple(shape), plan)
+    dataset.write_direct_chunk((0, 0, 0), TWICE)
+
+
 HOSTILE = {
+    "fill value": (filled, "has no pixels: nothing was ever written to it"),
+    "half a fill value": (half_filled, "has 20 of its 400 chunks: the others were never written"),
+    "packed tightly": (packed_tightly, f"is packed too tightly for pixels: {len(TWICE)} bytes are to be 12,000,000"),
     "soft link": (soft, "is a link to another place, which is not followed"),
     "external link": (external_link, "is a link to another place, which is not followed"),
     "virtual": (virtual, "keeps its pixels in other files, which are not opened"),

@@ -103,8 +103,10 @@ def test_an_index_without_an_image_is_refused(index: int) -> None:
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [
-        ({"count": 0}, "count must be at least 1, not 0"),
-        ({"size": 15}, "size must be at least 16, not 15"),
+        ({"count": 0}, "count must be from 1 to 100,000, not 0"),
+        ({"size": 15}, "size must be from 16 to 4,096 pixels, not 15"),
+        ({"count": 10**9}, "count must be from 1 to 100,000, not 1,000,000,000"),
+        ({"size": 10**6}, "size must be from 16 to 4,096 pixels, not 1,000,000"),
         ({"seed": -1}, "seed must be at least 0 and below 2**63, not -1"),
         ({"smallest": 0.4}, "smallest must be between 0.5 and 64, a quarter of the size, not 0.4"),
         ({"smallest": float("nan")}, "smallest must be between 0.5 and 64, a quarter of the size, not nan"),

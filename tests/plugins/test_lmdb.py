@@ -16,10 +16,12 @@ from srkit_datasets.lmdb_writer import LMDBWriter
 from srkit import InputRejected, Window
 from srkit.images import manifest
 from srkit.images.encoding import encode_png
+from tests.conftest import CHAOS_SEED, calls
 from tests.plugins.test_h5 import (
     FULL,
     IMAGES,
     TRUNCATED,
+    after_it_shrank,
     forks_agree,
     noise,
     pack,
@@ -241,7 +243,10 @@ def test_a_given_lr_of_another_scale_is_refused(tmp_path):
 def test_hr_without_lr_is_named(tmp_path):
     hr = basicsr(tmp_path)[0]
     lr = put(tmp_path / "few.lmdb", {"comic": encode_png(shrunk(PHOTOS["comic"], 4))})
-    assert rejected(LMDB(path=hr, lr=lr).lr, 4) == (f"{lr}: has no LR image for 2 of 3 HR images: baboon, 000/00000001")
+    assert rejected(LMDB(path=hr, lr=lr).lr, 4) == (
+        f"{lr}: has no LR image for 2 of 3 HR images: baboon, 000/00000001; "
+        "looked for baboon; nothing is left over there"
+    )
 
 
 def test_one_channel_becomes_three(tmp_path):
@@ -303,6 +308,24 @@ def test_a_meta_info_that_is_none_is_refused(tmp_path, lines, reason):
     assert rejected(LMDB, path=path) == f"{path}/meta_info.txt{reason}"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbf000/a.png (9,11,3) 1\r\n\r\n000/b.png (9, 11, 3) 1  \r\n",
+        b"000\\a.png (9,11,3) 1\n\n000\\b.png (9,11) 1",
+        b"000/a.png (9,11,3)\r000/b.png (9,11,3)\r",
+        "000/a.png (9,11,3) 1\r\n000/b.png (9,11,3) 1\r\n".encode("utf-16"),
+    ],
+)
+def test_a_meta_info_as_other_systems_write_it_is_read(tmp_path, text):
+    image = noise(9, 11)
+    path = put(tmp_path / "a.lmdb", {"000/a": encode_png(image), "000/b": encode_png(image)})
+    Path(path, "meta_info.txt").write_bytes(text)
+    source = LMDB(path=path)
+    assert [source.name(i) for i in range(len(source))] == ["000/a", "000/b"]
+    assert same(source.read(1), image)
+
+
 def test_a_meta_info_of_another_encoding_is_refused(tmp_path):
     path = put(tmp_path / "a.lmdb", {"a": b""})
     Path(path, "meta_info.txt").write_bytes("\u00e9.png (9,11,3) 1".encode("latin-1"))
@@ -336,10 +359,117 @@ def test_a_missing_folder_is_named_with_where_it_was_looked_for(tmp_path, monkey
     assert rejected(LMDB, path="a.lmdb") == f"a.lmdb: is not there; looked for in {tmp_path}"
 
 
-def test_a_file_is_no_folder(packed):
-    assert rejected(LMDB, path=f"{packed}/data.mdb") == (
-        f'{packed}/data.mdb: is a file; give the folder that holds data.mdb, or take another dataset: type = "h5"'
+def test_a_file_that_is_no_lmdb_is_refused(packed):
+    assert rejected(LMDB, path=f"{packed}/MANIFEST.json") == (
+        f'{packed}/MANIFEST.json: is a file; give the folder that holds data.mdb, or take another dataset: type = "h5"'
     )
+
+
+def test_the_data_of_a_folder_stand_for_the_folder(packed):
+    assert LMDB(path=f"{packed}/data.mdb").fingerprint() == LMDB(path=packed).fingerprint()
+
+
+def test_an_lmdb_of_one_file_gives_each_value_that_is_an_image(tmp_path):
+    path = str(tmp_path / "a.mdb")
+    with lmdb.open(path, subdir=False, lock=False) as environment, environment.begin(write=True) as transaction:
+        for name, image in PHOTOS.items():
+            transaction.put(name.encode(), encode_png(image))
+            transaction.put(f"label-{name}".encode(), b"a monkey")
+        transaction.put(b"num-samples", b"3")
+    source = LMDB(path=path)
+    assert {source.name(i): source.read(i).tobytes() for i in range(len(source))} == {
+        name: image.tobytes() for name, image in PHOTOS.items()
+    }
+
+
+def test_an_lmdb_without_images_is_refused(tmp_path):
+    path = str(tmp_path / "a.mdb")
+    with lmdb.open(path, subdir=False, lock=False) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"a", b"1")
+    assert rejected(LMDB, path=path) == (
+        f"{path}: has neither srkit's MANIFEST.json, nor BasicSR's meta_info.txt, nor image files as values"
+    )
+
+
+def test_data_that_are_a_pipe_are_refused(packed):
+    os.unlink(f"{packed}/data.mdb")
+    os.mkfifo(f"{packed}/data.mdb")
+    assert rejected(LMDB, path=packed) == f"{packed}/data.mdb: is not a file"
+
+
+def test_data_that_become_shorter_while_they_are_read_are_named(packed):
+    file = Path(packed, "data.mdb")
+    length = file.stat().st_size
+    assert after_it_shrank("lmdb", packed, file) == (
+        3,
+        f"{file}: became shorter while it was read: it has 4,096 bytes of {length:,}; "
+        "put the whole file back, and the same command continues\n",
+    )
+
+
+EDITS = """
+    import collections, os, random, sys
+    from pathlib import Path
+    import srkit
+
+    path, file, rng = sys.argv[1], Path(sys.argv[2]), random.Random(int(sys.argv[3]))
+    data = file.read_bytes()
+    # The tree's own pages: those of branches, of leaves, and the two heads.
+    pages = [p for p in range(0, len(data), 4096) if data[p + 10] in (1, 2, 8) and data[p + 11] == 0]
+    srkit.create("dataset", "lmdb", path=path)
+    outcomes = collections.Counter()
+    for _ in range(int(sys.argv[4])):
+        damaged = bytearray(data)
+        for _ in range(2):
+            damaged[rng.choice(pages) + rng.choice([rng.randrange(16, 160), rng.randrange(4096)])] = rng.randrange(256)
+        file.write_bytes(damaged)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                source = srkit.create("dataset", "lmdb", path=path)
+                for index in range(len(source)):
+                    source.read(index)
+            except srkit.InputRejected:
+                os._exit(3)
+            os._exit(0)
+        outcomes[os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])] += 1
+    print(set(outcomes) <= {0, 3} and outcomes[3] > 0 or dict(outcomes))
+"""
+
+
+def test_a_damaged_tree_kills_nobody(tmp_path):
+    pack("lmdb", tmp_path / "a.lmdb", {f"{i:04d}": noise(6, 6, seed=i) for i in range(120)})
+    assert run(EDITS, tmp_path / "a.lmdb", tmp_path / "a.lmdb" / "data.mdb", CHAOS_SEED, 150) == ["True"]
+
+
+def test_a_tree_that_leads_beyond_its_file_is_named(packed):
+    file = Path(packed, "data.mdb")
+    data = bytearray(file.read_bytes())
+    leaf = next(p for p in range(8192, len(data), 4096) if data[p + 10] == 2 and data[p + 11] == 0)
+    data[leaf + 16 : leaf + 18] = b"\xff\xff"  # where the page says that its first node begins
+    file.write_bytes(data)
+    assert rejected(LMDB, path=packed) == (
+        f"{file}: is damaged: page {leaf // 4096} has a node beyond its end; pack the images again"
+    )
+
+
+def test_a_tree_is_walked_once_in_a_process(packed):
+    LMDB(path=packed)
+    again = calls(lambda: LMDB(path=packed))
+    os.utime(f"{packed}/data.mdb", ns=(1, 1))
+    assert calls(lambda: LMDB(path=packed)) > again
+
+
+@needs_data
+def test_the_lmdbs_of_public_reports_are_read_or_named(tmp_path):
+    cases = Path(DATA, "cases")
+    damaged = cases / "bus_error.lmdb"
+    assert rejected(LMDB, path=str(damaged)) == (
+        f"{damaged}/data.mdb: is damaged: page 23 has a value beyond the end of the file; pack the images again"
+    )
+    assert LMDB(path=str(cases / "lmdb-single-file-message" / "l_file.mdb")).read(0).shape == (24, 32, 3)
+    nested = LMDB(path=str(cases / "nested-keys-to-folder" / "l_nested.lmdb"))
+    assert [nested.name(i) for i in range(2)] == ["000/a", "001/a"]
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,20 +17,27 @@ from srkit.engine.data.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.data.conversions import to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import large_enough
+from srkit.errors import InputRejected, located
 from srkit.plugin.contracts import Dataset
 from srkit.plugin.part import Part
 from srkit.recipe.layers import Problem
 from srkit.recipe.reading import read_part
 
+LR_SCALES = (2, 3, 4, 8)  # that LR files are looked for of, where those of the recipe's are not there
+
 
 @attrs.frozen
 class OpenedData:
-    """A recipe's images: the pairs to train on, which of them are large enough, and the sets to score on."""
+    """A recipe's images: the pairs to train on, which of them are large enough, and the sets to score on.
+
+    `notes` are what people should know of the pairs: LR files that are not used, for one.
+    """
 
     training: Pairs
     usable: list[int]
     too_small: list[str]
     validation: list[EvaluationSet]
+    notes: list[str] = attrs.field(factory=list)
 
     def fingerprints(self) -> dict[str, str]:
         """Return a text for each dataset, by its key in the recipe, that changes with its images."""
@@ -67,7 +75,34 @@ def open_data(loaded: Loaded) -> OpenedData:
         validation.append(EvaluationSet(part.name, pairs))
     if problems:
         raise loaded.error(*problems)
-    return OpenedData(training, usable, too_small, validation)
+    return OpenedData(training, usable, too_small, validation, unused_lr(training, recipe.data.degradation))
+
+
+def unused_lr(pairs: Pairs, degradation: Part | None) -> list[str]:
+    """Return a line on the LR files beside HR that training does not use, or none: those people mean to be used."""
+    if pairs.lr_source is not None:
+        return []
+    source, scale = pairs.source, pairs.scale
+    if degradation is not None:
+        cure = "--set data.degradation= takes the files"
+        because = f"since data.degradation is '{degradation.type}'"
+        try:
+            if source.lr(scale) is not None:
+                return [f"the LR files x{scale} beside HR are not used, {because}; {cure}"]
+        except Exception as error:  # nothing of a plugin's that is not used may end a run
+            why = error if isinstance(error, InputRejected) else located(error)
+            return [f"the LR files beside HR are not used, {because}, and could not be: {why}"]
+    there = [other for other in LR_SCALES if other != scale and _has_lr(source, other)]
+    if there:
+        scales = ", ".join(f"x{other}" for other in there)
+        return [f"the LR files beside HR are {scales}, not x{scale}: LR is made by {pairs.made_by}"]
+    return []
+
+
+def _has_lr(source: Dataset, scale: int) -> bool:
+    with contextlib.suppress(Exception):
+        return source.lr(scale) is not None
+    return False
 
 
 def make_pairs(builder: Builder, source: Dataset, scale: int, degradation: Part | None, *, for_training: bool) -> Pairs:

@@ -83,6 +83,8 @@ class Pairs:
         if self.lr_source is not None:
             with self._telling(index):
                 lr = self.lr_source.read(index)
+            if getattr(lr, "ndim", 0) != 3 or lr.shape[2] != 3:
+                return self._image(index, lr, (height, width), "the dataset's LR")
             if lr.shape != (height, width, 3):
                 found = f"{lr.shape[1]}x{lr.shape[0]}"
                 raise InputRejected(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import numpy as np
@@ -17,6 +17,14 @@ from srkit.engine.data.pairs import Pairs
 from srkit.engine.data.ring import Ring, Shape, Windows
 from srkit.engine.memory import free_memory
 from srkit.errors import InputRejected
+
+T = TypeVar("T")
+
+NAMED = 20  # images that cannot be used are named one by one up to here
+
+
+class Interrupted(Exception):
+    """Raised in place of a result where a signal has come while images are read; nothing of them is kept."""
 
 
 class Fetched(Protocol):
@@ -44,9 +52,10 @@ class PackedPool:
 
     is_packed = True
 
-    def __init__(self, pairs: Pairs, indices: Sequence[int], threads: int) -> None:
-        with ThreadPoolExecutor(threads) as executor:
-            images = list(executor.map(pairs.read, indices))
+    def __init__(
+        self, pairs: Pairs, indices: Sequence[int], threads: int, stopping: Callable[[], bool] = lambda: False
+    ) -> None:
+        images = each_image(pairs.read, indices, threads=threads, stopping=stopping)
         # One image of 16 bits makes all of them so; 8 bits times 257 is the same colour.
         deep = any(image.dtype == np.uint16 for pair in images for image in pair if image is not None)
         self.dtype = np.dtype(np.uint16 if deep else np.uint8)
@@ -161,30 +170,77 @@ class _Gathered:
         """Do nothing: there are no threads."""
 
 
+def each_image(
+    work: Callable[[int], T],
+    indices: Sequence[int],
+    *,
+    threads: int = 1,
+    stopping: Callable[[], bool] = lambda: False,
+) -> list[T]:
+    """Return the results of `work` for images, in order, computed by threads.
+
+    Raises InputRejected after all images, in which each that cannot be used has a line, up to `NAMED`; Interrupted
+    as soon as `stopping` says so.
+    """
+
+    def attempt(index: int) -> T | InputRejected:
+        if stopping():
+            raise Interrupted
+        try:
+            return work(index)
+        except InputRejected as error:
+            return error
+
+    if threads == 1:
+        found = list(map(attempt, indices))
+    else:
+        with ThreadPoolExecutor(threads) as executor:
+            found = list(executor.map(attempt, indices))
+    bad = [result for result in found if isinstance(result, InputRejected)]
+    if bad:
+        more = [f"and {len(bad) - NAMED:,} more"] if len(bad) > NAMED else []
+        advice = (
+            f"{len(bad):,} of {len(found):,} images cannot be used: mend or remove them, or pack the others with "
+            "srkit prepare SRC DST --skip-bad"
+        )
+        lines = [bad[0].reason, *map(str, bad[1:NAMED]), *more, advice]
+        raise InputRejected(bad[0].path, "\n".join(lines)) from bad[0]
+    return [result for result in found if not isinstance(result, InputRejected)]
+
+
 def large_enough(pairs: Pairs, patch: int) -> tuple[list[int], list[str]]:
-    """Return the indices of the images that a patch of LR pixels fits into, and the names of the others."""
-    fits, small = [], []
-    for index in range(len(pairs)):
-        if min(pairs.size(index)) >= patch:
-            fits.append(index)
-        else:
-            small.append(pairs.name(index))
-    return fits, small
+    """Return the indices of the images that a patch of LR pixels fits into, and the names of the others.
+
+    Raises InputRejected, in which every image without a size is named.
+    """
+    sizes = each_image(pairs.size, range(len(pairs)))
+    fits = [index for index, size in enumerate(sizes) if min(size) >= patch]
+    return fits, [pairs.name(index) for index, size in enumerate(sizes) if min(size) < patch]
 
 
-def make_pool(pairs: Pairs, indices: Sequence[int], *, cache: str, threads: int, device: torch.device) -> Pool:
+def make_pool(
+    pairs: Pairs,
+    indices: Sequence[int],
+    *,
+    cache: str,
+    threads: int,
+    device: torch.device,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Pool:
     """Return the pool for `data.cache`.
 
     "auto" is the device where that has room for all images, or their source where it reads windows or they are too
-    many, or else memory.
+    many, or else memory. `stopping` is asked before each image that is read. Raises InputRejected, in which every bad
+    image is named; Interrupted once `stopping` says so.
     """
     scale = pairs.scale
-    size = 3 * pairs.dtype.itemsize * sum(int(np.prod(pairs.size(i))) * (scale * scale + 1) for i in indices)
+    pixels = sum(height * width for height, width in map(pairs.size, indices))
+    size = 3 * pairs.dtype.itemsize * pixels * (scale * scale + 1)
     on_device = device.type != "cpu" and (cache == "device" or (cache == "auto" and size < _room(device)))
     too_large = size > free_memory() // 2
     if cache == "none" or (cache == "auto" and (too_large or (pairs.windowed and not on_device))):
         return SourcePool(pairs, indices)
-    packed = PackedPool(pairs, indices, threads)
+    packed = PackedPool(pairs, indices, threads, stopping)
     return DevicePool(packed, device) if on_device and packed.dtype == np.uint8 else packed
 
 

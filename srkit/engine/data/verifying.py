@@ -48,9 +48,15 @@ def _verify(path: Path, format: str, plugins: tuple[str, ...], threads: int) -> 
         manifest: Manifest | None = getattr(source, "manifest", lambda: None)()
         if manifest is None:
             return "has no manifest: it was not written by srkit prepare"
-        sides = {HR: source, **{f"lr_x{scale}": source.lr(scale) for scale in manifest.scales}}
+        return compare(source, manifest, threads)
     except InputRejected as error:
         return error.reason if error.path == str(path) else str(error)
+
+
+def compare(source: Dataset, manifest: Manifest, threads: int) -> Verified:
+    """Read every pixel of a dataset and compare it with its manifest. Raises InputRejected where LR does not open."""
+    sides = {HR: source, **{f"lr_x{scale}": source.lr(scale) for scale in manifest.scales}}
+    names, known = manifest.names, set(manifest.names)
     damaged = []
     missing = 0  # sides as a whole, which are one line each
     with ThreadPoolExecutor(threads) as executor:
@@ -61,10 +67,9 @@ def _verify(path: Path, format: str, plugins: tuple[str, ...], threads: int) -> 
                 missing += len(records) - 1
                 continue
             places = {images.name(i): i for i in range(len(images))}
-            names = manifest.names
             lines = executor.map(_damage, [images] * len(names), [places.get(n) for n in names], records)
             damaged += [f"{side}/{name}: {line}" for name, line in zip(names, lines, strict=True) if line]
-            damaged += [f"{side}/{name}: is not in the manifest" for name in places if name not in set(names)]
+            damaged += [f"{side}/{name}: is not in the manifest" for name in places if name not in known]
     return Verified(len(manifest.names), tuple(manifest.scales), tuple(damaged), len(damaged) + missing)
 
 

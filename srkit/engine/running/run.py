@@ -93,6 +93,8 @@ def _train(
         log.warning(
             "%d of %d images left out, smaller than a patch: %s", len(data.too_small), len(data.training), names
         )
+    for note in data.notes:
+        log.warning(note)
     stop.heed()
     if restart:
         aside = rundir.set_aside(directory, time.time())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import nn
 
 from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
+from srkit.engine.data.pools import each_image
 from srkit.engine.scoring.metrics import Metric
 from srkit.engine.scoring.tiling import forward
 from srkit.errors import ComponentError, InputRejected, located
@@ -146,16 +146,18 @@ def refuse_too_small(evaluation: EvaluationSet, metrics: Sequence[Metric], metho
             raise ComponentError(f"metric '{metric.name}' gives no number: {located(error)}") from error
 
 
-def read_all(sets: Sequence[EvaluationSet], threads: int) -> None:
-    """Read every image of the sets once. Raises InputRejected for one that cannot be read."""
+def read_all(sets: Sequence[EvaluationSet], threads: int, stopping: Callable[[], bool] = lambda: False) -> None:
+    """Read every image of the sets once.
+
+    Raises InputRejected, in which every image of a set that cannot be read is named; Interrupted once `stopping` says
+    so.
+    """
     for evaluation in sets:
 
         def read(index: int, pairs: Pairs = evaluation.pairs) -> None:
             pairs.read(index)
 
-        with ThreadPoolExecutor(threads) as executor:
-            for _ in executor.map(read, range(len(evaluation.pairs))):
-                pass
+        each_image(read, range(len(evaluation.pairs)), threads=threads, stopping=stopping)
 
 
 def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

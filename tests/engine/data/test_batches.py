@@ -8,7 +8,7 @@ from PIL import Image
 from srkit.engine.data.batches import Augmentation, Batches, BatchPlan, RandomDegradation
 from srkit.engine.data.conversions import rounded_to_8_bits
 from srkit.engine.data.pairs import Pairs
-from srkit.engine.data.pools import DevicePool, PackedPool, SourcePool, large_enough
+from srkit.engine.data.pools import NAMED, DevicePool, Interrupted, PackedPool, SourcePool, large_enough, make_pool
 from srkit.errors import InputRejected
 from srkit.images.reading import read_image
 from srkit.images.writing import save_image
@@ -160,6 +160,62 @@ def test_an_image_that_cannot_be_read_is_named(photographs):
     (photographs / "p2.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputRejected, match=r"p2\.png"):
         PackedPool(pairs_of(photographs), range(4), threads=2)
+
+
+def test_lr_of_six_channels_says_what_an_image_is(photographs):
+    class Six(type(pairs_of(photographs).source)):
+        def lr(self, scale):
+            small = Six(path=str(photographs))
+            small.read = lambda index, window=None: np.zeros((24, 32, 6), np.uint8)
+            return small
+
+    pairs = Pairs(Six(path=str(photographs)), 2, degradation=None, made_by="files", files=True)
+    with pytest.raises(InputRejected) as error:
+        pairs.read(0)
+    assert str(error.value) == (
+        "p0: the dataset's LR gives uint8 [24, 32, 6], and an image here is uint8 or uint16 [24, 32, 3]"
+    )
+
+
+CURE = "mend or remove them, or pack the others with srkit prepare SRC DST --skip-bad"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_all_images_that_cannot_be_read_are_named_at_once(photographs, threads):
+    for name in ("p0", "p2"):
+        whole = (photographs / f"{name}.png").read_bytes()
+        (photographs / f"{name}.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputRejected) as error:
+        PackedPool(pairs_of(photographs), range(4), threads)
+    first, second, advice = str(error.value).splitlines()
+    assert first.startswith(f"{photographs}/p0.png: ")
+    assert second.startswith(f"{photographs}/p2.png: ")
+    assert advice == f"2 of 4 images cannot be used: {CURE}"
+
+
+def test_all_images_without_a_size_are_named_at_once_and_many_are_counted(photographs):
+    for number in range(NAMED + 3):
+        (photographs / f"x{number}.png").write_bytes(b"no picture")
+    with pytest.raises(InputRejected) as error:
+        large_enough(pairs_of(photographs), 8)
+    lines = str(error.value).splitlines()
+    assert [line.partition(": ")[0] for line in lines[:NAMED]] == [f"{photographs}/x{n}.png" for n in range(NAMED)]
+    assert lines[NAMED:] == ["and 3 more", f"{NAMED + 3} of {NAMED + 7} images cannot be used: {CURE}"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_packing_ends_at_the_next_image_once_a_signal_has_come(photographs, threads):
+    pairs, asked = pairs_of(photographs), []
+
+    def stopping():
+        asked.append(1)
+        return len(asked) > 2
+
+    read = []
+    pairs.read = lambda index, whole=pairs.read: read.append(index) or whole(index)
+    with pytest.raises(Interrupted):
+        make_pool(pairs, range(4), cache="memory", threads=threads, device=CPU, stopping=stopping)
+    assert len(read) == 2
 
 
 def test_images_smaller_than_a_patch_are_left_out_by_name(pairs):

@@ -18,8 +18,9 @@ from PIL import Image
 import srkit
 from srkit.cli import main
 from srkit.engine.data.preparing import Tiles
-from srkit.images.manifest import Manifest
-from tests.conftest import CHAOS_SEED, HANGS, photograph
+from srkit.engine.data.verifying import compare
+from srkit.images.manifest import HR, ImageRecord, Manifest
+from tests.conftest import CHAOS_SEED, HANGS, calls, photograph
 
 FORMATS = {"h5": "set.h5", "lmdb": "set.lmdb", "folder": "set"}
 KILLS = int(os.environ.get("SRKIT_CHAOS_N", "8"))
@@ -327,6 +328,33 @@ def test_verify_names_files_that_are_missing_or_new(call):
         "set: hr/p2: is not there",
         "set: hr/p9: is not in the manifest",
     ]
+
+
+def test_comparing_with_a_manifest_is_linear_in_the_number_of_images():
+    class Name(str):
+        def __hash__(self):  # each look-up of a name is a call
+            return super().__hash__()
+
+    class Source:
+        def __init__(self, count):
+            self.names = [Name(i) for i in range(count)]
+
+        def __len__(self):
+            return len(self.names)
+
+        def name(self, index):
+            return self.names[index]
+
+        def read(self, index, window=None):
+            return np.zeros((1, 1, 3), np.uint8)
+
+    def work(count):
+        source = Source(count)
+        record = ImageRecord.of(source.read(0))
+        manifest = Manifest(tuple(source.names), {HR: (record,) * count})
+        return calls(lambda: compare(source, manifest, 1))
+
+    assert work(400) - work(200) < 1.2 * (work(200) - work(1))
 
 
 def test_a_side_that_is_gone_counts_as_all_its_images(call):
