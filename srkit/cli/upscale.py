@@ -21,7 +21,7 @@ from srkit.cli import error_text, models, printable
 from srkit.errors import InputRejected, RunFailed, UsageError, describe
 from srkit.images.listing import list_images
 from srkit.images.reading import SUFFIXES, Picture, open_picture
-from srkit.images.writing import save_picture, suffix_for
+from srkit.images.writing import WRITTEN, save_picture, suffix_for
 from srkit.plugin.discovery import discover
 from srkit.protocol import Forward, Method
 
@@ -101,9 +101,9 @@ def _plan(inputs: Sequence[str], given: str) -> tuple[dict[Path, Path], list[Inp
     """
     out = Path(given)
     is_folder = given.endswith("/") or out.exists() or len(inputs) > 1 or Path(inputs[0]).is_dir()
-    if not is_folder and re.fullmatch(r"\.[A-Za-z]\w{1,4}", out.suffix) and out.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"-o {out}: images are written as {', '.join(SUFFIXES)}; a folder's name may end with /")
-    single = out.suffix.lower() in SUFFIXES and not out.is_dir()
+    if not is_folder and re.fullmatch(r"\.[A-Za-z]\w{1,4}", out.suffix) and out.suffix.lower() not in WRITTEN:
+        raise UsageError(f"-o {out}: images are written as {', '.join(WRITTEN)}; a folder's name may end with /")
+    single = out.suffix.lower() in WRITTEN and not out.is_dir()
     if single and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
         raise UsageError(f"-o {out} names one image, but there may be several; give a folder")
     if out.exists() and not out.is_dir() and not single:

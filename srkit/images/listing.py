@@ -1,36 +1,137 @@
-"""A folder's images, in the order in which people count."""
+"""A folder's images, in the order in which people count, and what else lies there."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from srkit.errors import InputRejected
 from srkit.images.reading import SUFFIXES
 
+NO_IMAGES = f"has no images: looked for {', '.join(SUFFIXES)}"
 
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+# Kinds of pictures that are not read: a person who has them in a folder means them to be taken.
+_OTHER_KINDS = (
+    *(".apng", ".avif", ".exr", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jp2", ".jpx", ".jxl", ".mpo", ".pam"),
+    *(".pbm", ".pcx", ".pfm", ".pgm", ".pnm", ".ppm", ".psd", ".qoi", ".svg", ".tga", ".xcf"),
+    *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"),  # what cameras measure
+)
+
+
+@attrs.frozen
+class Listing:
+    """What a folder holds: `images` in natural order; the number of `others` by suffix; `folders` with images.
+
+    `others` counts pictures of kinds that are not read, "" stands for links that lead nowhere. `folders` are those
+    right below that hold an image at any depth; none where these are taken.
+    """
+
+    images: tuple[Path, ...]
+    others: tuple[tuple[str, int], ...] = ()
+    folders: tuple[Path, ...] = ()
+
+    @property
+    def left_out(self) -> str:
+        """What was not taken, for people: "1 .gif, 2 folders with images (--recursive takes them)"; "" for nothing."""
+        told = [
+            f"{count} {suffix}"
+            if suffix
+            else f"{count} {'link that leads' if count == 1 else 'links that lead'} nowhere"
+            for suffix, count in self.others
+        ]
+        if self.folders:
+            one = len(self.folders) == 1
+            told.append(f"{len(self.folders)} folder{'' if one else 's'} with images")
+            told[-1] += f" (--recursive takes {'it' if one else 'them'})"
+        return ", ".join(told)
+
+
+def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
     """Return a folder's files with one of `SUFFIXES` in any case, "2.png" before "10.png"; hidden ones are left out.
 
+    `recursive` takes those of the folders below, too, behind the folder's own; links to folders are not followed.
     Raises InputRejected where there are none, or the folder cannot be read.
     """
+    found = list_folder(folder, recursive)
+    if not found.images:
+        raise InputRejected(folder, NO_IMAGES)
+    return list(found.images)
+
+
+def list_folder(folder: str | os.PathLike[str], recursive: bool = False) -> Listing:
+    """Return the images of a folder, as `list_images`, but for none, too; and what was left out.
+
+    Raises InputRejected where a folder cannot be read.
+    """
     root = Path(folder)
+    images: list[Path] = []
+    others: Counter[str] = Counter()
+    below: list[Path] = []
+    waiting = [root]
+    while waiting:
+        here = waiting.pop()
+        folders = []
+        names = []
+        for entry in _entries(here):
+            if entry.name.startswith("."):
+                continue
+            kind = _kind(entry)
+            if kind == "folder":
+                if not entry.is_symlink() or not recursive:  # a link may lead back to where it lies
+                    folders.append(entry.name)
+            elif kind == "nothing":
+                others[""] += 1
+            elif entry.name.lower().endswith(SUFFIXES):
+                names.append(entry.name)
+            elif (suffix := os.path.splitext(entry.name)[1].lower()) in _OTHER_KINDS:
+                others[suffix] += 1
+        images += [here / name for name in sorted(names, key=_natural)]
+        inner = [here / name for name in sorted(folders, key=_natural)]
+        if recursive:
+            waiting += reversed(inner)
+        else:
+            below = [path for path in inner if _holds_images(path)]
+    by_kind = sorted(others.items(), key=lambda pair: (not pair[0], pair[0]))
+    return Listing(tuple(images), tuple(by_kind), tuple(below))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(root) as entries:
-            files = [entry.name for entry in entries if not entry.is_dir()]
+        with os.scandir(folder) as entries:
+            return list(entries)
     except FileNotFoundError:
-        reason = "is not there" if root.is_absolute() else f"is not there; looked for in {os.getcwd()}"
-        raise InputRejected(root, reason) from None
+        reason = "is not there" if folder.is_absolute() else f"is not there; looked for in {os.getcwd()}"
+        raise InputRejected(folder, reason) from None
     except NotADirectoryError:
-        raise InputRejected(root, "is a file; give the folder that holds it") from None
+        raise InputRejected(folder, "is a file; give the folder that holds it") from None
     except OSError as error:
-        raise InputRejected(root, f"cannot be listed: {error.strerror}") from None
-    names = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    if not names:
-        raise InputRejected(root, f"has no images: looked for {', '.join(SUFFIXES)}")
-    return [root / name for name in sorted(names, key=_natural)]
+        raise InputRejected(folder, f"cannot be listed: {error.strerror}") from None
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return "folder", "file", or "nothing" for a link to what is not there, a loop of links among them."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_symlink():
+            entry.stat()
+    except OSError:
+        return "nothing"
+    return "file"
+
+
+def _holds_images(folder: Path) -> bool:
+    """Return whether a folder has an image at any depth; links to folders are not followed."""
+    for _, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if any(name.lower().endswith(SUFFIXES) and not name.startswith(".") for name in names):
+            return True
+    return False
 
 
 def _natural(name: str) -> tuple[list[Any], str]:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
     from srkit.plugin.contracts import Image as Pixels
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+# Pillow reads AVIF from 11.3 on, where its package was built with it.
+_READS_AVIF = bool(features.check("avif")) if "avif" in features.modules else False
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp"),
+    *([".avif"] if _READS_AVIF else []),
+)
 
 MAX_BYTES = 512 * 2**20
 MAX_PIXELS = 100_000_000

@@ -13,7 +13,7 @@ import numpy as np
 from srkit import files
 from srkit.errors import InputRejected, describe
 from srkit.images.encoding import encode_png, encode_tiff16, encode_with_pillow
-from srkit.images.reading import SUFFIXES, Picture
+from srkit.images.reading import Picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,6 +73,8 @@ _FORMATS = {
     ".png": _Format("PNG", side=2**31 - 1, deep=True),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jfif": _JPEG,
     ".webp": _Format("WebP", side=16_383, options={"lossless": True, "exact": True, "quality": 0}),
     ".tif": _TIFF,
     ".tiff": _TIFF,
@@ -80,11 +82,14 @@ _FORMATS = {
 }
 
 
+WRITTEN = tuple(_FORMATS)
+
+
 def _obstacle(suffix: str, picture: Picture) -> str | None:
     """Return why a picture cannot be saved with a suffix, or None."""
     kind = _FORMATS.get(suffix.lower())
     if kind is None:
-        return f"cannot be written: its suffix is none of {', '.join(SUFFIXES)}"
+        return f"cannot be written: its suffix is none of {', '.join(WRITTEN)}"
     deep = picture.pixels.dtype == np.uint16
     lacking = None
     if deep and not kind.deep:

@@ -1,6 +1,7 @@
 import pytest
 from PIL import Image
 
+from srkit.images.reading import SUFFIXES
 from tests.conftest import TINY, photograph
 
 PHOTOS = 'name = "photos"\ndataset = { type = "folder", path = "photos" }'
@@ -85,7 +86,7 @@ def test_a_missing_folder_is_a_problem_of_its_line(call, tiny):
 def test_an_empty_folder_is_a_problem_of_its_line(call, tiny, tmp_path):
     (tmp_path / "empty").mkdir()
     tiny.write_text(TINY.replace('path = "photos"', 'path = "empty"', 1))
-    looked = ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp"
+    looked = ", ".join(SUFFIXES)
     assert call("check", "tiny.toml") == (2, "", f"tiny.toml:11: empty: has no images: looked for {looked}\n")
 
 

@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 import srkit
 from srkit.images.encoding import encode_png
 from srkit.images.reading import SUFFIXES, open_picture
+from srkit.images.writing import WRITTEN
 from tests.cli.conftest import save_nearest
 from tests.conftest import HANGS, photograph
 
@@ -109,7 +110,7 @@ def test_in_tiles_a_network_that_sees_little_gives_the_same(upscale):
 def test_a_file_of_a_kind_that_is_not_written_is_told_and_not_made_a_folder(upscale, one, tmp_path, out):
     assert upscale("one.png", "-o", out) == (
         2,
-        f"srkit upscale: -o {out}: images are written as {', '.join(SUFFIXES)}; a folder's name may end with /\n",
+        f"srkit upscale: -o {out}: images are written as {', '.join(WRITTEN)}; a folder's name may end with /\n",
     )
     assert not (tmp_path / out).exists()
     assert upscale("one.png", "-o", f"{out}/")[0] == 0
@@ -193,10 +194,7 @@ def test_a_folder_without_images_is_named(upscale, tmp_path):
     (tmp_path / "empty").mkdir()
     code, err = upscale("empty", "-o", "out")
     assert code == 3
-    assert err == (
-        "empty: has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp\n"
-        "0 of 1 images enlarged x2, in out\n"
-    )
+    assert err == ("empty: has no images: looked for " + ", ".join(SUFFIXES) + "\n0 of 1 images enlarged x2, in out\n")
     assert not os.path.exists("out")
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from srkit.errors import InputRejected
 from srkit.images import writing
 from srkit.images.encoding import encode_png
-from srkit.images.listing import list_images
-from srkit.images.reading import Picture, decode_image, image_size, open_picture, read_image
+from srkit.images.listing import list_folder, list_images
+from srkit.images.reading import SUFFIXES, Picture, decode_image, image_size, open_picture, read_image
 from srkit.images.writing import encode_image, save_image, save_picture, suffix_for
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
@@ -499,7 +499,7 @@ def test_a_suffix_is_kept_in_its_own_case():
 def test_an_unknown_suffix_is_refused(tmp_path):
     save = lambda path: save_picture(path, Picture(noise(2, 2, 3)))  # noqa: E731
     assert reason(tmp_path / "a.gif", save) == (
-        "cannot be written: its suffix is none of .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp"
+        "cannot be written: its suffix is none of .png, .jpg, .jpeg, .jpe, .jfif, .webp, .tif, .tiff, .bmp"
     )
 
 
@@ -568,6 +568,47 @@ def test_images_are_listed_in_natural_order(tmp_path):
 
 def test_a_missing_folder_is_named(tmp_path):
     assert reason(tmp_path / "none", list_images) == "is not there"
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder with two JPEGs of rare suffixes, other kinds of pictures, folders, notes and links that lead nowhere."""
+    for name in ("b.jfif", "a.JPE", "still.gif", "more.GIF", "raw.heic", "notes.txt", "more/x.png", "more/deep/y.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "z.png").touch()
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    return tmp_path
+
+
+def test_what_a_folder_holds_beside_its_images_is_counted_by_kind(mixed):
+    found = list_folder(mixed)
+    assert [path.name for path in found.images] == ["a.JPE", "b.jfif"]
+    assert found.left_out == ("2 .gif, 1 .heic, 1 link that leads nowhere, 1 folder with images (--recursive takes it)")
+    assert found.folders == (mixed / "more",)
+
+
+def test_the_folders_below_are_taken_with_recursive(mixed):
+    (mixed / "more" / "back").symlink_to(mixed)  # a circle is not followed
+    names = [str(path.relative_to(mixed)) for path in list_images(mixed, recursive=True)]
+    assert names == ["a.JPE", "b.jfif", "more/x.png", "more/deep/y.png"]
+    assert list_folder(mixed, recursive=True).left_out == "2 .gif, 1 .heic, 1 link that leads nowhere"
+
+
+def test_a_folder_without_images_lists_what_it_has_instead(tmp_path):
+    (tmp_path / "a.gif").touch()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.png").touch()
+    assert reason(tmp_path, list_images) == f"has no images: looked for {', '.join(SUFFIXES)}"
+    assert list_folder(tmp_path).images == ()
+    assert list_folder(tmp_path).left_out == "1 .gif, 1 folder with images (--recursive takes it)"
+
+
+def test_avif_counts_where_pillow_reads_it(tmp_path):
+    pytest.importorskip("PIL.AvifImagePlugin")
+    assert (".avif" in SUFFIXES) == bool(features.check("avif"))
 
 
 # Files as people have them

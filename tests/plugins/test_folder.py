@@ -13,11 +13,13 @@ from srkit import ImageRecord, InputRejected, Manifest, Window
 from srkit.errors import RecipeError
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_images
+from srkit.images.reading import SUFFIXES
 from srkit.plugin.discovery import installed
 from srkit.plugin.settings import read_settings, type_name
 from srkit.recipe.reading import read_part
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
+LOOKED = ", ".join(SUFFIXES)
 needs_data = pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
 
 
@@ -391,9 +393,7 @@ def test_hr_need_not_be_a_multiple_of_the_scale(tmp_path):
 
 def test_an_empty_folder_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").touch()
-    assert rejected(Folder, path=str(tmp_path)) == (
-        f"{tmp_path}: has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp"
-    )
+    assert rejected(Folder, path=str(tmp_path)) == (f"{tmp_path}: has no images: looked for {LOOKED}")
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -426,8 +426,7 @@ def test_a_folder_of_folders_names_them(tmp_path):
         put(tmp_path / name / "HR" / "a.png")
     (tmp_path / ".cache").mkdir()
     assert rejected(Folder, path=str(tmp_path)) == (
-        f"{tmp_path}: has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp; "
-        "its folders are B100, Set14, Set5, ..."
+        f"{tmp_path}: has no images: looked for {LOOKED}; its folders are B100, Set14, Set5, ..."
     )
 
 
@@ -615,7 +614,7 @@ def test_a_folder_of_lr_that_cannot_be_used_is_told(tmp_path):
     put(tmp_path / "set" / "LR_bicubic" / "X3" / "a.jpg")
     assert Folder(path=str(tmp_path / "set")).describe() == (
         "1 HR image in set/HR, LR x2, x3 beside it; "
-        "LR x2 has no images: looked for .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp; "
+        f"LR x2 has no images: looked for {LOOKED}; "
         "LR x3 has two images of one name: a.jpg and a.png"
     )
 
