@@ -15,7 +15,7 @@ from srkit.errors import InputRejected
 from srkit.images import writing
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_folder, list_images
-from srkit.images.reading import SUFFIXES, Picture, decode_image, image_size, open_picture, read_image
+from srkit.images.reading import KINDS, SUFFIXES, Picture, decode_image, image_size, open_picture, read_image
 from srkit.images.writing import encode_image, save_image, save_picture, suffix_for
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
@@ -238,12 +238,12 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 
 def test_a_web_page_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("<!DOCTYPE html><title>404</title>")
-    assert reason(tmp_path / "a.png") == "is not PNG, JPEG, WebP, TIFF or BMP: it begins with b'<!DOCTYPE ht'"
+    assert reason(tmp_path / "a.png") == f"is not {KINDS}: it begins with b'<!DOCTYPE ht'"
 
 
 def test_a_gif_is_refused(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "a.png", "GIF")
-    assert reason(tmp_path / "a.png").startswith("is not PNG, JPEG, WebP, TIFF or BMP: it begins with b'GIF8")
+    assert reason(tmp_path / "a.png").startswith(f"is not {KINDS}: it begins with b'GIF8")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp"])
@@ -559,11 +559,11 @@ def test_a_png_of_floats_is_refused():
 
 
 def test_images_are_listed_in_natural_order(tmp_path):
-    for name in ("img10.png", "img2.PNG", "B.jpg", "a.webp", ".hidden.png", "notes.txt", "c.tiff"):
+    for name in ("img10.png", "img2.PNG", "B.jpg", "a.webp", ".hidden.png", "notes.txt", "c.tif"):
         (tmp_path / name).touch()
     (tmp_path / "more.png").mkdir()
     (tmp_path / "more.png" / "d.bmp").touch()
-    assert [path.name for path in list_images(tmp_path)] == ["a.webp", "B.jpg", "c.tiff", "img2.PNG", "img10.png"]
+    assert [path.name for path in list_images(tmp_path)] == ["a.webp", "B.jpg", "c.tif", "img2.PNG", "img10.png"]
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -634,7 +634,7 @@ def test_an_image_is_saved_and_its_bytes_are_decoded(tmp_path, dtype):
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"", "is empty"), (b"GIF89a", "is not PNG, JPEG, WebP, TIFF or BMP: it begins with b'GIF89a'")],
+    [(b"", "is empty"), (b"GIF89a", f"is not {KINDS}: it begins with b'GIF89a'")],
 )
 def test_bytes_that_are_no_image_are_named_as_they_were_called(data, reason):
     with pytest.raises(InputRejected) as error:
