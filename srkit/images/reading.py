@@ -136,9 +136,14 @@ def decode_image(data: bytes, path: str | os.PathLike[str]) -> Pixels:
     return _decode(path, alpha=False, data=data).pixels
 
 
+def read_picture(path: str | os.PathLike[str]) -> Picture:
+    """Return a picture with all that `save_picture` keeps, but without alpha, as `read_image`. Raises InputRejected."""
+    return attrs.evolve(_decode(path, alpha=False, everything=True), alpha=None)
+
+
 def open_picture(path: str | os.PathLike[str]) -> Picture:
     """Return a picture with all that `save_picture` keeps. Raises InputRejected."""
-    return _decode(path, alpha=True)
+    return _decode(path, alpha=True, everything=True)
 
 
 @attrs.frozen
@@ -297,18 +302,20 @@ def _warn(path: str | os.PathLike[str], text: str) -> None:
     _LOG.warning("%s: %s", name, text)
 
 
-def _decode(path: str | os.PathLike[str], *, alpha: bool, data: bytes | None = None) -> Picture:
+def _decode(
+    path: str | os.PathLike[str], *, alpha: bool, everything: bool = False, data: bytes | None = None
+) -> Picture:
     with _opened(path, data) as header:
         image = header.image
         mode, info = image.mode, image.info
         key = info.get("transparency") if mode in ("1", "L", "RGB", "I;16") else None
         for odd in header.png.odd if header.png is not None else ():
             _warn(path, odd)
-        beside = _beside(path, header) if alpha else {}
-        icc = beside["icc"] if alpha else (_icc(path, header) if mode == "CMYK" else None)
+        beside = _beside(path, header) if everything else {}
+        icc = beside["icc"] if everything else (_icc(path, header) if mode == "CMYK" else None)
         if mode == "CMYK":
             beside["icc"] = None  # what it means becomes the pixels
-        if alpha and isinstance(image, TiffImageFile) and icc is None:
+        if everything and isinstance(image, TiffImageFile) and icc is None:
             _warn_of_tiff_colors(path, image)
         image = _loaded(path, header)
         if header.depth == 16 and mode in ("RGB", "RGBA"):
