@@ -137,8 +137,6 @@ def error_text(error: SrkitError, prog: str = "") -> str:
     text = str(error)
     if isinstance(error, InputRejected):  # a file's name may hold a line's end
         text = f"{printable(error.path)}: {error.reason}"
-    elif isinstance(error, UsageError):
-        text = printable(text)
     lines = [printable(line) for line in text.splitlines()] or [type(error).__name__]
     return f"{prog}: {lines[0]}" if prog and len(lines) == 1 else "\n".join(lines)
 

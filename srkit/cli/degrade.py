@@ -81,7 +81,7 @@ def main(arguments: argparse.Namespace) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             files.write_file(target, data)
         except OSError as error:
-            raise RunFailed(f"{target}: cannot be written: {error.strerror}") from None
+            raise RunFailed(f"{printable(target)}: cannot be written: {error.strerror}") from None
     if left_out:
         print(printable(left_out), file=sys.stderr)
     done = f"{len(work) - bad} of {len(work)} images made smaller by {arguments.scale}"
@@ -95,18 +95,18 @@ def _plan(source: Path, target: Path, *, recursive: bool) -> tuple[dict[Path, Pa
     Raises UsageError where two images would get one name, or one would be written over itself.
     """
     if target.exists() and not target.is_dir():
-        raise UsageError(f"DST is a folder to make LR images in, but {target} is a file")
+        raise UsageError(f"DST is a folder to make LR images in, but {printable(target)} is a file")
     images, left_out = images_of(source, target, recursive=recursive)
     if target.resolve() == source.resolve():
-        raise UsageError(f"DST is SRC: LR images would stand among the HR images of {source}")
+        raise UsageError(f"DST is SRC: LR images would stand among the HR images of {printable(source)}")
     inputs = {image.resolve() for image in images}
     work: dict[Path, Path] = {}
     for image in images:
         name = target / (image.relative_to(source) if source.is_dir() else Path(image.name)).with_suffix(".png")
         if name in work:
-            raise UsageError(f"{work[name]} and {image} would both become {name}")
+            raise UsageError(f"{printable(work[name])} and {printable(image)} would both become {printable(name)}")
         if name.resolve() in inputs:
-            raise UsageError(f"{name} would be written over itself; give another DST")
+            raise UsageError(f"{printable(name)} would be written over itself; give another DST")
         work[name] = image
     return work, left_out
 

@@ -142,12 +142,14 @@ def _plan(inputs: Sequence[str], given: str, *, recursive: bool) -> _Plan:
     out = Path(given)
     is_folder = given.endswith("/") or out.exists() or len(inputs) > 1 or Path(inputs[0]).is_dir()
     if not is_folder and re.fullmatch(r"\.[A-Za-z]\w{1,4}", out.suffix) and out.suffix.lower() not in WRITTEN:
-        raise UsageError(f"-o {out}: images are written as {', '.join(WRITTEN)}; a folder's name may end with /")
+        raise UsageError(
+            f"-o {printable(out)}: images are written as {', '.join(WRITTEN)}; a folder's name may end with /"
+        )
     single = out.suffix.lower() in WRITTEN and not out.is_dir()
     if single and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
-        raise UsageError(f"-o {out} names one image, but there may be several; give a folder")
+        raise UsageError(f"-o {printable(out)} names one image, but there may be several; give a folder")
     if out.exists() and not out.is_dir() and not single:
-        raise UsageError(f"-o {out} is a file, but neither a folder nor an image")
+        raise UsageError(f"-o {printable(out)} is a file, but neither a folder nor an image")
     work: dict[Path, Path] = {}
     bad: list[InputRejected] = []
     left_out: list[str] = []
@@ -163,13 +165,19 @@ def _plan(inputs: Sequence[str], given: str, *, recursive: bool) -> _Plan:
             target = out if single else out / (image.relative_to(path) if path.is_dir() else image.name)
             other = work.setdefault(target, image)
             if other.resolve() != image.resolve():
-                raise UsageError(f"{other} and {image} would both become {target}; enlarge them into two folders")
+                raise UsageError(
+                    f"{printable(other)} and {printable(image)} would both become {printable(target)}; "
+                    "enlarge them into two folders"
+                )
     sources = {source.resolve() for source in work.values()}
     for target, source in work.items():
         if target.resolve() == source.resolve():
-            raise UsageError(f"{source} would be written over itself; give another -o")
+            raise UsageError(f"{printable(source)} would be written over itself; give another -o")
         if target.resolve() in sources:
-            raise UsageError(f"{source} would be written over {target}, which is an input, too; give another -o")
+            raise UsageError(
+                f"{printable(source)} would be written over {printable(target)}, which is an input, too; "
+                "give another -o"
+            )
     return _Plan(work, bad, left_out)
 
 
@@ -194,7 +202,7 @@ def _save(target: Path, picture: Picture) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         save_picture(target, picture)
     except OSError as error:
-        raise RunFailed(f"{target}: cannot be written: {error.strerror}") from None
+        raise RunFailed(f"{printable(target)}: cannot be written: {error.strerror}") from None
     except InputRejected as error:
         if isinstance(error.__cause__, OSError):
             raise RunFailed(str(error)) from None

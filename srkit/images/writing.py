@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
+from PIL import Image
 
 from srkit import files
 from srkit.errors import InputRejected, describe
@@ -130,7 +131,12 @@ def _encode(suffix: str, picture: Picture) -> bytes:
     if picture.icc is not None:
         options["icc_profile"] = picture.icc
     if picture.exif is not None and kind.name != "BMP":
-        options["exif"] = picture.exif
+        options["exif"] = b"Exif\0\0" + picture.exif
+    if picture.exif is not None and kind is _TIFF:  # whose EXIF are tags beside those of the format
+        tags = Image.Exif()
+        tags.load(options.pop("exif"))
+        tags.update(options["tiffinfo"])
+        options["tiffinfo"] = tags
     if picture.dpi is not None and kind.name != "WebP":
         options["dpi"] = picture.dpi
     if kind is _JPEG and len(picture.exif or b"") > _MOST_JPEG_EXIF:
