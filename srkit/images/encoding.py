@@ -47,7 +47,7 @@ def encode_with_pillow(name: str, samples: NDArray[np.uint8], **options: Any) ->
     return data.getvalue()
 
 
-# 16-bit samples are encoded here: Pillow has no such colour, OpenCV no such grey with alpha and no profile. Both
+# 16-bit PNGs are encoded here: Pillow has no such colour, OpenCV no such grey with alpha and no profile. Both
 # encoders store the difference to the sample on the left, which deflate compresses well.
 
 
@@ -68,15 +68,17 @@ def _encode_png16(samples: NDArray[np.uint16], icc: bytes | None) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
 
 
-def encode_tiff16(
-    samples: NDArray[np.uint16], icc: bytes | None, exif: bytes | None = None, dpi: tuple[float, float] | None = None
+def encode_tiff(
+    samples: NDArray[Any], icc: bytes | None, exif: bytes | None = None, dpi: tuple[float, float] | None = None
 ) -> bytes:
-    """Return a TIFF file of [h, w, 1, 3 or 4] uint16 (grey, RGB, RGBA), one strip, deflated, with what stands beside.
+    """Return a TIFF file of [h, w, 1 to 4] uint8 or uint16, one strip, deflated, with what stands beside.
+
+    Channels are grey, grey and alpha, RGB, or RGBA. Pillow's own writer of deflated files takes no EXIF.
 
     `exif` is a TIFF header with its directory, `dpi` are pixels an inch, across and down.
     """
     height, width, channels = samples.shape
-    differences = samples.astype("<u2")
+    differences = samples.astype(samples.dtype.newbyteorder("<"))
     differences[:, 1:] -= samples[:, :-1]
     data = zlib.compress(differences.data, 4)
     directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
@@ -87,7 +89,7 @@ def encode_tiff16(
             directory[tag] = found.get_ifd(tag) if tag in (0x8769, 0x8825) else value
     # TIFF 6.0 and its first supplement
     directory[256], directory[257] = width, height
-    directory[258] = (16,) * channels
+    directory[258] = (8 * samples.dtype.itemsize,) * channels
     directory[259] = 8  # deflate
     directory[262] = 2 if channels >= 3 else 1  # RGB, or black is zero
     directory[273], directory[279] = 0, len(data)  # the one strip follows the directory: Pillow counts from there
@@ -95,8 +97,8 @@ def encode_tiff16(
     directory[317] = 2  # horizontal differences
     if dpi is not None:
         directory[282], directory[283], directory[296] = *dpi, 2
-    if channels == 4:
-        directory[338] = 2  # the fourth channel is alpha, not premultiplied
+    if channels in (2, 4):
+        directory[338] = 2  # the last channel is alpha, not premultiplied
     if icc is not None:
         directory.tagtype[34675] = 7
         directory[34675] = icc

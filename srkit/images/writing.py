@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from PIL import Image
 
 from srkit import files
 from srkit.errors import InputRejected, describe
 from srkit.images.color import is_grey_profile, say_more_than_srgb
-from srkit.images.encoding import encode_png, encode_tiff16, encode_with_pillow
+from srkit.images.encoding import encode_png, encode_tiff, encode_with_pillow
 from srkit.images.reading import Picture
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class _Format:
 
 _PNG = _Format("PNG", side=2**31 - 1, deep=True)
 _JPEG = _Format("JPEG", side=65_500, alpha=False, options={"quality": 95, "subsampling": 0})
-_TIFF = _Format("TIFF", side=2**31 - 1, deep=True, options={"compression": "tiff_adobe_deflate", "tiffinfo": {317: 2}})
+_TIFF = _Format("TIFF", side=2**31 - 1, deep=True)
 _FORMATS = {
     ".png": _PNG,
     ".jpg": _JPEG,
@@ -125,18 +124,13 @@ def _encode(suffix: str, picture: Picture) -> bytes:
         samples = np.concatenate((samples, picture.alpha[..., None]), axis=2)
     if kind is _PNG:
         return encode_png(samples, icc=picture.icc, chunks=[*picture.color, *_png_chunks(picture)])
-    if samples.dtype == np.uint16:
-        return encode_tiff16(samples, picture.icc, picture.exif, picture.dpi)
+    if kind is _TIFF:
+        return encode_tiff(samples, picture.icc, picture.exif, picture.dpi)
     options = dict(kind.options)
     if picture.icc is not None:
         options["icc_profile"] = picture.icc
     if picture.exif is not None and kind.name != "BMP":
         options["exif"] = b"Exif\0\0" + picture.exif
-    if picture.exif is not None and kind is _TIFF:  # whose EXIF are tags beside those of the format
-        tags = Image.Exif()
-        tags.load(options.pop("exif"))
-        tags.update(options["tiffinfo"])
-        options["tiffinfo"] = tags
     if picture.dpi is not None and kind.name != "WebP":
         options["dpi"] = picture.dpi
     if kind is _JPEG and len(picture.exif or b"") > _MOST_JPEG_EXIF:
