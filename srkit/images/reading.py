@@ -498,16 +498,25 @@ def _decode_deep(path: str | os.PathLike[str], header: _Header) -> NDArray[Any]:
         data = _critical_chunks(data)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is not None and decoded.dtype == np.uint16 and decoded.ndim == 3 and decoded.shape[2] >= upper.shape[2]:
-        samples: NDArray[np.uint16] = decoded[..., [2, 1, 0, 3][: upper.shape[2]]]
+        samples = decoded[..., 2::-1] if upper.shape[2] == 3 else cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA)
         turns: list[Callable[[NDArray[Any]], NDArray[Any]]] = [np.asarray]
         if isinstance(header.image, TiffImageFile) and header.orientation != 1:  # which Pillow has turned
             turns.append(_UPRIGHT[header.orientation])
         for turn in turns:
             upright = turn(samples)
-            if upright.shape == upper.shape and np.array_equal(upright >> 8, upper):
+            if upright.shape == upper.shape and _has_upper_bits(upright, upper):
                 return upright
     raise InputRejected(
         path, "is 16-bit colour of a kind that Pillow and OpenCV read differently: save it as 16-bit PNG"
+    )
+
+
+def _has_upper_bits(samples: NDArray[np.uint16], upper: NDArray[np.uint8]) -> bool:
+    """Compare in bands of rows: as a whole it would take the room of the picture once more."""
+    band = 64
+    return all(
+        np.array_equal(samples[start : start + band] >> 8, upper[start : start + band])
+        for start in range(0, len(upper), band)
     )
 
 
