@@ -4,13 +4,16 @@ import io
 import logging
 import os
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
 
+import srkit
 from srkit.errors import InputRejected
 from srkit.images.encoding import encode_png
 from srkit.images.reading import Picture, open_picture, read_image, read_picture
@@ -427,3 +430,28 @@ def test_warnings_go_to_the_log_of_srkit(tmp_path, caplog):
     read_image(tmp_path / "a\nb.png")
     (record,) = caplog.records
     assert (record.name, record.levelno, "\n" in record.getMessage()) == ("srkit", logging.WARNING, False)
+
+
+def test_no_warning_of_pillows_reaches_anybody_and_the_filters_stay(tmp_path, monkeypatch):
+    Image.fromarray(photograph(0, 10, 15)).save(tmp_path / "a.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # which Pillow warns of, and a warning is an error here
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as executor:
+        assert all(image.shape == (10, 15, 3) for image in executor.map(read_image, [tmp_path / "a.tif"] * 40))
+    assert warnings.filters == before
+
+
+def test_tags_of_tiff_that_say_colours_are_named(tmp_path, caplog):
+    Image.fromarray(photograph(0, 8, 8)).save(tmp_path / "a.tif", tiffinfo={318: (0.3457, 0.3585)})
+    open_picture(tmp_path / "a.tif")
+    assert caplog.messages == [
+        f"{tmp_path / 'a.tif'}: its colours are read as they lie: WhitePoint of TIFF cannot be kept"
+    ]
+
+
+@needs_data
+def test_an_array_of_pillows_is_enlarged_without_a_warning():
+    with Image.open(f"{DATA}/cases/read-only-array-warning/ref.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+        larger = srkit.upscale(np.asarray(image), srkit.create("architecture", "bicubic", scale=2))
+    assert np.array_equal(larger, srkit.upscale(pixels.copy(), srkit.create("architecture", "bicubic", scale=2)))

@@ -586,7 +586,8 @@ def test_what_a_folder_holds_beside_its_images_is_counted_by_kind(mixed):
 
 
 def test_the_folders_below_are_taken_with_recursive(mixed):
-    (mixed / "more" / "back").symlink_to(mixed)  # a circle is not followed
+    (mixed / "more" / "back").symlink_to(mixed)  # a circle is followed once
+    (mixed / "z").symlink_to(mixed / "more" / "deep")
     names = [str(path.relative_to(mixed)) for path in list_images(mixed, recursive=True)]
     assert names == ["a.JPE", "b.jfif", "more/x.png", "more/deep/y.png"]
     assert list_folder(mixed, recursive=True).left_out == "2 .gif, 1 .heic, 1 link that leads nowhere"
