@@ -104,16 +104,53 @@ def load(path: PathLike) -> nn.Module:
     from srkit.engine.builder import Builder
     from srkit.engine.weights.model import read_model
 
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"load takes the path of a file or a run directory, not {type(path).__qualname__}")
     return read_model(Path(path), Builder(installed())).network
 
 
 def upscale(
-    image: NDArray[np.uint8] | NDArray[np.uint16], network: nn.Module
+    image: NDArray[np.uint8] | NDArray[np.uint16],
+    network: nn.Module,
+    *,
+    forward: Literal["whole", "chop", "tiles"] | None = None,
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Return an image, [height, width, 3] RGB, enlarged by a network on the network's device; the dtype is kept."""
-    from srkit.engine.scoring import evaluate as engine
+    """Return an image, [height, width, 3] RGB, enlarged by a network on the network's device; the dtype is kept.
 
-    return engine.upscale(image, network)
+    `forward` is that of `evaluate`. Where it is not given, images of more than a million pixels go in tiles through a
+    network whose component states that it is `tileable`, and all others as a whole. Raises ValueError for what is no
+    image, and where the network's output is not finite.
+    """
+    import attrs
+
+    from srkit.engine.scoring import evaluate as engine
+    from srkit.engine.scoring.tiling import forward_for
+    from srkit.protocol import PAPER
+
+    _refuse_no_network(network)
+    if forward is None and getattr(image, "ndim", 0) == 3:
+        forward = forward_for(image.shape[0], image.shape[1], _tileable(network))
+    return engine.upscale(image, network, method=attrs.evolve(PAPER, forward=forward or "whole"))
+
+
+def _tileable(network: nn.Module) -> object:
+    """Return what the component that a network is of states of tiles; None where it says nothing."""
+    target = f"{type(network).__module__}:{type(network).__qualname__}"
+    found = [
+        entry.component.facts.get("tileable")
+        for entry in installed().of_kind("architecture")
+        if entry.component.target == target
+    ]
+    return found[0] if found else None
+
+
+def _refuse_no_network(network: object) -> None:
+    from torch import nn
+
+    if isinstance(network, str | os.PathLike):
+        raise UsageError(f"a network is needed, not its path: srkit.load({os.fspath(network)!r})")
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"a network is a torch.nn.Module, not {type(network).__qualname__}")
 
 
 def evaluate(
@@ -147,6 +184,12 @@ def evaluate(
     from srkit.protocol import find_method
     from srkit.recipe.reading import read_part
 
+    if not isinstance(networks, Mapping):
+        raise UsageError("networks are given by name: evaluate({'mine': network}, ...)")
+    for network in networks.values():
+        _refuse_no_network(network)
+    if not isinstance(data, str | os.PathLike | Mapping):
+        raise UsageError(f"data is a folder, or folders by name, not {type(data).__qualname__}")
     builder = Builder(registry or installed())
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
     folders = data if isinstance(data, Mapping) else {Path(data).resolve().name: data}

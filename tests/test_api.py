@@ -181,3 +181,83 @@ def test_a_single_image_is_read_as_it_is(tmp_path):
     Image.fromarray(photograph(0, 9, 11)).save(tmp_path / "a.png")
     assert srkit.image_size(tmp_path / "a.png") == (9, 11)
     assert np.array_equal(srkit.read_image(tmp_path / "a.png"), photograph(0, 9, 11))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_of_another_precision_enlarges_and_is_scored(dtype, photographs):
+    torch.manual_seed(1)
+    network = srkit.create("architecture", "edsr", scale=2, features=4, blocks=1)
+    image = photograph(0, 12, 14)
+    plain = srkit.upscale(image, network).astype(int)
+    network.to(dtype)
+    for forward in ("whole", "tiles"):
+        assert np.abs(srkit.upscale(image, network, forward=forward) - plain).max() <= 4
+    assert srkit.evaluate({"mine": network}, photographs)[0]["rows"][0]["model"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Image.new("RGB", (4, 4)), "not PIL.Image.Image: give numpy.asarray(image.convert('RGB'))"),
+        ([[[0, 0, 0]]], "not builtins.list: give numpy.asarray(image, 'uint8')"),
+        (None, "not builtins.NoneType: give numpy.asarray(image, 'uint8')"),
+    ],
+)
+def test_what_is_no_array_is_named_with_the_cure(network, wrong, message):
+    with pytest.raises(ValueError, match="an image is a numpy array") as error:
+        srkit.upscale(wrong, network)
+    assert str(error.value) == f"an image is a numpy array, {message}"
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3)])
+def test_an_image_without_pixels_is_refused(network, shape):
+    with pytest.raises(ValueError, match="has pixels") as error:
+        srkit.upscale(np.zeros(shape, np.uint8), network)
+    assert str(error.value) == f"an image has pixels, and this one none: {list(shape)}"
+
+
+def test_an_array_that_is_only_read_is_enlarged_without_a_warning(network):
+    image = photograph(0, 12, 14)
+    expected = srkit.upscale(image, network)
+    image.flags.writeable = False
+    assert np.array_equal(srkit.upscale(image, network), expected)  # a warning would be an error here
+    assert np.array_equal(srkit.upscale(image[:, ::-1], network), srkit.upscale(image[:, ::-1].copy(), network))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: srkit.load([]), "load takes the path of a file or a run directory, not list"),
+        (
+            lambda: srkit.upscale(photograph(0, 8, 8), "net.pt"),
+            "a network is needed, not its path: srkit.load('net.pt')",
+        ),
+        (lambda: srkit.upscale(photograph(0, 8, 8), {}), "a network is a torch.nn.Module, not dict"),
+        (lambda: srkit.evaluate([], "photos"), "networks are given by name: evaluate({'mine': network}, ...)"),
+        (lambda: srkit.evaluate({"a": "net.pt"}, "p"), "a network is needed, not its path: srkit.load('net.pt')"),
+        (lambda: srkit.evaluate({}, ["photos"]), "data is a folder, or folders by name, not list"),
+        (
+            lambda: srkit.upscale(photograph(0, 8, 8), torch.nn.Identity(), forward="tile"),
+            "unknown forward 'tile'; did you mean 'tiles'?",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(call, message):
+    with pytest.raises(srkit.UsageError) as error:
+        call()
+    assert str(error.value) == message
+
+
+def test_a_large_image_goes_in_tiles_where_its_network_may():
+    torch.manual_seed(1)
+    bicubic = srkit.create("architecture", "bicubic", scale=2)
+    sizes = []
+    bicubic.register_forward_hook(lambda module, given, sr: sizes.append(tuple(given[0].shape[-2:])))
+    srkit.upscale(np.zeros((1000, 1001, 3), np.uint8), bicubic)
+    assert max(sizes) == (128, 128)
+    sizes.clear()
+    srkit.upscale(np.zeros((1000, 1001, 3), np.uint8), bicubic, forward="whole")
+    srkit.upscale(np.zeros((1000, 1000, 3), np.uint8), bicubic)
+    assert sizes == [(1000, 1001), (1000, 1000)]
+    assert srkit.api._tileable(srkit.create("architecture", "a2n", scale=2, **SETTINGS)) is False
+    assert srkit.api._tileable(torch.nn.Identity()) is None

@@ -288,3 +288,15 @@ def test_clean_leaves_what_is_not_srkits(folder):
 def test_json_has_no_numbers_that_others_cannot_read():
     values = {"a": [float("inf"), float("-inf"), float("nan"), 1.5], "b": ("é", None, True)}
     assert json.loads(files.json_text(values)) == {"a": ["inf", "-inf", "nan", 1.5], "b": ["é", None, True]}
+
+
+def test_the_remains_of_dead_processes_are_removed_from_a_folder_of_other_files(folder):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait(HANGS)
+    names = [f".aside-{os.getpid()}-0a", ".aside-x-0a", ".aside-1-0a", "photo.png"]
+    for name in [*names, f".aside-{dead.pid}-0a"]:
+        (folder / name).touch()
+    (folder / f".aside-{dead.pid}-link").symlink_to("photo.png")
+    files.remove_remains(folder)
+    files.remove_remains(folder / "gone")
+    assert sorted(os.listdir(folder)) == sorted([*names, f".aside-{dead.pid}-link"])

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TextIO, cast
 
-from srkit.errors import RunFailed, SrkitError, UsageError, did_you_mean, nearest
+from srkit.errors import InputRejected, RunFailed, SrkitError, UsageError, did_you_mean, nearest
 from srkit.version import __version__
 
 # Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
@@ -127,6 +127,7 @@ def _run(prog: str, arguments: argparse.Namespace) -> int:
     verb = _Parser(prog=prog, description=module.__doc__, formatter_class=_Folded, allow_abbrev=False)
     module.add_arguments(verb)
     _add_shared(verb)
+    _refuse_dashes(arguments.rest)
     given, unknown = verb.parse_known_args(arguments.rest)
     if unknown:
         raise UsageError(f"unknown argument '{unknown[0]}'; {verb.instead(unknown[0], arguments.rest)}")
@@ -148,9 +149,21 @@ def _run(prog: str, arguments: argparse.Namespace) -> int:
     return code
 
 
+def _refuse_dashes(rest: Sequence[str]) -> None:
+    """Raise UsageError for a file that would be read as an option."""
+    for text in rest:
+        if text == "--":
+            return
+        if text.startswith("-") and "/" not in text and os.path.isfile(text):
+            raise UsageError(f"'{text}' is a file, but begins like an option: write ./{text}, or -- before the files")
+
+
 def error_text(error: SrkitError, prog: str = "") -> str:
     """Return what is printed of an error: a line, or a line a problem."""
-    lines = [printable(line) for line in str(error).splitlines()] or [type(error).__name__]
+    text = str(error)
+    if isinstance(error, InputRejected):  # a file's name may hold a line's end
+        text = f"{printable(error.path)}: {error.reason}"
+    lines = [printable(line) for line in text.splitlines()] or [type(error).__name__]
     return f"{prog}: {lines[0]}" if prog and len(lines) == 1 else "\n".join(lines)
 
 

@@ -1,8 +1,8 @@
-"""Enlarge images with a network: names, grey, alpha, 16 bits and colour profiles are kept.
+"""Enlarge images with a network: names, grey, alpha, 16 bits, colours, resolution and EXIF are kept.
 
 MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set.
 INPUT is an image or a folder of images. A bad image is named and the rest goes on; the exit code is then 3.
-An image that its own format cannot hold enlarged becomes a PNG.
+An image that its own format cannot hold enlarged becomes a PNG. CMYK becomes sRGB, by its profile if it has one.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
+from srkit import files
 from srkit.cli import error_text, models, print_traceback, printable
+from srkit.cli.folders import images_of
 from srkit.errors import InputRejected, RunFailed, UsageError, describe
-from srkit.images.listing import list_images
 from srkit.images.reading import SUFFIXES, Picture, open_picture
+from srkit.images.underlay import filled_under
 from srkit.images.writing import WRITTEN, save_picture, suffix_for
 from srkit.plugin.discovery import discover
 from srkit.protocol import Forward, Method
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 Enlarge = Callable[[Any], Any]  # an image at rest, [h, w, 3], to a larger one
 
@@ -42,9 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--forward",
         choices=get_args(Forward),
-        default="whole",
-        help="how images are taken: whole (default), tiles: in overlapping tiles, which takes less memory, chop: in "
-        "quarters as EDSR does",
+        help="how images are taken: whole, tiles: in overlapping tiles, which takes less memory, chop: in quarters as "
+        "EDSR does; where it is not given, whole, or tiles for more than a million pixels where the network states "
+        "tileable",
+    )
+    parser.add_argument(
+        "--recursive", action="store_true", help="take the folders below, too; OUT then has the same folders"
     )
     models.add_arguments(parser)
 
@@ -57,29 +65,45 @@ def main(arguments: argparse.Namespace) -> int:
     from srkit.engine.builder import Builder
     from srkit.engine.device import pick_device
     from srkit.engine.scoring.evaluate import upscale
+    from srkit.engine.scoring.tiling import forward_for
 
-    work, bad = _plan(arguments.inputs, arguments.out)
+    plan = _plan(arguments.inputs, arguments.out, recursive=arguments.recursive)
+    work, bad = plan.work, plan.bad
     registry = discover(arguments.plugins, arguments.ambient)
     model = models.read(arguments.model, arguments, registry)
+    tileable = registry.find("architecture", model.architecture).component.facts.get("tileable")
+    if arguments.forward == "tiles" and tileable is False:
+        text = f"architecture '{model.architecture}' states that tiles do not make up its output: seams may be seen"
+        print(printable(text), file=sys.stderr)
     device = pick_device("auto")
-    method = Method(forward=arguments.forward)
-    enlarge = functools.partial(upscale, network=model.network.to(device), device=device, method=method)
+    network = model.network.to(device)
+
+    def enlarge(image: Any, progress: Any = None) -> Any:
+        how = arguments.forward or forward_for(image.shape[0], image.shape[1], tileable)
+        return upscale(image, network, device, method=Method(forward=how), progress=progress)
+
     # Alpha is no colour that the network has seen: what is opaque must stay so.
-    enlarge_alpha = functools.partial(
-        upscale, network=Builder(registry).baseline(model.scale).to(device), device=device
-    )
+    bicubic = Builder(registry).baseline(model.scale).to(device)
+
+    def enlarge_alpha(image: Any) -> Any:
+        how = forward_for(image.shape[0], image.shape[1], True)
+        return upscale(image, bicubic, device, method=Method(forward=how))
+
     for error in bad:
         print(error_text(error), file=sys.stderr)
+    for folder in dict.fromkeys(target.parent for target in work):
+        files.remove_remains(folder)
     taken = {path.resolve() for pair in work.items() for path in pair}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     screen = console(stderr=True)
     done = 0
     with Progress(*columns, console=screen, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=len(work))
-        for target, source in work.items():
+        for number, (target, source) in enumerate(work.items(), 1):
             progress.update(task, description=clean(source.name))
             try:
-                picture = _enlarged(source, enlarge, enlarge_alpha)
+                step = functools.partial(_show, progress, task, number - 1)
+                picture = _enlarged(source, functools.partial(enlarge, progress=step), enlarge_alpha)
                 if target != Path(arguments.out):
                     target = _holding(target, source, picture, taken)
             except InputRejected as error:
@@ -90,51 +114,73 @@ def main(arguments: argparse.Namespace) -> int:
             else:
                 _save(target, picture)
                 done += 1
-            progress.advance(task)
+            progress.update(task, completed=number)
     total = done + len(bad)
+    for text in plan.left_out:
+        print(printable(text), file=sys.stderr)
     print(f"{done} of {total} images enlarged x{model.scale}, in {printable(arguments.out)}", file=sys.stderr)
     return InputRejected.exit_code if bad else 0
 
 
-def _plan(inputs: Sequence[str], given: str) -> tuple[dict[Path, Path], list[InputRejected]]:
-    """Return the source of each target, and the inputs that are none, before anything is written.
+def _show(progress: Progress, task: TaskID, before: int, done: int, count: int) -> None:
+    """Show how much of an image is done, as a part of one."""
+    progress.update(task, completed=before + done / count)
+
+
+@attrs.frozen
+class _Plan:
+    """The source of each target; the inputs that are none; what was left out of folders, a line for each."""
+
+    work: dict[Path, Path]
+    bad: list[InputRejected]
+    left_out: list[str]
+
+
+def _plan(inputs: Sequence[str], given: str, *, recursive: bool) -> _Plan:
+    """Return what is to be done, before anything is written.
 
     Raises UsageError where two images would get one name, or one would be written over itself.
     """
     out = Path(given)
     is_folder = given.endswith("/") or out.exists() or len(inputs) > 1 or Path(inputs[0]).is_dir()
     if not is_folder and re.fullmatch(r"\.[A-Za-z]\w{1,4}", out.suffix) and out.suffix.lower() not in WRITTEN:
-        raise UsageError(f"-o {out}: images are written as {', '.join(WRITTEN)}; a folder's name may end with /")
+        raise UsageError(
+            f"-o {printable(out)}: images are written as {', '.join(WRITTEN)}; a folder's name may end with /"
+        )
     single = out.suffix.lower() in WRITTEN and not out.is_dir()
     if single and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
-        raise UsageError(f"-o {out} names one image, but there may be several; give a folder")
+        raise UsageError(f"-o {printable(out)} names one image, but there may be several; give a folder")
     if out.exists() and not out.is_dir() and not single:
-        raise UsageError(f"-o {out} is a file, but neither a folder nor an image")
+        raise UsageError(f"-o {printable(out)} is a file, but neither a folder nor an image")
     work: dict[Path, Path] = {}
     bad: list[InputRejected] = []
+    left_out: list[str] = []
     for path in map(Path, inputs):
-        images = [path]
-        if path.is_dir():
-            try:
-                images = list_images(path)
-            except InputRejected as error:
-                bad.append(error)
-                continue
-        elif not path.exists():
-            bad.append(InputRejected(path, "there is no such file or folder"))
+        try:
+            images, text = images_of(path, out, recursive=recursive)
+        except InputRejected as error:
+            bad.append(error)
             continue
+        if text:
+            left_out.append(text)
         for image in images:
-            target = out if single else out / image.name
+            target = out if single else out / (image.relative_to(path) if path.is_dir() else image.name)
             other = work.setdefault(target, image)
             if other.resolve() != image.resolve():
-                raise UsageError(f"{other} and {image} would both become {target}; enlarge them into two folders")
+                raise UsageError(
+                    f"{printable(other)} and {printable(image)} would both become {printable(target)}; "
+                    "enlarge them into two folders"
+                )
     sources = {source.resolve() for source in work.values()}
     for target, source in work.items():
         if target.resolve() == source.resolve():
-            raise UsageError(f"{source} would be written over itself; give another -o")
+            raise UsageError(f"{printable(source)} would be written over itself; give another -o")
         if target.resolve() in sources:
-            raise UsageError(f"{source} would be written over {target}, which is an input, too; give another -o")
-    return work, bad
+            raise UsageError(
+                f"{printable(source)} would be written over {printable(target)}, which is an input, too; "
+                "give another -o"
+            )
+    return _Plan(work, bad, left_out)
 
 
 def _holding(target: Path, source: Path, picture: Picture, taken: set[Path]) -> Path:
@@ -158,7 +204,7 @@ def _save(target: Path, picture: Picture) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         save_picture(target, picture)
     except OSError as error:
-        raise RunFailed(f"{target}: cannot be written: {error.strerror}") from None
+        raise RunFailed(f"{printable(target)}: cannot be written: {error.strerror}") from None
     except InputRejected as error:
         if isinstance(error.__cause__, OSError):
             raise RunFailed(str(error)) from None
@@ -176,7 +222,8 @@ def _enlarged(source: Path, enlarge: Enlarge, enlarge_alpha: Enlarge) -> Picture
     picture = open_picture(source)
     alpha = picture.alpha
     try:
-        pixels = enlarge(picture.pixels)
+        # What lies under wholly transparent pixels is no colour of the picture, and would bleed into its edges.
+        pixels = enlarge(picture.pixels if alpha is None else filled_under(picture.pixels, alpha))
         if alpha is not None:
             alpha = grey_of(enlarge_alpha(np.repeat(alpha[..., None], 3, axis=2)))
     except (RuntimeError, MemoryError) as error:  # torch's own for a lack of memory is a RuntimeError

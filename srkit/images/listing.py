@@ -54,7 +54,7 @@ class Listing:
 def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
     """Return a folder's files with one of `SUFFIXES` in any case, "2.png" before "10.png"; hidden ones are left out.
 
-    `recursive` takes those of the folders below, too, behind the folder's own; links to folders are not followed.
+    `recursive` takes those of the folders below, too, behind the folder's own, each folder once: links may lead back.
     Raises InputRejected where there are none, or the folder cannot be read.
     """
     found = list_folder(folder, recursive)
@@ -73,8 +73,14 @@ def list_folder(folder: str | os.PathLike[str], recursive: bool = False) -> List
     others: Counter[str] = Counter()
     below: list[Path] = []
     waiting = [root]
+    seen: set[Path] = set()
     while waiting:
         here = waiting.pop()
+        if recursive:
+            real = here.resolve()
+            if real in seen:
+                continue
+            seen.add(real)
         folders = []
         names = []
         for entry in _entries(here):
@@ -82,8 +88,7 @@ def list_folder(folder: str | os.PathLike[str], recursive: bool = False) -> List
                 continue
             kind = _kind(entry)
             if kind == "folder":
-                if not entry.is_symlink() or not recursive:  # a link may lead back to where it lies
-                    folders.append(entry.name)
+                folders.append(entry.name)
             elif kind == "nothing":
                 others[""] += 1
             elif entry.name.lower().endswith(SUFFIXES):

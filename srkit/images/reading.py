@@ -7,16 +7,19 @@ colour, of which Pillow keeps the upper eight bits. Anything wrong with a file i
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import logging
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from PIL import Image, features
+from PIL import Image, ImageChops, features
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -24,6 +27,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from srkit.errors import InputRejected, describe
+from srkit.images import containers
+from srkit.images.color import cmyk_to_srgb, is_srgb_code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +46,15 @@ SUFFIXES = (
 MAX_BYTES = 512 * 2**20
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535
+MAX_DECODED = 400_000_000  # bytes of pixels: as many as MAX_PIXELS of 8 bits with alpha
+MAX_SCANS = 64  # each is a passage over the whole JPEG; usual progressive ones have ten
+# Deflate gives at most 1,032 bytes for one; more than FREE_BYTES are made only by so many bytes of file.
+MOST_RATIO = 5_000
+FREE_BYTES = 64 * 2**20
+
+_LOG = logging.getLogger("srkit")
+KINDS = "PNG, JPEG, WebP, TIFF, BMP or AVIF" if _READS_AVIF else "PNG, JPEG, WebP, TIFF or BMP"
+_SAVE_AS = "save it as RGB or grey of 8 or 16 bits"
 
 # The readers themselves rather than `Image.open`, whose bomb check is a global limit that warns below ours. So a
 # JPEG with further pictures behind it (the MPO files of telephones) is a JPEG, too.
@@ -88,25 +102,31 @@ class Picture:
     """A picture as its file holds it, upright.
 
     `pixels` is [h, w, 3], RGB, uint8 or uint16; `alpha` is [h, w] of the same dtype, not premultiplied, or None.
-    `grey` says that the file has one channel, which stands three times in `pixels`. `icc` is the colour profile.
+    `grey` says that the file has one channel, which stands three times in `pixels`. `icc` is the colour profile,
+    `color` are the chunks of a PNG that say what colours mean. `dpi` are the pixels an inch, across and down;
+    `exif` is what a camera wrote, without the orientation, which has been applied.
     """
 
     pixels: Pixels
     alpha: Pixels | None = None
     grey: bool = False
     icc: bytes | None = attrs.field(default=None, repr=False)
+    color: tuple[tuple[bytes, bytes], ...] = attrs.field(default=(), repr=False)
+    dpi: tuple[float, float] | None = None
+    exif: bytes | None = attrs.field(default=None, repr=False)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Return an upright image's (height, width) in pixels, from its header alone. Raises InputRejected."""
-    with _opened(path) as header:
+    with _opened(path, whole=False) as header:
         return header.height, header.width
 
 
 def read_image(path: str | os.PathLike[str]) -> Pixels:
     """Return an image, [h, w, 3], RGB, uint8 or uint16 as its file has it, upright; grey stands in all three channels.
 
-    Raises InputRejected, also for an image with alpha: what lies under it is nothing to learn from or to measure.
+    The numbers are the file's, whichever colours its profile gives them; CMYK becomes sRGB. Raises InputRejected, also
+    for an image that is transparent anywhere: what lies under it is nothing to learn from or to measure.
     """
     return _decode(path, alpha=False).pixels
 
@@ -116,9 +136,14 @@ def decode_image(data: bytes, path: str | os.PathLike[str]) -> Pixels:
     return _decode(path, alpha=False, data=data).pixels
 
 
+def read_picture(path: str | os.PathLike[str]) -> Picture:
+    """Return a picture with all that `save_picture` keeps, but without alpha, as `read_image`. Raises InputRejected."""
+    return attrs.evolve(_decode(path, alpha=False, everything=True), alpha=None)
+
+
 def open_picture(path: str | os.PathLike[str]) -> Picture:
     """Return a picture with all that `save_picture` keeps. Raises InputRejected."""
-    return _decode(path, alpha=True)
+    return _decode(path, alpha=True, everything=True)
 
 
 @attrs.frozen
@@ -132,6 +157,7 @@ class _Header:
     depth: int
     grey: bool
     orientation: int
+    png: containers.Png | None
 
     @property
     def has_alpha(self) -> bool:
@@ -139,7 +165,7 @@ class _Header:
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str], data: bytes | None = None) -> Iterator[_Header]:
+def _opened(path: str | os.PathLike[str], data: bytes | None = None, *, whole: bool = True) -> Iterator[_Header]:
     """Open an image, a file or its bytes, and check all that its header tells; inside, too, any error is the file's."""
     try:
         if data is None:
@@ -151,32 +177,75 @@ def _opened(path: str | os.PathLike[str], data: bytes | None = None) -> Iterator
             raise InputRejected(path, "is empty")
         if length > MAX_BYTES:
             raise InputRejected(path, f"has {length / 2**20:,.0f} MiB; at most {MAX_BYTES // 2**20} are read")
-        with open(path, "rb") if data is None else io.BytesIO(data) as file:
-            yield _read_header(path, file)
+        with _QUIET, open(path, "rb") if data is None else io.BytesIO(data) as file:
+            yield _read_header(path, file, length, whole=whole)
     except InputRejected:
         raise
     except MemoryError as error:
         raise InputRejected(path, "does not fit in memory") from error
     except Exception as error:  # of bytes that anyone may have written, decoders raise anything
         if isinstance(error, OSError) and error.errno is not None:
-            raise InputRejected(path, f"cannot be read: {error.strerror}") from error
+            loop = error.errno == errno.ELOOP
+            reason = "is a link that leads back to itself" if loop else f"cannot be read: {error.strerror}"
+            raise InputRejected(path, reason) from error
         raise InputRejected(path, f"cannot be decoded: {describe(error)}") from error
 
 
-def _read_header(path: str | os.PathLike[str], file: IO[bytes]) -> _Header:
+class _Quiet:
+    """Keeps Pillow's warnings from people: what matters of them is an error or a line of ours.
+
+    The filters of warnings belong to the process, and several threads decode: the first one in sets them, and the last
+    one out puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._before.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
+def _read_header(path: str | os.PathLike[str], file: IO[bytes], length: int, *, whole: bool) -> _Header:
     head = file.read(32)
     file.seek(0)
     reader = next((reader for signature, reader in _READERS if head.startswith(signature)), None)
+    if _READS_AVIF and head[4:12] in (b"ftypavif", b"ftypavis", b"ftypmif1", b"ftypmsf1"):
+        reader = _avif_reader()
     if reader is None or (reader is WebPImageFile and head[8:12] != b"WEBP"):
-        raise InputRejected(path, f"is not PNG, JPEG, WebP, TIFF or BMP: it begins with {head[:12]!r}")
-    image = reader(file, os.fspath(path))
+        raise InputRejected(path, f"is not {KINDS}: it begins with {head[:12]!r}")
+    png = containers.read_png(file, length, whole=whole) if reader is PngImageFile else None
+    source = io.BytesIO(png.data) if png is not None else file
+    try:
+        image = reader(source)  # without its name: a TIFF would be mapped into memory, and could not be turned
+    except SyntaxError as error:
+        if "unknown" not in str(error):
+            raise
+        raise InputRejected(path, f"has samples that are not read ({error}): {_SAVE_AS}") from None
     width, height = image.size
-    depth, grey, is_tiff = 8, image.mode in _GREY_MODES, isinstance(image, TiffImageFile)
+    depth, grey = 8, image.mode in _GREY_MODES
+    odd = ""
     if isinstance(image, PngImageFile):
         depth, grey = head[24], grey or head[25] == 4  # Pillow has no grey with alpha of 16 bits: it says RGBA
     elif isinstance(image, TiffImageFile):
         width, height = image.tag_v2[256], image.tag_v2[257]  # as stored: some of Pillow's versions turn `size`
         depth = max(image.tag_v2.get(258, (1,)))
+        odd = _odd_tiff(image, depth)
     orientation = _orientation(image)
     if orientation >= 5:
         width, height = height, width
@@ -187,11 +256,37 @@ def _read_header(path: str | os.PathLike[str], file: IO[bytes]) -> _Header:
         raise InputRejected(path, f"is {width}x{height}, {megapixels}; at most {MAX_PIXELS // 10**6} are read")
     if getattr(image, "is_animated", False):
         raise InputRejected(path, "holds several pictures: save the one that is meant as a file of its own")
-    inverted = is_tiff and depth == 16 and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]
-    if image.mode not in _MODES or depth not in (1, 2, 4, 8, 16) or inverted or (depth == 16 and image.mode == "CMYK"):
-        kind = f"{'inverted ' if inverted else ''}{image.mode}, {depth} bits"
-        raise InputRejected(path, f"has samples that are not read ({kind}): save it as RGB or grey of 8 or 16 bits")
-    return _Header(file, image, height, width, depth, grey, orientation)
+    if image.mode not in _MODES or depth not in (1, 2, 4, 8, 16) or odd or (depth == 16 and image.mode == "CMYK"):
+        kind = f"{odd} {image.mode}".strip()
+        raise InputRejected(path, f"has samples that are not read ({kind}, {depth} bits): {_SAVE_AS}")
+    header = _Header(source, image, height, width, depth, grey, orientation, png)
+    decoded = width * height * (4 if header.has_alpha else 3) * (2 if depth == 16 else 1)
+    if decoded > MAX_DECODED:
+        size = f"is {width}x{height}, {decoded / 1e6:,.0f} MB of pixels"
+        raise InputRejected(path, f"{size}; at most {MAX_DECODED // 10**6} are read")
+    return header
+
+
+def _avif_reader() -> type[ImageFile]:
+    from PIL.AvifImagePlugin import AvifImageFile
+
+    return AvifImageFile
+
+
+def _odd_tiff(image: TiffImageFile, depth: int) -> str:
+    """Return what a TIFF says of its samples that Pillow would pass over, or ""."""
+    tags = image.tag_v2
+    photometric = tags.get(262, 0)
+    if any(kind in (2, 3) for kind in tags.get(339, (1,))) and image.mode not in ("I", "F"):
+        return "signed"
+    if depth == 16 and photometric == 0:
+        return "inverted"
+    if photometric == 5 and tags.get(332, 1) != 1:
+        return "other inks than"
+    jpeg = tags.get(259) == 7  # whose decoder knows its own colours
+    if photometric == 6 and not jpeg and (tags.get(530, (2, 2)) != (1, 1) or 529 in tags or 532 in tags):
+        return "subsampled or scaled"
+    return ""
 
 
 def _orientation(image: ImageFile) -> int:
@@ -202,21 +297,31 @@ def _orientation(image: ImageFile) -> int:
     return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
-def _decode(path: str | os.PathLike[str], *, alpha: bool, data: bytes | None = None) -> Picture:
+def _warn(path: str | os.PathLike[str], text: str) -> None:
+    name = "".join(c if c.isprintable() else " " for c in os.fspath(path))
+    _LOG.warning("%s: %s", name, text)
+
+
+def _decode(
+    path: str | os.PathLike[str], *, alpha: bool, everything: bool = False, data: bytes | None = None
+) -> Picture:
     with _opened(path, data) as header:
         image = header.image
-        if header.has_alpha and not alpha:
-            raise InputRejected(path, "has transparency, and what lies under it is not defined: save it without alpha")
-        mode = image.mode
-        icc = image.info.get("icc_profile") if mode != "CMYK" else None
-        key = image.info.get("transparency") if mode in ("1", "L", "RGB", "I;16") else None
-        quiet: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-        if header.height * header.width > (Image.MAX_IMAGE_PIXELS or MAX_PIXELS):
-            quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
-        with quiet:
-            image.load()
+        mode, info = image.mode, image.info
+        key = info.get("transparency") if mode in ("1", "L", "RGB", "I;16") else None
+        for odd in header.png.odd if header.png is not None else ():
+            _warn(path, odd)
+        beside = _beside(path, header) if everything else {}
+        icc = beside["icc"] if everything else (_icc(path, header) if mode == "CMYK" else None)
+        if mode == "CMYK":
+            beside["icc"] = None  # what it means becomes the pixels
+        if everything and isinstance(image, TiffImageFile) and icc is None:
+            _warn_of_tiff_colors(path, image)
+        image = _loaded(path, header)
         if header.depth == 16 and mode in ("RGB", "RGBA"):
             samples = _decode_deep(path, header)
+        elif mode == "CMYK":
+            samples = _decode_inks(path, image, icc)
         else:
             target = "RGBA" if mode == "P" and header.has_alpha else _MODES[mode]
             samples = np.asarray(image if mode == target else image.convert(target))
@@ -230,8 +335,157 @@ def _decode(path: str | os.PathLike[str], *, alpha: bool, data: bytes | None = N
             mask = _mask_of_key(samples, key, header.depth)
         elif samples.shape[2] in (2, 4):
             mask, samples = np.ascontiguousarray(samples[..., -1]), samples[..., :-1]
+        if mask is not None and not alpha:
+            if mask.min() < np.iinfo(mask.dtype).max:
+                raise InputRejected(
+                    path, "has transparency, and what lies under it is not defined: save it without alpha"
+                )
+            mask = None
         pixels = np.array(np.broadcast_to(samples, (header.height, header.width, 3)), order="C")
-        return Picture(pixels, mask, header.grey, icc)
+        return Picture(pixels, mask, header.grey, **beside)
+
+
+def _loaded(path: str | os.PathLike[str], header: _Header) -> ImageFile:
+    """Decode a picture and return it. Raises InputRejected for one that would cost more than it shows."""
+    image, file = header.image, header.file
+    compressed = file.seek(0, os.SEEK_END)
+    decoded = header.height * header.width * 3
+    if decoded > FREE_BYTES + compressed * MOST_RATIO:
+        size = f"is {header.width}x{header.height} in {compressed:,} bytes"
+        raise InputRejected(path, f"{size}: no picture is so small; save it as PNG if it is one colour")
+    if not isinstance(image, JpegImageFile):
+        image.load()
+        return image
+    file.seek(0)
+    data = file.read()
+    if data.count(b"\xff\xda") > MAX_SCANS and (scans := containers.count_scans(data)) > MAX_SCANS:
+        raise InputRejected(path, f"has {scans:,} scans; at most {MAX_SCANS} are read")
+    try:
+        image.load()
+    except OSError as error:
+        whole = _without_end(data) if error.errno is None else None
+        if whole is None:
+            raise
+        _warn(path, "lacks its end marker; no pixel is missing")
+        return whole
+    return image
+
+
+def _without_end(data: bytes) -> JpegImageFile | None:
+    """Return a JPEG that lacks nothing but its end marker, or None where pixels are missing.
+
+    Where a bit of the picture is missing, what stands in its place is decoded: then one end gives other pixels than
+    another.
+    """
+    data = data.removesuffix(b"\xff")
+    found: list[JpegImageFile] = []
+    if containers.has_every_scan(data):
+        for end in (b"", b"\x00", b"\x55", b"\xaa", b"\xfe"):
+            image = JpegImageFile(io.BytesIO(data + end * 64 + b"\xff\xd9"))
+            try:
+                image.load()
+            except OSError:
+                return None
+            if found and image.tobytes() != found[0].tobytes():
+                return None
+            found = found or [image]
+    return found[0] if found else None
+
+
+def _decode_inks(path: str | os.PathLike[str], image: Image.Image, icc: bytes | None) -> NDArray[Any]:
+    """Return CMYK as sRGB: by its profile, or else as if inks were perfect."""
+    if isinstance(image, JpegImageFile) and "adobe" not in image.info:
+        # Adobe's programs store inks inverted and say so; Pillow takes every JPEG for one of theirs.
+        image = ImageChops.invert(image)
+    if icc is not None:
+        try:
+            return np.asarray(cmyk_to_srgb(image, icc))
+        except ValueError as error:
+            _warn(path, f"its colour profile {error}; its inks are taken for perfect ones")
+    return np.asarray(image.convert("RGB"))
+
+
+def _beside(path: str | os.PathLike[str], header: _Header) -> dict[str, Any]:
+    """Return what a picture keeps beside its pixels, by its fields' names."""
+    image, png = header.image, header.png
+    color: tuple[tuple[bytes, bytes], ...] = ()
+    dpi = png.dpi if png is not None else image.info.get("dpi")
+    if isinstance(image, TiffImageFile | JpegImageFile) and not _names_resolution(image):
+        dpi = None  # Pillow has a number for those, too
+    icc = _icc(path, header)
+    if png is not None:
+        color = tuple((name, png.chunks[name]) for name in containers.COLOR_CHUNKS if name in png.chunks)
+    elif image.format == "AVIF":
+        header.file.seek(0)
+        code, depth = containers.avif_color(header.file.read(2**16))
+        if icc is None and code is not None and not is_srgb_code(*code):
+            color = ((b"cICP", bytes([*code, 0, 1])),)
+        if depth > 8:
+            _warn(path, f"has {depth} bits a channel, of which the upper 8 are read")
+    try:
+        dpi = None if dpi is None else (float(dpi[0]), float(dpi[1]))
+        if dpi is not None and not all(0 < value < 1e6 for value in dpi):
+            dpi = None
+    except (TypeError, ValueError, ZeroDivisionError):
+        dpi = None
+    if dpi is not None and header.orientation >= 5:
+        dpi = dpi[::-1]
+    return {"icc": icc, "color": color, "dpi": dpi, "exif": _exif(path, image)}
+
+
+def _names_resolution(image: ImageFile) -> bool:
+    if image.info.get("jfif_unit") in (1, 2):
+        return True
+    with contextlib.suppress(Exception):
+        return 282 in Image.Image.getexif(image)
+    return False
+
+
+def _icc(path: str | os.PathLike[str], header: _Header) -> bytes | None:
+    image, trouble = header.image, ""
+    icc: bytes | None = None
+    if header.png is not None:
+        try:
+            return header.png.icc
+        except ValueError as error:
+            trouble = f"its colour profile is {error}, and is left out"
+    elif isinstance(image, BmpImageFile):
+        header.file.seek(0)
+        icc, trouble = containers.bmp_profile(header.file.read())
+        header.file.seek(0)
+    else:
+        icc = image.info.get("icc_profile") or None
+    if trouble:
+        _warn(path, trouble)
+    return icc
+
+
+# Baseline TIFF's and EXIF's texts, and where EXIF's and GPS's own tags lie: the rest of a TIFF's is of its pixels.
+_TIFF_TEXTS = (270, 271, 272, 305, 306, 315, 33432, 0x8769, 0x8825)
+# Of an EXIF, the resolution goes by itself, and the orientation has been applied.
+_NOT_KEPT = (0x0112, 282, 283, 296)
+
+
+def _exif(path: str | os.PathLike[str], image: ImageFile) -> bytes | None:
+    """Return a picture's EXIF, from its TIFF header on, without the orientation; None where there is nothing in it."""
+    try:
+        found = Image.Image.getexif(image)
+        kept = Image.Exif()
+        kept.endian = "<"
+        for tag in list(found):
+            if (tag in _TIFF_TEXTS) if isinstance(image, TiffImageFile) else (tag not in _NOT_KEPT):
+                kept[tag] = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
+        return kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
+    except Exception as error:  # of bytes that anyone may have written
+        _warn(path, f"its EXIF cannot be read, and is left out: {describe(error)}")
+        return None
+
+
+def _warn_of_tiff_colors(path: str | os.PathLike[str], image: TiffImageFile) -> None:
+    names = {301: "TransferFunction", 318: "WhitePoint", 319: "PrimaryChromaticities"}
+    found = [name for tag, name in names.items() if tag in image.tag_v2]
+    if found:
+        _warn(path, f"its colours are read as they lie: {', '.join(found)} of TIFF cannot be kept")
 
 
 def _decode_deep(path: str | os.PathLike[str], header: _Header) -> NDArray[Any]:
@@ -244,11 +498,25 @@ def _decode_deep(path: str | os.PathLike[str], header: _Header) -> NDArray[Any]:
         data = _critical_chunks(data)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is not None and decoded.dtype == np.uint16 and decoded.ndim == 3 and decoded.shape[2] >= upper.shape[2]:
-        samples: NDArray[np.uint16] = decoded[..., [2, 1, 0, 3][: upper.shape[2]]]
-        if samples.shape == upper.shape and np.array_equal(samples >> 8, upper):
-            return samples
+        samples = decoded[..., 2::-1] if upper.shape[2] == 3 else cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA)
+        turns: list[Callable[[NDArray[Any]], NDArray[Any]]] = [np.asarray]
+        if isinstance(header.image, TiffImageFile) and header.orientation != 1:  # which Pillow has turned
+            turns.append(_UPRIGHT[header.orientation])
+        for turn in turns:
+            upright = turn(samples)
+            if upright.shape == upper.shape and _has_upper_bits(upright, upper):
+                return upright
     raise InputRejected(
         path, "is 16-bit colour of a kind that Pillow and OpenCV read differently: save it as 16-bit PNG"
+    )
+
+
+def _has_upper_bits(samples: NDArray[np.uint16], upper: NDArray[np.uint8]) -> bool:
+    """Compare in bands of rows: as a whole it would take the room of the picture once more."""
+    band = 64
+    return all(
+        np.array_equal(samples[start : start + band] >> 8, upper[start : start + band])
+        for start in range(0, len(upper), band)
     )
 
 

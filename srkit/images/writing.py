@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 
 from srkit import files
 from srkit.errors import InputRejected, describe
-from srkit.images.encoding import encode_png, encode_tiff16, encode_with_pillow
+from srkit.images.color import is_grey_profile, say_more_than_srgb
+from srkit.images.encoding import encode_png, encode_tiff, encode_with_pillow
 from srkit.images.reading import Picture
 
 if TYPE_CHECKING:
@@ -64,18 +66,20 @@ class _Format:
     alpha: bool = True
     deep: bool = False
     icc: bool = True
+    grey: bool = True
     options: dict[str, Any] = attrs.field(factory=dict)
 
 
+_PNG = _Format("PNG", side=2**31 - 1, deep=True)
 _JPEG = _Format("JPEG", side=65_500, alpha=False, options={"quality": 95, "subsampling": 0})
-_TIFF = _Format("TIFF", side=2**31 - 1, deep=True, options={"compression": "tiff_adobe_deflate", "tiffinfo": {317: 2}})
+_TIFF = _Format("TIFF", side=2**31 - 1, deep=True)
 _FORMATS = {
-    ".png": _Format("PNG", side=2**31 - 1, deep=True),
+    ".png": _PNG,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".jpe": _JPEG,
     ".jfif": _JPEG,
-    ".webp": _Format("WebP", side=16_383, options={"lossless": True, "exact": True, "quality": 0}),
+    ".webp": _Format("WebP", side=16_383, grey=False, options={"lossless": True, "exact": True, "quality": 0}),
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".bmp": _Format("BMP", side=2**31 - 1, alpha=False, icc=False),
@@ -94,10 +98,14 @@ def _obstacle(suffix: str, picture: Picture) -> str | None:
     lacking = None
     if deep and not kind.deep:
         lacking = "16 bits a channel"
-    elif picture.alpha is not None and not kind.alpha:
+    elif picture.alpha is not None and not kind.alpha and not _is_opaque(picture.alpha):
         lacking = "transparency"
     elif picture.icc is not None and not kind.icc:
         lacking = "a colour profile"
+    elif picture.grey and not kind.grey and is_grey_profile(picture.icc):
+        lacking = "the colour profile of a grey picture"
+    elif kind is not _PNG and say_more_than_srgb(picture.color, picture.icc):
+        lacking = "the colours that PNG's chunks name"
     elif max(picture.pixels.shape) > kind.side:
         lacking = f"a side of more than {kind.side:,} pixels"
     elif deep and picture.grey and picture.alpha is not None and kind is _TIFF:  # Pillow could not read it back
@@ -105,13 +113,41 @@ def _obstacle(suffix: str, picture: Picture) -> str | None:
     return lacking and f"cannot be written: {kind.name} cannot hold {lacking}; .png can"
 
 
+def _is_opaque(alpha: NDArray[Any]) -> bool:
+    return bool(alpha.min() == np.iinfo(alpha.dtype).max)
+
+
 def _encode(suffix: str, picture: Picture) -> bytes:
     kind = _FORMATS[suffix]
     samples: NDArray[Any] = picture.pixels[..., :1] if picture.grey else picture.pixels
-    if picture.alpha is not None:
+    if picture.alpha is not None and kind.alpha:
         samples = np.concatenate((samples, picture.alpha[..., None]), axis=2)
-    if kind.name == "PNG":
-        return encode_png(samples, icc=picture.icc)
-    if samples.dtype == np.uint16:
-        return encode_tiff16(samples, picture.icc)
-    return encode_with_pillow(kind.name, samples, picture.icc, **kind.options)
+    if kind is _PNG:
+        return encode_png(samples, icc=picture.icc, chunks=[*picture.color, *_png_chunks(picture)])
+    if kind is _TIFF:
+        return encode_tiff(samples, picture.icc, picture.exif, picture.dpi)
+    options = dict(kind.options)
+    if picture.icc is not None:
+        options["icc_profile"] = picture.icc
+    if picture.exif is not None and kind.name != "BMP":
+        options["exif"] = b"Exif\0\0" + picture.exif
+    if picture.dpi is not None and kind.name != "WebP":
+        options["dpi"] = picture.dpi
+    if kind is _JPEG and len(picture.exif or b"") > _MOST_JPEG_EXIF:
+        del options["exif"]
+        _LOG.warning("an EXIF of %d bytes does not fit into JPEG, and is left out", len(picture.exif or b""))
+    return encode_with_pillow(kind.name, samples, **options)
+
+
+_LOG = logging.getLogger("srkit")
+_MOST_JPEG_EXIF = 65_533 - 6  # a segment has a length of 16 bits, and "Exif" stands before
+
+
+def _png_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
+    chunks = []
+    if picture.dpi is not None:
+        per_metre = [round(value / 0.0254) for value in picture.dpi]
+        chunks.append((b"pHYs", struct.pack(">IIB", *per_metre, 1)))
+    if picture.exif is not None:
+        chunks.append((b"eXIf", picture.exif))
+    return chunks

@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from srkit.images.reading import SUFFIXES
+from srkit.images.reading import KINDS, SUFFIXES
 from tests.conftest import TINY, photograph
 
 PHOTOS = 'name = "photos"\ndataset = { type = "folder", path = "photos" }'
@@ -92,7 +92,7 @@ def test_an_empty_folder_is_a_problem_of_its_line(call, tiny, tmp_path):
 
 def test_an_image_that_cannot_be_read_is_named(call, tiny, photographs):
     (photographs / "p1.png").write_bytes(b"no image at all")
-    message = "photos/p1.png: is not PNG, JPEG, WebP, TIFF or BMP: it begins with b'no image at '\n"
+    message = f"photos/p1.png: is not {KINDS}: it begins with b'no image at '\n"
     advice = (
         "1 of 4 images cannot be used: mend or remove them, or pack the others with srkit prepare SRC DST --skip-bad\n"
     )

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 import srkit
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_images
-from srkit.images.reading import read_image
+from srkit.images.reading import SUFFIXES, open_picture, read_image
 from tests.conftest import photograph
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
@@ -137,3 +137,38 @@ def test_a_constructor_that_refuses_is_one_line(call, photographs, tmp_path):
     )
     code, _, err = call("degrade", "-p", "picky.py", "picky", "photos", "lr", "--scale", "2")
     assert (code, err) == (2, "srkit degrade: degradation 'picky': not today\n")
+
+
+def test_what_says_the_colours_of_hr_stays_with_lr(call, tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(photograph(1, 20, 24)).save("a.png", icc_profile=profile)
+    (tmp_path / "b.png").write_bytes(encode_png(photograph(1, 20, 24), chunks=[(b"gAMA", b"\0\1\x86\xa0")]))
+    (tmp_path / "c.png").write_bytes(encode_png(photograph(1, 20, 24)[..., 0], icc=bytes(16) + b"GRAY" + bytes(108)))
+    for name in "abc":
+        assert call("degrade", "bicubic", f"{name}.png", "lr", "--scale", "2")[0] == 0
+    assert open_picture("lr/a.png").icc == profile
+    assert open_picture("lr/b.png").color == ((b"gAMA", b"\0\1\x86\xa0"),)
+    assert open_picture("lr/c.png").grey
+
+
+def test_folders_below_are_taken_where_asked_and_counted_where_not(call, photographs):
+    (photographs / "more").mkdir()
+    Image.fromarray(photograph(6, 12, 14)).save(photographs / "more" / "p0.png")
+    words = ["degrade", "bicubic", "photos", "lr", "--scale", "2"]
+    assert call(*words)[2] == (
+        "photos: left out: 1 folder with images (--recursive takes it)\n4 of 4 images made smaller by 2, in lr\n"
+    )
+    assert call(*words, "--recursive")[2] == "5 of 5 images made smaller by 2, in lr\n"
+    assert read_image("lr/more/p0.png").shape == (6, 7, 3)
+
+
+@pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
+def test_what_was_left_out_in_silence_is_taken_or_said(call):
+    left_out = "1 .gif" if ".avif" in SUFFIXES else "1 .avif, 1 .gif"
+    folder = f"{DATA}/cases/silently-left-out-files/mix"
+    err = call("degrade", "bicubic", folder, "lr", "--scale", "2")[2]
+    count = 4 if ".avif" in SUFFIXES else 3
+    assert err == (
+        f"{folder}: left out: {left_out}, 1 folder with images (--recursive takes it)\n"
+        f"{count} of {count} images made smaller by 2, in lr\n"
+    )

@@ -4,14 +4,17 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 
 import srkit
 from srkit.images.encoding import encode_png
-from srkit.images.reading import SUFFIXES, open_picture
+from srkit.images.reading import KINDS, SUFFIXES, open_picture
 from srkit.images.writing import WRITTEN
 from tests.cli.conftest import save_nearest
 from tests.conftest import HANGS, photograph
+
+DATA = os.environ.get("SRKIT_TEST_DATA")
 
 
 def read(path):
@@ -209,8 +212,6 @@ def test_what_the_network_fails_on_is_named_and_the_rest_goes_on(call, one, tmp_
         "@srkit.hookimpl\ndef srkit_components():\n"
         "    yield srkit.Component('architecture', 'picky', f'{__name__}:Picky')\n"
     )
-    import torch
-
     torch.save({"one": torch.ones(1)}, "w.pt")
     Image.fromarray(photograph(1, 8, 30)).save("flat.png")
     words = ["--architecture", "picky", "--scale", "2"]
@@ -303,3 +304,150 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(upscale, one, nearest,
     assert (run.returncode, run.stdout) == (0, b"")
     assert "one.png" in seen
     assert "1/1" in seen
+
+
+# Folders
+
+
+@pytest.fixture
+def mixed(photographs):
+    """The photographs with a .gif, a folder of an image and one of a text beside them."""
+    Image.new("L", (4, 4)).save(photographs / "still.gif")
+    (photographs / "more").mkdir()
+    (photographs / "texts").mkdir()
+    Image.fromarray(photograph(6, 12, 14)).save(photographs / "more" / "p0.jfif", "JPEG")
+    return photographs
+
+
+def test_what_is_left_out_of_a_folder_is_said(upscale, mixed):
+    assert upscale("photos", "-o", "out") == (
+        0,
+        "photos: left out: 1 .gif, 1 folder with images (--recursive takes it)\n4 of 4 images enlarged x2, in out\n",
+    )
+
+
+def test_the_folders_below_are_enlarged_into_the_same_folders(upscale, mixed, tmp_path):
+    for _ in range(2):  # the second time, what the first wrote is no input
+        assert upscale("photos", "-o", "photos/out", "--recursive") == (
+            0,
+            "photos: left out: 1 .gif\n5 of 5 images enlarged x2, in photos/out\n",
+        )
+    found = sorted(str(path.relative_to(mixed / "out")) for path in (mixed / "out").rglob("*.*"))
+    assert found == ["more/p0.jfif", "p0.png", "p1.png", "p2.png", "p3.png"]
+
+
+def test_a_folder_without_images_says_what_is_left_out(upscale, tmp_path):
+    (tmp_path / "gifs").mkdir()
+    Image.new("L", (4, 4)).save("gifs/still.gif")
+    assert upscale("gifs", "-o", "out")[1].splitlines()[0] == (
+        f"gifs: has no images: looked for {', '.join(SUFFIXES)}; left out: 1 .gif"
+    )
+
+
+def test_a_link_that_leads_back_to_itself_is_named(upscale, one, tmp_path):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    assert upscale("loop.png", "one.png", "-o", "out") == (
+        3,
+        "loop.png: is a link that leads back to itself\n1 of 2 images enlarged x2, in out\n",
+    )
+
+
+def test_what_dead_processes_left_is_removed_and_nothing_of_living_ones(upscale, one, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait(HANGS)
+    (tmp_path / "out").mkdir()
+    ours, theirs = f".aside-{os.getpid()}-0123456789ab", f".aside-{dead.pid}-0123456789ab"
+    for name in (ours, theirs, ".aside-notes"):
+        (tmp_path / "out" / name).touch()
+    assert upscale("one.png", "-o", "out")[0] == 0
+    assert sorted(os.listdir("out")) == sorted([ours, ".aside-notes", "one.png"])
+
+
+# Names
+
+
+def test_a_file_name_with_a_line_end_stays_on_one_line(upscale, one, tmp_path):
+    (tmp_path / "a\nb.png").write_bytes(b"no image at all")
+    code, err = upscale("a\nb.png", "gone\n.png", "one.png", "-o", "out")
+    assert code == 3
+    assert err.splitlines() == [
+        "gone .png: there is no such file or folder",
+        f"a b.png: is not {KINDS}: it begins with b'no image at '",
+        "1 of 3 images enlarged x2, in out",
+    ]
+
+
+def test_a_file_that_begins_like_an_option_is_explained(upscale, one):
+    one.rename("-dash.png")
+    message = "'-dash.png' is a file, but begins like an option: write ./-dash.png, or -- before the files"
+    assert upscale("-dash.png", "-o", "out") == (2, f"srkit upscale: {message}\n")
+    assert upscale("./-dash.png", "-o", "out")[0] == 0
+
+
+# Transparency
+
+
+def disc():
+    """A red disc on nothing: colours under alpha 0 are black, and its edge is half transparent."""
+    y, x = np.mgrid[:48, :48]
+    alpha = np.clip((18 - np.hypot(x - 23.5, y - 23.5)) * 255, 0, 255).astype(np.uint8)
+    pixels = np.where(alpha[..., None] > 0, np.array([220, 40, 40], np.uint8), np.uint8(0))
+    return np.dstack([pixels, alpha])
+
+
+def edge(path):
+    """Return the mean colour of the partly transparent pixels of a file."""
+    samples = read(path)
+    return samples[(samples[..., 3] > 10) & (samples[..., 3] < 245)][:, :3].mean(axis=0)
+
+
+BLUR = """\
+import srkit
+import torch
+
+class Blur(torch.nn.Module):
+    def __init__(self, *, scale: int, img_range: float = 1.0):
+        super().__init__()
+        self.scale, self.img_range = scale, img_range
+        self.one = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        x = torch.nn.functional.avg_pool2d(x * self.img_range, 3, 1, 1, count_include_pad=False)
+        return torch.nn.functional.interpolate(x * self.one, scale_factor=self.scale, mode="bilinear") / self.img_range
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("architecture", "blur", f"{__name__}:Blur", facts={"tileable": False})
+"""
+
+
+@pytest.fixture
+def blur(tmp_path):
+    """A one-file plugin with a network that mixes neighbours, beside the weights for it."""
+    (tmp_path / "blur.py").write_text(BLUR)
+    torch.save({"one": torch.ones(1)}, "blur.pt")
+    return ["-p", "blur.py", "upscale", "blur.pt", "--architecture", "blur", "--scale", "2"]
+
+
+@pytest.mark.parametrize("img_range", [1, 255])
+def test_what_lies_under_transparency_does_not_bleed(call, blur, img_range):
+    Image.fromarray(disc()).save("disc.png")
+    assert call(*blur, "--set", f"img_range={img_range}", "disc.png", "-o", "out")[0] == 0
+    assert np.abs(edge("out/disc.png") - (220, 40, 40)).max() <= 3
+
+
+def test_a_network_that_is_not_tileable_is_warned_of(call, blur, one):
+    assert call(*blur, "one.png", "-o", "out", "--forward", "tiles")[2] == (
+        "architecture 'blur' states that tiles do not make up its output: seams may be seen\n"
+        "1 of 1 images enlarged x2, in out\n"
+    )
+
+
+@pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
+def test_the_edge_of_a_disc_keeps_its_colour_with_published_weights(call):
+    weights, source = f"{DATA}/golden/weights/aan_x2.pt", f"{DATA}/cases/alpha-fringe/disc.png"
+    words = ["--architecture", "a2n", "--scale", "2", "--set", "img_range=255"]
+    assert call("upscale", weights, source, "-o", "out", *words)[0] == 0
+    with Image.open(source) as image:
+        image.resize((96, 96), Image.Resampling.BICUBIC).save("premultiplied.png")
+    assert np.abs(edge("out/disc.png") - edge("premultiplied.png")).max() <= 3

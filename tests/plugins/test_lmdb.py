@@ -16,6 +16,7 @@ from srkit_datasets.lmdb_writer import LMDBWriter
 from srkit import InputRejected, Window
 from srkit.images import manifest
 from srkit.images.encoding import encode_png
+from srkit.images.reading import KINDS
 from tests.conftest import CHAOS_SEED, calls
 from tests.plugins.test_h5 import (
     FULL,
@@ -268,7 +269,7 @@ def test_what_cannot_be_decoded_is_named(tmp_path):
     )
     source = LMDB(path=path)
     assert rejected(source.read, 0) == rejected(source.size, 0) == f"{path}: a: is empty"
-    assert rejected(source.read, 1) == (f"{path}: b: is not PNG, JPEG, WebP, TIFF or BMP: it begins with b'<html>'")
+    assert rejected(source.read, 1) == (f"{path}: b: is not {KINDS}: it begins with b'<html>'")
     assert source.size(2) == (9, 11)
     assert rejected(source.read, 2).startswith(f"{path}: c: cannot be decoded: ")
     assert rejected(source.read, 3) == rejected(source.size, 3) == f"{path}: d: is not there"

@@ -26,15 +26,24 @@ def to_network(images: Tensor) -> Tensor:
 
 def to_batch(image: NDArray[Any], device: torch.device) -> Tensor:
     """Return one image at rest, [h, w, 3], as a batch of one in the network's form."""
-    return to_network(torch.from_numpy(np.ascontiguousarray(image)).unsqueeze(0).to(device))
+    # Writable, or torch warns: it knows no array that is only read.
+    pixels = np.require(image, requirements=["C_CONTIGUOUS", "WRITEABLE"])
+    return to_network(torch.from_numpy(pixels).unsqueeze(0).to(device))
 
 
 def to_rest(batch: Tensor, dtype: Any = np.uint8) -> NDArray[Any]:
     """Return a batch of one, [1, 3, h, w] in 0..1, as an image at rest, clamped and rounded (halves up, as MATLAB)."""
     top = float(np.iinfo(dtype).max)
-    # In float64: 0.5 added to a float32 just below a half would round up. On the CPU: Apple's devices have no float64.
-    levels = batch[0].detach().cpu().to(torch.float64).mul(top).clamp_(0.0, top).add_(0.5).floor_()
-    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy()).astype(dtype)
+    values = batch[0].detach().cpu()
+    found = np.empty((*values.shape[1:], values.shape[0]), dtype)
+    for start in range(0, len(found), _BAND):
+        # In float64: 0.5 added to a float32 just below a half would round up. On the CPU: Apple's have no float64.
+        levels = values[:, start : start + _BAND].to(torch.float64).mul(top).clamp_(0.0, top).add_(0.5).floor_()
+        found[start : start + _BAND] = levels.permute(1, 2, 0).numpy()
+    return found
+
+
+_BAND = 256  # rows at a time: in float64 a whole picture takes eight times the room of its 8 bits
 
 
 def to_8_bits(image: NDArray[Any]) -> NDArray[np.uint8]:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import each_image
 from srkit.engine.scoring.metrics import Metric
-from srkit.engine.scoring.tiling import forward
+from srkit.engine.scoring.tiling import count_tiles, each_tile, forward
 from srkit.errors import ComponentError, InputRejected, located
 from srkit.protocol import PAPER, Method, Protocol
 
@@ -34,25 +34,67 @@ def upscale(
     device: torch.device | None = None,
     *,
     method: Method = PAPER,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Image:
     """Return an image at rest, [h, w, 3] uint8 or uint16, enlarged by a network; the dtype is kept.
 
-    Raises NotFinite.
+    In tiles, each is rounded as it comes, and SR is nowhere whole in floats. `progress(done, all)` hears of each tile.
+    Raises NotFinite, and ValueError for what is no image.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"an image is [height, width, 3], uint8 or uint16, not {list(image.shape)} {image.dtype}")
+    _refuse_no_image(image)
+    first = next(network.parameters(), None)
     if device is None:
-        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+        device = torch.device("cpu") if first is None else first.device
+    # A network in half or double is given its own numbers.
+    dtype = first.dtype if first is not None and first.is_floating_point() else torch.float32
     was_training = network.training
     network.eval()
     try:
         with torch.no_grad():  # not inference_mode: what a network keeps of it could not be trained with
-            sr = forward(network, to_batch(image, device), method.forward, method.ensemble)
-            if not bool(sr.isfinite().all()):
-                raise NotFinite("the network's output is not finite: its weights are spoilt, or too large")
-            return to_rest(sr, image.dtype)
+            if method.forward == "tiles" and method.ensemble == "none":
+                return _in_tiles(image, network, device, dtype, progress)
+            sr = forward(network, to_batch(image, device).to(dtype), method.forward, method.ensemble)
+            return _at_rest(sr, image.dtype)
     finally:
         network.train(was_training)
+
+
+def _refuse_no_image(image: object) -> None:
+    if not isinstance(image, np.ndarray):
+        kind = type(image)
+        cure = "numpy.asarray(image.convert('RGB'))" if hasattr(image, "convert") else "numpy.asarray(image, 'uint8')"
+        raise ValueError(f"an image is a numpy array, not {kind.__module__}.{kind.__qualname__}: give {cure}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"an image is [height, width, 3], uint8 or uint16, not {list(image.shape)} {image.dtype}")
+    if 0 in image.shape:
+        raise ValueError(f"an image has pixels, and this one none: {list(image.shape)}")
+
+
+def _in_tiles(
+    image: Image,
+    network: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Callable[[int, int], None] | None,
+) -> Image:
+    height, width = image.shape[:2]
+    count = count_tiles(height, width)
+    canvas: Image | None = None
+    parts = each_tile(network, lambda *window: to_batch(image[window], device).to(dtype), height, width)
+    for done, part in enumerate(parts, 1):
+        if canvas is None:
+            canvas = np.empty((height * part.scale, width * part.scale, 3), image.dtype)
+        canvas[part.rows, part.columns] = _at_rest(part.sr, image.dtype)
+        if progress is not None:
+            progress(done, count)
+    assert canvas is not None  # an image has pixels, and so tiles
+    return canvas
+
+
+def _at_rest(sr: Tensor, dtype: Any) -> Image:
+    if not bool(sr.isfinite().all()):
+        raise NotFinite("the network's output is not finite: its weights are spoilt, or too large")
+    return to_rest(sr, dtype)
 
 
 def scale_of(network: nn.Module) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import torch
@@ -19,6 +19,15 @@ SHAVE = 10
 LARGEST = 160_000
 # Tiles of so many LR pixels a side, of which so many at each inner side are thrown away.
 TILE, OVERLAP = 128, 16
+# LR pixels from which a network that states `tileable` takes an image in tiles where nothing is said. An image of 64
+# features in float32 takes 256 bytes an LR pixel, and a network holds several at once, four times as large behind an
+# enlargement: that is more than a gigabyte here.
+LARGE = 1_000_000
+
+
+def forward_for(height: int, width: int, tileable: object) -> Forward:
+    """Return how an image is taken where nothing is said: whole, or in tiles where it is LARGE and may be."""
+    return "tiles" if tileable is True and height * width > LARGE else "whole"
 
 
 def forward(network: Network, lr: Tensor, how: Forward, ensemble: Ensemble) -> Tensor:
@@ -63,9 +72,7 @@ def tiles(network: Network, lr: Tensor) -> Tensor:
     It is the whole image's where no output depends on LR further away than OVERLAP; a network that pools over the image
     has another one.
     """
-    rows, columns = (_tiles(length) for length in lr.shape[-2:])
-    pieces = [_Piece(r, c, r_kept, c_kept) for r, r_kept in rows for c, c_kept in columns]
-    return _stitched(network, lr, pieces)
+    return _stitched(network, lr, _tiling(*lr.shape[-2:]))
 
 
 def _tiles(length: int) -> list[tuple[Span, Span]]:
@@ -89,17 +96,49 @@ class _Piece:
 
 
 def _stitched(network: Network, lr: Tensor, pieces: Sequence[_Piece]) -> Tensor:
-    out, scale = lr, 1
-    for i, piece in enumerate(pieces):
-        sr = network(lr[..., slice(*piece.rows), slice(*piece.columns)])
-        if i == 0:
-            scale = sr.shape[-2] // (piece.rows[1] - piece.rows[0])
-            out = sr.new_empty((*sr.shape[:-2], lr.shape[-2] * scale, lr.shape[-1] * scale))
+    out: Tensor | None = None
+    for passed in _passed(network, lambda rows, columns: lr[..., rows, columns], pieces):
+        if out is None:
+            height, width = (side * passed.scale for side in lr.shape[-2:])
+            out = passed.sr.new_empty((*passed.sr.shape[:-2], height, width))
+        out[..., passed.rows, passed.columns] = passed.sr
+    return lr if out is None else out
+
+
+@attrs.frozen(eq=False)
+class Passed:
+    """A part of SR, [n, 3, h, w]; the rows and columns that it has in the whole; how much larger SR is."""
+
+    sr: Tensor
+    rows: slice
+    columns: slice
+    scale: int
+
+
+def each_tile(network: Network, cut: Callable[[slice, slice], Tensor], height: int, width: int) -> Iterator[Passed]:
+    """Yield the parts that `tiles` puts together, for LR of a size; `cut(rows, columns)` returns a window of LR.
+
+    So neither LR nor SR need be anywhere as a whole. Its length is `count_tiles(height, width)`.
+    """
+    yield from _passed(network, cut, _tiling(height, width))
+
+
+def count_tiles(height: int, width: int) -> int:
+    """Return how many tiles an image of a size has."""
+    return len(_tiling(height, width))
+
+
+def _tiling(height: int, width: int) -> list[_Piece]:
+    return [_Piece(r, c, r_kept, c_kept) for r, r_kept in _tiles(height) for c, c_kept in _tiles(width)]
+
+
+def _passed(network: Network, cut: Callable[[slice, slice], Tensor], pieces: Sequence[_Piece]) -> Iterator[Passed]:
+    for piece in pieces:
+        sr = network(cut(slice(*piece.rows), slice(*piece.columns)))
+        scale = sr.shape[-2] // (piece.rows[1] - piece.rows[0])
         top, left = piece.rows[0], piece.columns[0]
-        out[..., _scaled(piece.rows_kept, scale), _scaled(piece.columns_kept, scale)] = sr[
-            ..., _scaled(piece.rows_kept, scale, top), _scaled(piece.columns_kept, scale, left)
-        ]
-    return out
+        kept = sr[..., _scaled(piece.rows_kept, scale, top), _scaled(piece.columns_kept, scale, left)]
+        yield Passed(kept, _scaled(piece.rows_kept, scale), _scaled(piece.columns_kept, scale), scale)
 
 
 def _scaled(span: Span, scale: int, start: int = 0) -> slice:

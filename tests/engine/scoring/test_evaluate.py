@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +15,12 @@ from torch import nn
 
 import srkit
 from srkit.cli import main
+from srkit.engine.data.conversions import to_batch, to_rest
+from srkit.engine.scoring.evaluate import upscale
+from srkit.engine.scoring.tiling import tiles
 from srkit.errors import InputRejected, UsageError
+from srkit.protocol import Method
+from tests.conftest import HANGS
 
 
 class Spoilt(nn.Module):
@@ -78,3 +85,36 @@ def test_a_word_that_no_protocol_has_is_refused(photographs, words, message):
     with pytest.raises(UsageError) as error:
         srkit.evaluate({"m": Spoilt(0.0)}, photographs, scale=2, **words)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("name", "settings"), [("a2n", {"features": 4, "blocks": 1}), ("edsr", {"features": 4})])
+def test_tiles_written_one_by_one_are_those_put_together_in_floats(name, settings, dtype):
+    torch.manual_seed(0)
+    network = srkit.create("architecture", name, scale=2, **settings).eval()
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (140, 230, 3)).astype(dtype)
+    told = []
+    found = upscale(image, network, method=Method(forward="tiles"), progress=lambda *count: told.append(count))
+    with torch.no_grad():
+        assert np.array_equal(found, to_rest(tiles(network, to_batch(image, torch.device("cpu"))), dtype))
+    assert told == [(done, 6) for done in range(1, 7)]
+
+
+PEAK = """\
+import resource, sys
+import numpy as np, torch
+import srkit
+network = torch.nn.Upsample(scale_factor=4)
+image = np.zeros((int(sys.argv[1]), 1000, 3), np.uint8)
+srkit.upscale(image[:200], network, forward="tiles")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+srkit.upscale(image, network, forward="tiles")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_large_image_takes_little_more_memory_than_its_sr():
+    run = subprocess.run([sys.executable, "-c", PEAK, "2000"], capture_output=True, text=True, timeout=HANGS)
+    assert run.returncode == 0, run.stderr
+    kibibytes = int(run.stdout)  # of SR: 8000x4000x3 bytes are 94 MiB; in floats they would be 375
+    assert kibibytes < 200 * 1024
