@@ -93,9 +93,23 @@ def describe(error: BaseException) -> str:
 def located(error: BaseException) -> str:
     """Return an error as one line, with the place in the component's own file that it came from."""
     own = os.path.join(os.path.dirname(__file__), "")
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in frame.filename and not frame.filename.startswith("<frozen ")
+    ]
     last = frames[-1] if frames else None
     if last is None or last.filename.startswith(own):
         return describe(error)
+    text = describe(error)
+    if isinstance(error, AssertionError) and not str(error) and last.line:
+        text += f": {last.line}"  # which is all that `assert scale in (2, 4)` has to say
     here = os.path.join(os.getcwd(), "")
-    return f"{describe(error)} ({last.filename.removeprefix(here)}:{last.lineno})"
+    return f"{text} ({last.filename.removeprefix(here)}:{last.lineno})"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a component's target refused to make something, as one line: the words of a ValueError or of an error
+    of this tree; of any other its type, too, and its place in the component's own file."""
+    text = " ".join(str(error).split())
+    return text if text and isinstance(error, ValueError | SrkitError) else located(error)

@@ -54,10 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.scale not in scales:
         offered = ", ".join(map(str, scales))
         raise UsageError(f"degradation '{part.type}' has scales {offered}, not {arguments.scale}")
-    try:
-        degrade = make_degrade(Builder(registry), part, arguments.scale)
-    except ValueError as error:
-        raise UsageError(f"degradation '{part.type}': {error}") from None
+    degrade = make_degrade(Builder(registry), part, arguments.scale)
     work = _plan(Path(arguments.source), Path(arguments.target))
     screen = console(stderr=True)
     quiet = not sys.stderr.isatty()

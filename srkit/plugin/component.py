@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from srkit.errors import ComponentError, describe, nearest
+from srkit.errors import ComponentError, SrkitError, describe, nearest, reason_of
 
 
 @attrs.frozen
@@ -50,3 +51,17 @@ class Component:
         if not callable(target):
             raise ComponentError(f"{self.kind} '{self.name}' cannot be used: {self.target} is not callable")
         return typing.cast("Callable[..., Any]", target)
+
+
+@contextlib.contextmanager
+def making(component: Component) -> Iterator[None]:
+    """Raise ComponentError, a line, for anything that a component's target raises when it is called.
+
+    Errors that are lines already, a lack of memory and a person's Ctrl-C pass through.
+    """
+    try:
+        yield
+    except (SrkitError, MemoryError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
+        raise ComponentError(f"{component.kind} '{component.name}': {reason_of(error)}") from error

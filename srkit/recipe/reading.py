@@ -16,7 +16,7 @@ from typing import Any, Literal, Union
 import attrs
 import cattrs
 
-from srkit.errors import ComponentError, InputRejected, SrkitError, did_you_mean, located
+from srkit.errors import ComponentError, InputRejected, did_you_mean, reason_of
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.part import Part
 from srkit.plugin.registry import Registry
@@ -331,16 +331,12 @@ def _part(
             given = {**given, "scale": scales[0]}
         try:
             try_out(part, given)
-        except (ArithmeticError, OSError, RuntimeError, SrkitError, TypeError, ValueError) as error:
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a plugin may raise anything, SystemExit included
             missing = isinstance(error, InputRejected) and not os.path.exists(error.path)
-            raise Problems([Problem((), _reason(error), missing and cls.kind == "dataset")]) from None
+            raise Problems([Problem((), reason_of(error), missing and cls.kind == "dataset")]) from None
     return part
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValueError | SrkitError):
-        return " ".join(str(error).split())
-    return located(error)
 
 
 def _as_toml(value: Any) -> Any:

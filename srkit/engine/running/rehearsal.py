@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from srkit.engine.builder import Loaded
-from srkit.errors import located
+from srkit.errors import SrkitError, located
 from srkit.recipe.layers import Problem
 
 
@@ -30,6 +30,8 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
                 if not when:
                     network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
                 sr = network.train(bool(when))(lr)
+            except SrkitError as error:
+                raise loaded.error(Problem(("architecture",), str(error))) from error
             except Exception as error:
                 raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
             if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -45,6 +47,9 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
             try:
                 loss = builder.make(part)
                 value = (loss.to(device) if isinstance(loss, nn.Module) else loss)(sr, hr)
+            except SrkitError as error:
+                problems.append(Problem(("loss", i), str(error)))
+                continue
             except Exception as error:
                 problems.append(Problem(("loss", i), f"loss '{part.type}' fails: {located(error)}"))
                 continue

@@ -23,7 +23,9 @@ from srkit.engine.running.validation import Validation
 from srkit.engine.scoring import evaluate
 from srkit.engine.weights.starting import Start
 from srkit.errors import InputRejected, RunFailed, Stopped
+from srkit.plugin.component import making
 from srkit.plugin.contracts import Run
+from srkit.plugin.registry import Registry
 from srkit.recipe.recipe import Recipe
 from srkit.runs import rundir
 from srkit.runs.observing import Observers
@@ -75,7 +77,7 @@ class Session:
         recipe, builder, network = loaded.recipe, loaded.builder, start.network
         self.loaded, self.recipe, self.home, self.data, self.device = loaded, recipe, home, data, device
         self.observers = Observers(
-            {name: builder.registry.create("observer", name) for name in (*ALWAYS, *observers)}
+            {name: _observer(builder.registry, name) for name in (*ALWAYS, *observers)}
             | {f"{part.type} of the recipe": builder.make(part) for part in recipe.observer}
         )
         losses = make_losses(builder, recipe.loss)
@@ -206,6 +208,11 @@ class Session:
         if path is not None:
             self.observers.saved(self.trainer.done, path)
         self._aside += time.monotonic() - started
+
+
+def _observer(registry: Registry, name: str) -> Any:
+    with making(registry.find("observer", name).component):
+        return registry.create("observer", name)
 
 
 def _lay_out(network: torch.nn.Module) -> None:

@@ -154,6 +154,5 @@ def test_weights_that_fit_at_no_scale_say_how_to_learn_why(shifted):
     with pytest.raises(InputRejected) as error:
         read_model(Path("other.pt"), Builder(shifted), architecture="shifted")
     assert str(error.value) == (
-        "other.pt: fits 'shifted' with these settings at none of the scales 2, 3, 4; --scale N says what "
-        "does not fit"
+        "other.pt: fits 'shifted' with these settings at none of the scales 2, 3, 4; --scale N says what does not fit"
     )
