@@ -119,7 +119,10 @@ class Folder(Files):
             raise ValueError("split goes with path: hr is the folder of one split already")
         self._root = None if path is None else Path(path).expanduser()
         if self._root is not None and self._root.suffix in (".h5", ".hdf5") and self._root.is_file():
-            raise InputRejected(self._root, 'is a file; give a folder of images, or take another dataset: type = "h5"')
+            raise InputRejected(
+                self._root,
+                'is a file, and a folder of images is needed here; in a recipe, type = "h5" reads HDF5 files',
+            )
         if self._root is not None:
             layout = find_layout(self._root, split)
         else:

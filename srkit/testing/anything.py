@@ -17,7 +17,7 @@ from srkit.errors import ComponentError, describe, did_you_mean, nearest
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import GROUP
 from srkit.plugin.settings import REQUIRED, read_settings, untyped_parameters
-from srkit.testing.check import Check, Inapplicable, Subject, fail
+from srkit.testing.check import Check, Inapplicable, Subject, fail, refuse_missing_package
 from srkit.testing.imported import OWN, Imported, imported
 
 
@@ -131,6 +131,7 @@ def is_made_with_defaults(subject: Subject) -> None:
             if component.kind == "writer":
                 made.close()
     except Exception as error:
+        refuse_missing_package(error)
         if subject.settings:
             fail(f"with these settings, making it raises {describe(error)}", "check it with settings that it takes")
         fail(f"making it raises {describe(error)}", "let the defaults, with every scale that it states, be good ones")
