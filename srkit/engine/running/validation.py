@@ -63,7 +63,7 @@ class Validation:
             rows.append(evaluate.row(evaluate.BASELINE, baseline.scores))
             label = f"{self._model}, step {step}"
             self._write_picture(name, step, picture.png(baseline.sr, found.sr, found.hr, label))
-        return evaluate.table(evaluation, self.metrics, rows)
+        return evaluate.table(evaluation, self.metrics, rows, networks={self._model: network})
 
     def _score(self, network: nn.Module, evaluation: EvaluationSet) -> Scored:
         first: list[evaluate.Image] = []
