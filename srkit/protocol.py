@@ -70,9 +70,9 @@ class Protocol:
     """Everything that a score depends on beside the network.
 
     `border`: pixels cut from each side, and `color`: what is looked at, "Y" or "RGB", by metric. `lr`: "files", or the
-    degradation with its settings. `fingerprint`: of the images, HR and LR. `padding`: what LR was padded to, by the name
-    of the network, "multiples of 8", for those that do not take all of the images as they are. It is the networks' own,
-    so that scores are comparable all the same; where nothing was padded, nothing is stored of it.
+    degradation with its settings. `fingerprint`: of the images, HR and LR. `padding`: what LR was padded to, by the
+    name of the network, "multiples of 8", for those that do not take all of the images as they are. It is the
+    networks' own, so that scores are comparable all the same; where nothing was padded, nothing is stored of it.
     """
 
     scale: int

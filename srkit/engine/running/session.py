@@ -89,7 +89,11 @@ class Session:
                 loss.function.to(device)
                 own = sum(parameter.numel() for parameter in loss.function.parameters() if parameter.requires_grad)
                 if own:
-                    log.info("loss '%s': %s parameters of its own are trained, too", loss.name, f"{own:,}")
+                    text = (
+                        "loss '%s': its own %s parameters are trained with the network's optimizer to lower the loss; "
+                        "an adversary needs the opposite"
+                    )
+                    log.info(text, loss.name, f"{own:,}")
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
         self.trainer = Trainer(
             network,
