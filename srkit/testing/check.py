@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import attrs
 
+from srkit.errors import reason_of
 from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.registry import Entry, Registry
@@ -63,10 +64,10 @@ class Subject:
         for scale in self.facts.get("scales", SCALES):
             try:
                 made = self.make(scale=scale)
-            except ValueError as error:
+            except Exception as error:  # a scale that it is not made for: a ValueError, an assertion, a missing key
                 if stated:
                     raise
-                fail(f"it has no scale {scale}: {error}", 'state its scales: facts={"scales": (2, 4)}')
+                fail(f"it has no scale {scale}: {reason_of(error)}", 'state its scales: facts={"scales": (2, 4)}')
             yield scale, made
 
 

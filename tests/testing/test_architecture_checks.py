@@ -176,6 +176,12 @@ class Sixteen(Good):
         return super().forward(x)
 
 
+class Asserts(Good):
+    def __init__(self, *, scale: int) -> None:
+        assert scale in (2, 4)
+        super().__init__(scale=scale)
+
+
 class Grey(Good):
     def forward(self, x):
         return super().forward(x).mean(1, keepdim=True)
@@ -208,6 +214,7 @@ def srkit_components():
         (Fifteen, LOCAL),
         (Sixteen, LOCAL),
         (Grey, LOCAL),
+        (Asserts, LOCAL),
         (Lacks, LOCAL),
         (LacksLater, LOCAL),
     ):
@@ -420,6 +427,12 @@ def test_a_network_that_is_another_one_compiled_is_told_so(failures):
             "let the last layer give 3; a network of luma alone is another one, made and trained for 3 channels",
         ),
         (
+            "Asserts",
+            "output_is_scaled",
+            "it has no scale 3: AssertionError: assert scale in (2, 4) (bad_architecture.py:{})",
+            'state its scales: facts={"scales": (2, 4)}',
+        ),
+        (
             "Lacks",
             "is_made_with_defaults",
             "it needs the package 'einops_that_is_not_there', which is not installed",
@@ -435,7 +448,11 @@ def test_a_network_that_is_another_one_compiled_is_told_so(failures):
 )
 def test_the_advice_on_a_network_is_true_of_it(failures, name, check, found, instead):
     lines = {text.strip(): number for number, text in enumerate(PLUGIN.splitlines(), 1)}
-    place = {"Fifteen": 'raise ValueError("too low")', "Sixteen": 'raise ValueError("too odd")'}.get(name, "")
+    place = {
+        "Asserts": "assert scale in (2, 4)",
+        "Fifteen": 'raise ValueError("too low")',
+        "Sixteen": 'raise ValueError("too odd")',
+    }.get(name, "")
     what, how = failures(name)[check]
     found = found.format(lines.get(place, 0))
     assert (re.sub(r"\(/.*/", "(", what), how) == (found, instead)

@@ -32,7 +32,7 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
                 sr = network.train(bool(when))(lr)
             except SrkitError as error:
                 raise loaded.error(Problem(("architecture",), str(error))) from error
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
             if not any(parameter.requires_grad for parameter in network.parameters()):
                 raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
@@ -50,7 +50,7 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
             except SrkitError as error:
                 problems.append(Problem(("loss", i), str(error)))
                 continue
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 problems.append(Problem(("loss", i), f"loss '{part.type}' fails: {located(error)}"))
                 continue
             if not isinstance(value, torch.Tensor) or value.numel() != 1:
