@@ -106,7 +106,7 @@ def main(arguments: argparse.Namespace) -> int:
         settings["lr"] = f"LR_{arguments.degradation.rpartition(':')[2]}"
 
     def make_writer(path: Path) -> Writer:
-        with making(component):
+        with making(component, OSError):  # of a full disk, which is no fault of the writer
             made: Writer = writer(path=path, **settings)
         return made
 

@@ -54,14 +54,14 @@ class Component:
 
 
 @contextlib.contextmanager
-def making(component: Component) -> Iterator[None]:
+def making(component: Component, *passing: type[BaseException]) -> Iterator[None]:
     """Raise ComponentError, a line, for anything that a component's target raises when it is called.
 
-    Errors that are lines already, a lack of memory and a person's Ctrl-C pass through.
+    Errors that are lines already, a lack of memory, a person's Ctrl-C and what is `passing` pass through.
     """
     try:
         yield
-    except (SrkitError, MemoryError, KeyboardInterrupt):
+    except (SrkitError, MemoryError, KeyboardInterrupt, *passing):
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
         raise ComponentError(f"{component.kind} '{component.name}': {reason_of(error)}") from error
