@@ -54,14 +54,15 @@ class Component:
 
 
 @contextlib.contextmanager
-def making(component: Component, *passing: type[BaseException]) -> Iterator[None]:
+def making(component: Component, *passing: type[Exception]) -> Iterator[None]:
     """Raise ComponentError, a line, for anything that a component's target raises when it is called.
 
     Errors that are lines already, a lack of memory, a person's Ctrl-C and what is `passing` pass through.
     """
+    ours: tuple[type[BaseException], ...] = (SrkitError, MemoryError, KeyboardInterrupt, *passing)
     try:
         yield
-    except (SrkitError, MemoryError, KeyboardInterrupt, *passing):
+    except ours:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
         raise ComponentError(f"{component.kind} '{component.name}': {reason_of(error)}") from error
