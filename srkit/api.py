@@ -220,7 +220,7 @@ def evaluate(
             rows.append(row)
         scored = engine.score(baseline, images, scored_by, torch.device("cpu"), method=method)
         rows.append(engine.row(engine.BASELINE, scored))
-        tables.append(engine.table(images, scored_by, rows, method))
+        tables.append(engine.table(images, scored_by, rows, method, networks))
     if not tables:
         raise UsageError("there is nothing to evaluate on")
     return tables

@@ -109,7 +109,17 @@ def located(error: BaseException) -> str:
     last = frames[-1] if frames else None
     if last is None or last.filename.startswith(own):
         return describe(error)
-    return f"{describe(error)} ({_shown(last.filename)}:{last.lineno})"
+    text = describe(error)
+    if isinstance(error, AssertionError) and not str(error) and last.line:
+        text += f": {last.line}"  # which is all that `assert scale in (2, 4)` has to say
+    return f"{text} ({_shown(last.filename)}:{last.lineno})"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a component's target refused to make something, as one line: the words of a ValueError or of an error
+    of this tree; of any other its type, too, and its place in the component's own file."""
+    text = " ".join(str(error).split())
+    return text if text and isinstance(error, ValueError | SrkitError) else located(error)
 
 
 def _is_machinery(file: str) -> bool:

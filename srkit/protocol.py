@@ -62,12 +62,17 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
+OF_NETWORKS = ("padding",)  # the keys that say something of the networks, not of how all of them are measured
+
+
 @attrs.frozen(kw_only=True)
 class Protocol:
     """Everything that a score depends on beside the network.
 
     `border`: pixels cut from each side, and `color`: what is looked at, "Y" or "RGB", by metric. `lr`: "files", or the
-    degradation with its settings. `fingerprint`: of the images, HR and LR.
+    degradation with its settings. `fingerprint`: of the images, HR and LR. `padding`: what LR was padded to, by the
+    name of the network, "multiples of 8", for those that do not take all of the images as they are. It is the
+    networks' own, so that scores are comparable all the same; where nothing was padded, nothing is stored of it.
     """
 
     scale: int
@@ -80,6 +85,7 @@ class Protocol:
     ensemble: Ensemble = "none"
     images: int
     fingerprint: str
+    padding: Mapping[str, str] = attrs.field(factory=dict)
 
     def to_tree(self) -> dict[str, Any]:
         """Return the protocol as JSON's types, as it is stored with every score."""
@@ -87,6 +93,7 @@ class Protocol:
             field.name: dict(value) if isinstance(value, Mapping) else value
             for field in attrs.fields(Protocol)
             for value in [getattr(self, field.name)]
+            if field.name not in OF_NETWORKS or value
         }
 
     @staticmethod
@@ -119,6 +126,7 @@ class Protocol:
                 border,
                 f"HR {'cropped' if self.fit == 'crop' else 'resized'} to a multiple of scale",
                 "LR from files" if self.lr == "files" else f"LR by {self.lr}",
+                *(f"LR padded to {sides} by reflection for {model}" for model, sides in self.padding.items()),
                 f"forward {self.forward}" + ("" if self.ensemble == "none" else f", ensemble {self.ensemble}"),
                 f"data {self.fingerprint}",
             ]

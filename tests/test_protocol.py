@@ -64,3 +64,14 @@ def test_an_unknown_protocol_names_the_nearest():
     with pytest.raises(UsageError) as error:
         find_method("papr")
     assert str(error.value) == "unknown protocol 'papr'; did you mean 'paper'?"
+
+
+def test_what_was_padded_is_said_and_where_nothing_was_nothing_is_stored():
+    padded = protocol(padding={"swinir": "multiples of 8", "deep": "15 pixels at least"})
+    assert padded.caption == protocol().caption.replace(
+        "LR from files; ",
+        "LR from files; LR padded to multiples of 8 by reflection for swinir; "
+        "LR padded to 15 pixels at least by reflection for deep; ",
+    )
+    assert "padding" not in protocol().to_tree()
+    assert Protocol.from_tree(json.loads(json.dumps(padded.to_tree()))) == padded

@@ -131,7 +131,10 @@ class Folder(Files):
         self._form = lr_name
         self._root = None if path is None else Path(path).expanduser()
         if self._root is not None and self._root.suffix in (".h5", ".hdf5") and self._root.is_file():
-            raise InputRejected(self._root, 'is a file; give a folder of images, or take another dataset: type = "h5"')
+            raise InputRejected(
+                self._root,
+                'is a file, and a folder of images is needed here; in a recipe, type = "h5" reads HDF5 files',
+            )
         if self._root is not None:
             layout = find_layout(self._root, split)
         else:

@@ -16,7 +16,7 @@ import srkit
 from srkit_observers import lines
 
 STARVED = 0.2  # of the time spent waiting for data: worth a colour
-OF_THE_DATA = ("images", "fingerprint")  # keys of a protocol that say what was measured, not how
+OF_THE_DATA = ("images", "fingerprint", "padding")  # keys of a protocol that say what was measured, not how
 STATE_WIDTH = 72  # columns, of "step 120000/200000  loss 0.0213  5.1 it/s  data 2 %  eta 100:12:40" and a margin
 EPOCH_WIDTH = 14  # columns more, of "epoch 1234.5"; it is left out on narrower terminals
 

@@ -58,10 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.scale not in scales:
         offered = ", ".join(map(str, scales))
         raise UsageError(f"degradation '{part.type}' has scales {offered}, not {arguments.scale}")
-    try:
-        degrade = make_degrade(Builder(registry), part, arguments.scale)
-    except ValueError as error:
-        raise UsageError(f"degradation '{part.type}': {error}") from None
+    degrade = make_degrade(Builder(registry), part, arguments.scale)
     work, left_out = _plan(Path(arguments.source), Path(arguments.target), recursive=arguments.recursive)
     for folder in dict.fromkeys(target.parent for target in work):
         files.remove_remains(folder)

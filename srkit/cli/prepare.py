@@ -18,6 +18,7 @@ from typing import Any
 from srkit.cli import error_text, output, whole_number
 from srkit.errors import InputRejected, UsageError
 from srkit.images.manifest import FILE, Manifest
+from srkit.plugin.component import making
 from srkit.plugin.contracts import KINDS, Dataset, Writer
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
@@ -98,13 +99,15 @@ def main(arguments: argparse.Namespace) -> int:
                 raise UsageError(f"degradation '{degradation.type}' has scales {have}, not {scale}")
     format_ = arguments.to or _format(registry, "writer", target)
     _refuse_another_ending(registry, target, format_)
-    writer = registry.find("writer", format_).component.load()
+    component = registry.find("writer", format_).component
+    writer = component.load()
     settings = {}
     if arguments.degradation is not None and "lr" in read_settings(writer, KINDS["writer"].given):
         settings["lr"] = f"LR_{arguments.degradation.rpartition(':')[2]}"
 
     def make_writer(path: Path) -> Writer:
-        made: Writer = writer(path=path, **settings)
+        with making(component, OSError):  # of a full disk, which is no fault of the writer
+            made: Writer = writer(path=path, **settings)
         return made
 
     images = _open(registry, source, arguments.origin or _format(registry, "dataset", source), arguments.lr)
@@ -184,7 +187,8 @@ def _open(registry: Registry, path: Path, name: str, lr: str | None) -> Dataset:
         known = read_settings(registry.find("dataset", name).component.load())
         settings = {"hr" if "hr" in known else "path": str(path), "lr": lr}
     part = read_part(registry, "dataset", name, [f"{key}={_toml_text(text)}" for key, text in settings.items()])
-    source: Dataset = registry.create("dataset", name, **part.settings)
+    with making(registry.find("dataset", name).component):
+        source: Dataset = registry.create("dataset", name, **part.settings)
     return source
 
 

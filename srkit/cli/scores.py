@@ -12,6 +12,7 @@ import attrs
 from srkit.cli.curves import Curve
 from srkit.errors import ComponentError
 from srkit.plugin.registry import Registry
+from srkit.protocol import OF_NETWORKS
 from srkit.runs.history import History, Numbers, Scores
 
 SAME_BICUBIC = 1e-4  # relative; the last digit that is shown. Another device may round another pixel of millions.
@@ -57,13 +58,13 @@ class Table:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """The protocol of the scores, with what it says of each metric."""
-        first = self.entries[0].last.protocol
+        """The protocol of the scores, with what it says of each metric and of each network."""
+        stated = {key: value for e in reversed(self.entries) for key, value in e.last.protocol.items()}
         return {
-            key: {metric: word for e in self.entries for metric, word in e.last.protocol[key].items()}
-            if isinstance(value, Mapping)  # by metric, of which the runs may have different ones
+            key: {name: word for e in self.entries for name, word in e.last.protocol.get(key, {}).items()}
+            if isinstance(value, Mapping)  # by metric, or by network, of which the runs may have different ones
             else value
-            for key, value in first.items()
+            for key, value in stated.items()
         }
 
     @property
@@ -157,7 +158,7 @@ def apart(one: Entry, other: Entry) -> list[str]:
     """
     a, b = one.last, other.last
     found = [word for word in ("data", "scale") if getattr(a, word) != getattr(b, word)]
-    keys = dict.fromkeys([*a.protocol, *b.protocol])
+    keys = [key for key in dict.fromkeys([*a.protocol, *b.protocol]) if key not in OF_NETWORKS]
     by_metric = [key for key in keys if isinstance(a.protocol.get(key), Mapping)]
     found += [key for key in keys if key not in by_metric and a.protocol.get(key) != b.protocol.get(key)]
     common = [metric for metric in a.mean if metric in b.mean]

@@ -15,7 +15,7 @@ from srkit.engine.networks.checking import checked
 from srkit.engine.networks.meta import MOST_PARTS, TooManyParts, at_most, sketch_or_make
 from srkit.engine.networks.padding import fit
 from srkit.errors import ComponentError, RecipeError
-from srkit.plugin.component import Component
+from srkit.plugin.component import Component, making
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.part import Part
 from srkit.plugin.registry import Entry, Registry
@@ -46,8 +46,13 @@ class Builder:
     def make(self, part: Part, **words: Any) -> Any:
         """Return what a part's target makes of its settings and of those of `words` that it is given and declares.
 
-        Raises ComponentError where that is no usable object of its kind; what the target raises passes through.
+        Raises ComponentError where that is no usable object of its kind, and for what the target raises.
         """
+        with making(self.component(part)):
+            return self._make(part, words)
+
+    def _make(self, part: Part, words: Mapping[str, Any]) -> Any:
+        """Return what `make` does; what the target raises passes through, for those who know its line in a recipe."""
         component = self.component(part)
         settings = copy.deepcopy(dict(part.settings))  # a target may append to the list that it is given
         return checked(component, call(KINDS[part.kind], component.load(), words, settings))
@@ -66,10 +71,15 @@ class Builder:
 
         Raises ComponentError for a network of more parts than any has that is meant; its component may state more.
         """
+        with making(self.component(part)):
+            return self._sketch(part, scale)
+
+    def _sketch(self, part: Part, scale: int) -> nn.Module:
+        # Within, errors keep their own words: torch's are how a sketch knows what cannot be sketched.
         most = self.facts(part).get("most_parts", MOST_PARTS)
         try:
             with at_most(most):
-                return sketch_or_make(lambda: self.network(part, scale))
+                return sketch_or_make(lambda: fit(self._make(part, {"scale": scale}), self.component(part)))
         except TooManyParts as error:
             advice = f"if that is meant, its component states it: facts={{'most_parts': {most * 10}}}"
             raise ComponentError(f"architecture '{part.type}': {error}; {advice}") from None
@@ -82,11 +92,11 @@ class Builder:
         """Make a part and throw it away, a network without memory for its weights. Raises what its target raises."""
         match part.kind:
             case "architecture":
-                self.sketch(part, words["scale"])
+                self._sketch(part, words["scale"])
             case "schedule":
-                self.make(part, **words)(0)
+                self._make(part, words)(0)
             case _:
-                self.make(part, parameters=[nn.Parameter(torch.zeros(1))], **words)
+                self._make(part, {"parameters": [nn.Parameter(torch.zeros(1))], **words})
 
     def load(self, path: str | os.PathLike[str], *, overrides: Sequence[str] = (), datasets: bool = True) -> Loaded:
         """Read a recipe and try out each of its components; datasets are opened too, unless `datasets` is False.

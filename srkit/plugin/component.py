@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 import pluggy
 
-from srkit.errors import ComponentError, located, nearest, public
+from srkit.errors import ComponentError, SrkitError, located, nearest, public, reason_of
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.settings import read_settings
 
@@ -96,3 +97,18 @@ def srkit_components() -> Iterable[Component]:  # type: ignore[empty-body]
     Called once, when the plugin is loaded. It only declares: what a component's target needs (torch, numpy) is
     imported when the component is used.
     """
+
+
+@contextlib.contextmanager
+def making(component: Component, *passing: type[Exception]) -> Iterator[None]:
+    """Raise ComponentError, a line, for anything that a component's target raises when it is called.
+
+    Errors that are lines already, a lack of memory, a person's Ctrl-C and what is `passing` pass through.
+    """
+    ours: tuple[type[BaseException], ...] = (SrkitError, MemoryError, KeyboardInterrupt, *passing)
+    try:
+        yield
+    except ours:
+        raise
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
+        raise ComponentError(f"{component.kind} '{component.name}': {reason_of(error)}") from error

@@ -48,7 +48,9 @@ class Loss(Protocol):
     """Made from `**settings`. Float32 images of the network's form in, a scalar out.
 
     A loss that is a sum over the batch says so (see the facts), so that the trainer can scale its gradients when a
-    batch is taken in parts. Where it is an `nn.Module` with parameters, they are trained with the network's.
+    batch is taken in parts. Where it is an `nn.Module`, it is moved to the device of the images, and its parameters are
+    trained by the network's optimizer, to lower the loss like the network's: a discriminator would learn to help. A
+    function that uses a module of its closure has it where it was made, on the CPU: make it an `nn.Module` instead.
     """
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
@@ -176,7 +178,13 @@ class Detector(Protocol):
 
 
 class Run(NamedTuple):
-    """What an observer is given when a run starts."""
+    """What an observer is given when a run starts.
+
+    `title` is the recipe's, `directory` the run's. `first_step` is the number of updates that were made before: 0 for a
+    new run, the newest checkpoint's step where a run is continued, and events of later steps may be told once more
+    then. `steps` is the number that the run ends at. `facts` has `architecture`, `parameters` (how many), `scale`,
+    `images` (to train on), `device`, and `started`, a line on the weights that it began with, where it did.
+    """
 
     title: str
     directory: Path
@@ -189,8 +197,14 @@ class Observer(Protocol):
     """Made from `**settings`; has any of these methods. It only watches: one that raises is dropped with a warning.
 
     `values` are plain floats: `loss` (the mean since the last event) and each loss by its name, `epoch` (samples drawn
-    since the first step, in training sets), `learning_rate`, `it_per_s` (updates a second), `data_share` (0..1 of the
-    time spent waiting for data), `eta_s` (seconds left).
+    since the first step, in training sets), `learning_rate`, `it_per_s` (updates a second), `images_per_s` (samples a
+    second), `data_share` (0..1 of the time spent waiting for data), `eta_s` (seconds left).
+
+    `tables` has a table for each validation set, plain values of JSON: `data` (the set's name), `scale`, `protocol`,
+    and `rows`, the network's first, bicubic's behind it. A row has `model`, `mean` ({metric: value}) and `images`
+    ({image: {metric: value}}); values may be infinite, and are NaN where the network's output is not finite. A
+    protocol has `scale`, `color` and `border` (by metric), `rounding`, `fit`, `lr`, `forward`, `ensemble`, `images`
+    (how many), `fingerprint`, and `padding` (by network) where LR was padded.
     """
 
     def run_started(self, run: Run) -> None:
@@ -200,7 +214,7 @@ class Observer(Protocol):
         """Be given the means since the last line of the log, every `train.log_every` steps."""
 
     def validated(self, step: int, tables: list[dict[str, Any]]) -> None:
-        """Be given the tables of a validation: a dictionary for each set, as in metrics.jsonl."""
+        """Be given the tables of a validation, a dictionary for each set."""
 
     def saved(self, step: int, path: Path) -> None:
         """Be given the folder of a checkpoint that was written whole."""

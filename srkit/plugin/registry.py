@@ -179,7 +179,7 @@ class Registry:
         component = self.find(kind, name).component
         target = component.load()
         known = read_settings(target, KINDS[kind].given)
-        refuse_unknown(component, settings, [*known, *KINDS[kind].given])
+        refuse_unknown(component, settings, known, KINDS[kind].given)
         words = {word: settings.pop(word) for word in KINDS[kind].given if word in settings}
         if given:
             if not KINDS[kind].first or len(given) > 1:

@@ -23,7 +23,7 @@ REQUIRED: Any = inspect.Parameter.empty
 
 @attrs.frozen
 class Setting:
-    """One typed keyword parameter of a target. `default` is REQUIRED where there is none."""
+    """One keyword parameter of a target that a recipe can set. `default` is REQUIRED where there is none."""
 
     name: str
     type: Any
@@ -41,11 +41,31 @@ class _Unwritable:
 
 
 def read_settings(target: Callable[..., Any], given: Collection[str] = ()) -> dict[str, Setting]:
-    """Return the settings of a target: its typed parameters but for those in `given`, in the signature's order.
+    """Return the settings of a target: its parameters but for those in `given`, in the signature's order.
 
-    Members of a union that TOML cannot write are dropped; a parameter of which nothing is left, or without a type,
-    is no setting. Raises ComponentError where such a parameter has no default either: nobody could call the target.
+    Each is of its type, or else of its default's, where that is plain: `nf=64` is an integer, `depths=(6, 6)` a list of
+    integers. Members of a union that TOML cannot write are dropped; a parameter of which nothing is left is no setting.
+    Raises ComponentError where such a parameter has no default either: nobody could call the target.
     """
+    settings, others = _read(target, given)
+    for parameter in others:
+        if parameter.default is REQUIRED:
+            advice = f"; write {parameter.name}: int, or which type it has" if _is_untyped(parameter) else ""
+            raise ComponentError(
+                f"{_name(target)} cannot be configured: its parameter '{parameter.name}' has neither a type "
+                f"that TOML can write nor a default{advice}"
+            )
+    return settings
+
+
+def untyped_parameters(target: Callable[..., Any], given: Collection[str] = ()) -> list[inspect.Parameter]:
+    """Return the parameters that are no settings for want of a type: their defaults (None, an empty list, a table) do
+    not tell it."""
+    return [parameter for parameter in _read(target, given)[1] if _is_untyped(parameter)]
+
+
+def _read(target: Callable[..., Any], given: Collection[str]) -> tuple[dict[str, Setting], list[inspect.Parameter]]:
+    """Return the settings of a target, and its parameters that are none and are not given."""
     function: Any = target.__init__ if inspect.isclass(target) else target
     parameters = list(inspect.signature(function).parameters.values())
     if inspect.isclass(target):
@@ -53,21 +73,37 @@ def read_settings(target: Callable[..., Any], given: Collection[str] = ()) -> di
     hints = _type_hints(function)
     docs = parameter_docs(target, hints)
     found: dict[str, Setting] = {}
+    others: list[inspect.Parameter] = []
     for position, parameter in enumerate(parameters):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in given:
             continue
         if position == 0 and "parameters" in given and parameter.kind is not parameter.KEYWORD_ONLY:
             continue  # an optimizer's first argument, under any name
-        kept = _writable(hints.get(parameter.name))
+        kept = _type_of(parameter.default) if _is_untyped(parameter) else _writable(hints.get(parameter.name))
         if kept is None:
-            if parameter.default is REQUIRED:
-                raise ComponentError(
-                    f"{_name(target)} cannot be configured: its parameter '{parameter.name}' has neither a type "
-                    "that TOML can write nor a default"
-                )
-            continue
-        found[parameter.name] = Setting(parameter.name, kept, parameter.default, docs.get(parameter.name, ""))
-    return found
+            others.append(parameter)
+        else:
+            found[parameter.name] = Setting(parameter.name, kept, parameter.default, docs.get(parameter.name, ""))
+    return found, others
+
+
+def _is_untyped(parameter: inspect.Parameter) -> bool:
+    """Say whether a parameter has no type, or a bare `list`, which does not tell what is in it."""
+    return parameter.annotation in (parameter.empty, list, tuple, dict, "list", "tuple", "dict")
+
+
+def _type_of(default: Any) -> Any:
+    """Return the type that a plain default shows, or None: of a number, a text, and lists of one kind of these."""
+    if type(default) in (bool, int, float, str):
+        return type(default)
+    if type(default) not in (list, tuple):
+        return None
+    members = {_type_of(member) for member in default}
+    members -= {int} if members == {int, float} else set()  # (1, 0.5) are numbers
+    if len(members) != 1 or None in members:
+        return None
+    member = members.pop()
+    return types.GenericAlias(*((list, member) if type(default) is list else (tuple, (member, ...))))
 
 
 def declared(function: Callable[..., Any], words: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,13 +126,22 @@ def call(kind: Kind, target: Callable[..., Any], words: Mapping[str, Any], setti
     return target(*first, **declared(target, given), **settings)
 
 
-def refuse_unknown(component: Component, names: Collection[str], known: Collection[str]) -> None:
-    """Raise ComponentError, naming the nearest setting, if one of `names` is not among `known`."""
+def advice_on(name: str, target: Callable[..., Any], given: Collection[str], known: Collection[str]) -> str:
+    """Return what to write in place of a setting that a target does not have: the nearest of those `known`, or a type
+    where it is a parameter without one."""
+    if any(parameter.name == name for parameter in untyped_parameters(target, given)):
+        return f": that parameter has no type; write {name}: int, or which type it has, in the signature"
+    return did_you_mean(name, known)
+
+
+def refuse_unknown(
+    component: Component, names: Collection[str], known: Collection[str], given: Collection[str]
+) -> None:
+    """Raise ComponentError, saying what to write, if one of `names` is neither among `known` nor `given`."""
     for name in names:
-        if name not in known:
-            raise ComponentError(
-                f"{component.kind} '{component.name}' has no setting '{name}'{did_you_mean(name, known)}"
-            )
+        if name not in (*known, *given):
+            advice = advice_on(name, component.load(), given, [*known, *given])
+            raise ComponentError(f"{component.kind} '{component.name}' has no setting '{name}'{advice}")
 
 
 def _name(target: Callable[..., Any]) -> str:
@@ -157,13 +202,18 @@ def type_name(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(type_name(a) for a in arguments)
     if origin is list or (origin is tuple and Ellipsis in arguments):
-        return f"list of {type_name(arguments[0])}s"
+        return f"list of {_plural(type_name(arguments[0]))}"
     if origin is tuple:
         names = list(dict.fromkeys(type_name(a) for a in arguments))
         if len(names) == 1:
-            return f"list of {len(arguments)} {names[0]}s"
+            return f"list of {len(arguments)} {_plural(names[0])}"
         return f"list of {len(arguments)} values ({', '.join(map(type_name, arguments))})"
-    return f"table of {type_name(arguments[1])}s" if origin is dict else str(hint)
+    return f"table of {_plural(type_name(arguments[1]))}" if origin is dict else str(hint)
+
+
+def _plural(noun: str) -> str:
+    head, of, rest = noun.partition(" of ")
+    return f"{head}s{of}{rest}"
 
 
 def of_type(hint: Any) -> str:

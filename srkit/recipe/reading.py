@@ -16,11 +16,11 @@ from typing import Any, Literal, Union
 import attrs
 import cattrs
 
-from srkit.errors import ComponentError, InputRejected, SrkitError, did_you_mean, located
+from srkit.errors import ComponentError, InputRejected, did_you_mean, reason_of
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.part import Part
 from srkit.plugin.registry import Registry
-from srkit.plugin.settings import REQUIRED, of_type, read_settings, type_name
+from srkit.plugin.settings import REQUIRED, advice_on, of_type, read_settings, type_name
 from srkit.recipe.layers import Origins, Problem, fields, lay_overrides, read_layers
 from srkit.recipe.recipe import Data, Recipe, Train
 
@@ -312,8 +312,8 @@ def _part(
         elif key in known:
             settings[key] = _structure(strict, member, known[key].type, key, problems)
         elif key != "type":
-            near = did_you_mean(key, [*known, *own])
-            problems.append(Problem((key,), f"unknown setting '{key}' of {cls.kind} '{component.name}'{near}"))
+            advice = advice_on(key, target, KINDS[cls.kind].given, [*known, *own])
+            problems.append(Problem((key,), f"unknown setting '{key}' of {cls.kind} '{component.name}'{advice}"))
     for name, setting in known.items():
         if setting.default is REQUIRED and name not in value:
             what = f"missing setting '{name}' of {cls.kind} '{component.name}' ({type_name(setting.type)})"
@@ -331,16 +331,12 @@ def _part(
             given = {**given, "scale": scales[0]}
         try:
             try_out(part, given)
-        except (ArithmeticError, OSError, RuntimeError, SrkitError, TypeError, ValueError) as error:
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a plugin may raise anything, SystemExit included
             missing = isinstance(error, InputRejected) and not os.path.exists(error.path)
-            raise Problems([Problem((), _reason(error), missing and cls.kind == "dataset", error)]) from None
+            raise Problems([Problem((), reason_of(error), missing and cls.kind == "dataset", error)]) from None
     return part
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValueError | SrkitError):
-        return " ".join(str(error).split())
-    return located(error)
 
 
 def _as_toml(value: Any) -> Any:

@@ -17,8 +17,8 @@ from srkit.errors import ComponentError, describe, did_you_mean, nearest
 from srkit.plugin import discovery
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import GROUP
-from srkit.plugin.settings import REQUIRED, read_settings
-from srkit.testing.check import Check, Inapplicable, Subject, fail
+from srkit.plugin.settings import REQUIRED, read_settings, untyped_parameters
+from srkit.testing.check import Check, Inapplicable, Subject, fail, refuse_missing_package
 from srkit.testing.imported import OWN, Imported, imported
 
 
@@ -64,18 +64,20 @@ def _imported(subject: Subject) -> Imported:
 
 
 def says_what_it_is(subject: Subject) -> None:
-    """It has a summary; each setting has a type, and a line in the docstring's section `Args:`."""
+    """It has a summary; each setting has a type, or a default that shows it, and a line in the docstring's section
+    `Args:`."""
     component = subject.component
     if not component.summary:
         fail("it has no summary", 'give Component(..., summary="what it is, in a line")')
     target = component.load()
     settings = read_settings(target, KINDS[component.kind].given)
-    parameters = {name: p for name, p in _parameters(subject).items() if _could_be_set(name, p, settings)}
-    if parameters:
-        name, parameter = next(iter(parameters.items()))
+    untyped = untyped_parameters(target, KINDS[component.kind].given)
+    unclear = {p.name: p.default for p in untyped if isinstance(p.default, list | tuple | dict)}
+    if unclear:
+        name, default = next(iter(unclear.items()))
         fail(
-            f"{_named('parameter', [*parameters])} without a type that recipes could set",
-            f"write {name}: {_type_of(parameter.default)} = {parameter.default!r}",
+            f"{_named('parameter', [*unclear])} without a type that recipes could set",
+            f"write {name}: {_type_of(default)} = {default!r}",
         )
     silent = [name for name, setting in settings.items() if not setting.doc]
     if silent:
@@ -83,12 +85,6 @@ def says_what_it_is(subject: Subject) -> None:
             f"{_named('setting', silent)} without a meaning",
             f'add to the docstring, under a line "Args:", the line "    {silent[0]}: what it does."',
         )
-
-
-def _could_be_set(name: str, parameter: inspect.Parameter, settings: Any) -> bool:
-    plain = isinstance(parameter.default, bool | int | float | str | list | tuple | dict)
-    bare = parameter.annotation in (parameter.empty, list, tuple, dict, "list", "tuple", "dict")
-    return name not in settings and bare and plain
 
 
 def _type_of(value: Any) -> str:
@@ -137,6 +133,7 @@ def is_made_with_defaults(subject: Subject) -> None:
             if component.kind == "writer":
                 made.close()
     except Exception as error:
+        refuse_missing_package(error)
         if subject.settings:
             fail(f"with these settings, making it raises {describe(error)}", "check it with settings that it takes")
         fail(f"making it raises {describe(error)}", "let the defaults, with every scale that it states, be good ones")

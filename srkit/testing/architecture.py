@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import json
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import largest, refuse_unreached
 
 ODD = (13, 17)  # pixels
+LARGEST = 64  # pixels: the largest multiple and the largest least side that are looked for
 # Sums of float32 in another order: measured at most 1e-6 of the largest value for srkit's networks and thirty others.
 SAME = 1e-4
 DEVIATION = 'or state the deviation with its reason: facts={{"deviations": {{"{}": "..."}}}}'
@@ -32,14 +37,11 @@ def returns_one_tensor(subject: Subject) -> None:
         try:
             sr: object = network.train(training)(x)
         except Exception as error:
-            multiple = _multiple_that_works(network)
-            if multiple is None:
+            facts = _sizes_that_work(network, subject.scale)
+            if not facts:
                 raise
             height, width = x.shape[2:]
-            fail(
-                f"LR of {height}x{width} fails{when}: {located(error)}",
-                f'pad within the network, or state what it takes: facts={{"multiple_of": {multiple}}}',
-            )
+            fail(f"LR of {height}x{width} fails{when}: {located(error)}", _instead_of_size(facts))
         if not isinstance(sr, Tensor):
             fail(f"it returns a {type(sr).__name__}{when}", "return SR alone, always; a subclass's forward can pick it")
         if sr.dtype != torch.float32:
@@ -60,13 +62,12 @@ def smallest_image_works(subject: Subject) -> None:
     """LR of 1x1 works, or of the `min_size` and `multiple_of` that it states."""
     side = _side(subject, 1)
     x = torch.rand(1, 3, side, side)
+    network = subject.make().eval()
     try:
-        sr = _run(subject.make().eval(), x)
+        sr = _run(network, x)
     except Exception as error:
-        fail(
-            f"LR of {side}x{side} fails: {describe(error)}",
-            'pad within the network, or state what it takes: facts={"min_size": 8} or {"multiple_of": 8}',
-        )
+        facts = _sizes_that_work(network, subject.scale)
+        fail(f"LR of {side}x{side} fails: {describe(error)}", _instead_of_size(facts))
     _refuse_other_size(sr, x, subject.scale)
     if not bool(sr.isfinite().all()):
         fail(f"the output for LR of {side}x{side} is not finite", "look at what is divided by a number of pixels")
@@ -233,9 +234,9 @@ def compiles(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check(returns_one_tensor, first=True),
-    Check(output_is_scaled),
-    Check(smallest_image_works),
+    Check(returns_one_tensor, first=True, demanded=True),
+    Check(output_is_scaled, demanded=True),
+    Check(smallest_image_works, needs=(output_is_scaled,)),
     Check(every_parameter_learns),
     Check(input_is_left_alone),
     Check(same_image_gives_same_output),
@@ -244,20 +245,37 @@ CHECKS = (
     Check(weights_survive_a_file, needs=(same_image_gives_same_output,)),
     Check(tiles_are_as_stated, needs=(output_is_scaled, same_image_gives_same_output)),
     Check(channels_last_is_the_same, needs=(same_image_gives_same_output,)),
-    Check(bfloat16_is_finite),
+    Check(bfloat16_is_finite, needs=(output_is_scaled,)),
     Check(compiles, slow=True, needs=(same_image_gives_same_output,)),
 )
 
 
-def _multiple_that_works(network: nn.Module) -> int | None:
-    """Return the least power of two of which LR's sides must be multiples, or None where none up to 64 will do."""
-    for multiple in (2, 4, 8, 16, 32, 64):
+def _sizes_that_work(network: nn.Module, scale: int) -> dict[str, int]:
+    """Return the smallest facts that are true of a network: what sides must be a multiple of, and the least side, found
+    by trying all that matter up to `LARGEST`; empty where no such facts will do."""
+
+    @functools.cache
+    def works(side: int) -> bool:
         try:
-            network(torch.rand(2, 3, 3 * multiple, 5 * multiple))
+            sr: object = _run(network, torch.rand(2, 3, side, side))
         except Exception:
-            continue
-        return multiple
-    return None
+            return False
+        return isinstance(sr, Tensor) and list(sr.shape[2:]) == [side * scale] * 2
+
+    for multiple in range(1, LARGEST + 1):
+        sides = range(max(LARGEST // multiple, 2) * multiple, 0, -multiple)
+        least = min(itertools.takewhile(works, sides), default=sides[0])
+        if works(least) and works(sides[1]):  # twice is no chance
+            facts = {"min_size": least if least > multiple else 1, "multiple_of": multiple}
+            return {name: value for name, value in facts.items() if value > 1}
+    return {}
+
+
+def _instead_of_size(facts: Mapping[str, int]) -> str:
+    """Return what to do about sizes that a network does not take, with the facts that would be true of it."""
+    if not facts:
+        return "pad within the network"
+    return f"pad within the network, or state what it takes: facts={json.dumps(facts)}"
 
 
 def _side(subject: Subject, pixels: int) -> int:
@@ -295,6 +313,12 @@ def _stirred(network: nn.Module, strength: float = 2.0) -> nn.Module:
 
 def _refuse_other_size(sr: Tensor, lr: Tensor, scale: int) -> None:
     must = [*lr.shape[:2], lr.shape[2] * scale, lr.shape[3] * scale]
+    if sr.dim() == 4 and list(sr.shape[2:]) == must[2:] and sr.shape[1] != 3 and len(sr) == len(lr):
+        channels = f"{sr.shape[1]} channel{'' if sr.shape[1] == 1 else 's'}"
+        fail(
+            f"SR has {channels}, and images here have 3, red, green and blue",
+            "let the last layer give 3; a network of luma alone is another one, made and trained for 3 channels",
+        )
     if list(sr.shape) != must:
         fail(
             f"at scale {scale}, LR {list(lr.shape)} becomes {list(sr.shape)}, not {must}",

@@ -11,7 +11,7 @@ from srkit.errors import ComponentError, UsageError, did_you_mean
 from srkit.plugin.discovery import discover, installed
 from srkit.plugin.registry import Entry, Registry
 from srkit.testing.check import Check, Inapplicable, Subject
-from srkit.testing.contract import contract
+from srkit.testing.contract import contract, hindrance
 from srkit.testing.running import perform
 
 if TYPE_CHECKING:
@@ -81,8 +81,13 @@ def parametrize_components(
     parameters = []
     for case in cases:
         deviations = case.entry.component.facts.get("deviations", {})
-        reason = expected.get(case.id, expected.get(case.check.name, deviations.get(case.check.name)))
+        stated = None if case.check.demanded else deviations.get(case.check.name)
+        reason = expected.get(case.id, expected.get(case.check.name, stated))
         marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
+        checks = contract(case.entry.component.kind)
+        cause = hindrance(case.check, [one for one in checks if one.name in deviations and one is not case.check])
+        if cause is not None:
+            marks = [pytest.mark.skip(reason=f"not run: {cause.name} is a stated deviation")]
         parameters.append(pytest.param(case, id=case.id, marks=marks))
     return pytest.mark.parametrize("check", parameters)
 

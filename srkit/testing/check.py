@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import attrs
 
+from srkit.errors import reason_of
 from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.registry import Entry, Registry
@@ -63,10 +64,10 @@ class Subject:
         for scale in self.facts.get("scales", SCALES):
             try:
                 made = self.make(scale=scale)
-            except ValueError as error:
+            except Exception as error:  # a scale that it is not made for: a ValueError, an assertion, a missing key
                 if stated:
                     raise
-                fail(f"it has no scale {scale}: {error}", 'state its scales: facts={"scales": (2, 4)}')
+                fail(f"it has no scale {scale}: {reason_of(error)}", 'state its scales: facts={"scales": (2, 4)}')
             yield scale, made
 
 
@@ -76,13 +77,14 @@ class Check:
 
     The function's name is the check's, its docstring the promise. A `slow` one takes many seconds. Where a check that
     it `needs` fails, what it would find is that check's cause once more; where a `first` one fails, no other of the
-    kind can be run.
+    kind can be run. What fails a `demanded` one, training refuses, so that no reason makes a deviation of it.
     """
 
     run: Callable[[Subject], None]
     slow: bool = False
     first: bool = False
     needs: tuple[Callable[[Subject], None], ...] = ()
+    demanded: bool = False
 
     @property
     def name(self) -> str:
@@ -93,6 +95,16 @@ class Check:
     def promise(self) -> str:
         """What a component promises, as a sentence."""
         return " ".join((self.run.__doc__ or "").split())
+
+
+def refuse_missing_package(error: BaseException) -> None:
+    """Fail where an error is that of a package that is not installed."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        fail(f"it needs the package '{package}', which is not installed", _INSTALL.format(package))
+
+
+_INSTALL = "install what gives '{}', and name it in the dependencies of the plugin"
 
 
 def fail(what: str, instead: str) -> NoReturn:

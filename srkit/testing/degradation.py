@@ -215,7 +215,7 @@ def memory_layout_does_not_matter(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check(gives_lr, first=True),
+    Check(gives_lr, first=True, demanded=True),
     Check(hr_is_left_alone),
     Check(chance_is_left_alone),
     Check(same_image_gives_same_lr),

@@ -14,6 +14,11 @@ from srkit.testing.samples import SEED, blurred, chance, largest, photographs, r
 SIDE = 64  # pixels: perceptual losses make images up to 32 times smaller
 # Sums of float32 in another order: measured at most 2e-7 of the value for srkit's losses; deep features have more.
 SAME = 1e-4
+STEP = 1e-6  # of values in 0..1: a difference of float64 losses this close keeps 9 digits, and few kinks lie within
+ROUGH_STEP = 1e-2  # for float32, of which a smaller step leaves rounding alone
+# Relative. Where differences over a step and over half of it agree to a tenth of this, nothing but rounding is left.
+SLOPE = 1e-3
+DIRECTIONS = 4
 
 
 def gives_a_scalar(subject: Subject) -> None:
@@ -51,6 +56,35 @@ def sr_may_leave_the_range(subject: Subject) -> None:
     hr = _pair()[1]
     sr = hr + torch.randn_like(hr)
     _refuse_infinite(subject.make(), sr, hr, "SR goes beyond 0..1", "take no root, power or logarithm of SR itself")
+
+
+def gradient_is_the_slope(subject: Subject) -> None:
+    """The gradient of SR is the derivative of the loss: as SR is moved a little, the loss changes by what it says."""
+    sr, hr = _pair()
+    # Where a loss computes in float32 alone, rounding hides small changes: one of opposite sign is seen all the same.
+    looks = (_slopes(subject, sr.double(), hr.double(), STEP), _slopes(subject, sr, hr, ROUGH_STEP))
+    for slopes, rough in zip(looks, (False, True), strict=True):
+        for changes, says in slopes:
+            if says * changes < 0 if rough else abs(says - changes) > SLOPE * max(abs(says), abs(changes)):
+                fail(
+                    f"moved along a direction, the loss changes by {changes:.4g} a unit, and its gradient says "
+                    f"{says:.4g}",
+                    "let backward() be the derivative of forward(): look at its sign, and at what is detached",
+                )
+        if slopes:
+            return
+    raise Inapplicable("wherever it was looked at, it has a kink, or computes too roughly")
+
+
+def same_seed_gives_same_loss(subject: Subject) -> None:
+    """Made and called with the same state of Python's, numpy's and torch's chance, it gives the same value."""
+    sr, hr = _pair()
+    first, second = (_value(_made(subject), sr, hr) for _ in range(2))
+    if first != second:
+        fail(
+            f"with the same seed it is {first:.6g}, then {second:.6g}: it is not deterministic",
+            "draw chance from torch alone, which srkit seeds at every step, and keep nothing in a global",
+        )
 
 
 def hr_itself_is_best(subject: Subject) -> None:
@@ -129,10 +163,9 @@ def own_parameters_learn(subject: Subject) -> None:
 
 def memory_layout_does_not_matter(subject: Subject) -> None:
     """With SR and HR in channels_last, as training has them by default, the loss is the same."""
-    loss = subject.make()
     sr, hr = _pair()
-    plain = _value(loss, sr, hr)
-    other = _value(loss, *(images.contiguous(memory_format=torch.channels_last) for images in (sr, hr)))
+    plain = _value(_made(subject), sr, hr)
+    other = _value(_made(subject), *(images.contiguous(memory_format=torch.channels_last) for images in (sr, hr)))
     if abs(plain - other) > SAME * abs(plain):
         fail(
             f"in channels_last it is {other:.4g}, not {plain:.4g}",
@@ -141,15 +174,25 @@ def memory_layout_does_not_matter(subject: Subject) -> None:
 
 
 CHECKS = (
-    Check(gives_a_scalar, first=True),
-    Check(sr_gets_a_gradient),
+    Check(gives_a_scalar, first=True, demanded=True),
+    Check(sr_gets_a_gradient, demanded=True),
+    Check(same_seed_gives_same_loss),
     Check(gradient_is_finite_at_equality),
     Check(sr_may_leave_the_range),
-    Check(hr_itself_is_best),
-    Check(reduction_is_as_stated),
+    Check(hr_itself_is_best, needs=(same_seed_gives_same_loss,)),
+    Check(reduction_is_as_stated, needs=(same_seed_gives_same_loss,)),
     Check(images_are_left_alone),
+    Check(
+        gradient_is_the_slope,
+        needs=(
+            sr_gets_a_gradient,
+            same_seed_gives_same_loss,
+            gradient_is_finite_at_equality,
+            images_are_left_alone,
+        ),
+    ),
     Check(own_parameters_learn),
-    Check(memory_layout_does_not_matter),
+    Check(memory_layout_does_not_matter, needs=(same_seed_gives_same_loss,)),
 )
 
 
@@ -163,6 +206,46 @@ def _value(loss: Any, sr: Tensor, hr: Tensor) -> float:
     """Return the loss, of the same chance each time: it may draw from torch's, which a step seeds."""
     with chance(SEED):
         return float(torch.as_tensor(loss(sr, hr)).detach())
+
+
+def _made(subject: Subject) -> Any:
+    with chance(SEED):
+        return subject.make()
+
+
+def _slopes(subject: Subject, sr: Tensor, hr: Tensor, step: float) -> list[tuple[float, float]]:
+    """Return (how the loss changes, what its gradient says), a unit, along some directions, kinks left out; none where
+    the loss does not take the images' dtype."""
+
+    def value(images: Tensor) -> float:
+        return _value(_cast(_made(subject), sr.dtype), images, hr)
+
+    rough = sr.dtype == torch.float32
+    try:
+        with chance(SEED):
+            loss = _cast(subject.make(), sr.dtype)
+            gradient = _gradient(loss, sr, hr)
+            if gradient is None or loss(sr, hr).dtype != sr.dtype:  # float32 within hides small changes
+                return []
+        steepest = gradient / gradient.abs().max().clamp(min=1e-30)
+        directions = [steepest, *(torch.randn_like(sr) for _ in range(0 if rough else DIRECTIONS - 1))]
+        found = []
+        for direction in directions:
+            changes = [
+                (value(sr + reach * direction) - value(sr - reach * direction)) / (2 * reach)
+                for reach in (step, step / 2, step / 3)  # which a kink, or rounding, tells apart
+            ]
+            if max(changes) - min(changes) < (0.5 if rough else SLOPE / 10) * max(map(abs, changes)):
+                found.append((changes[0], float((gradient * direction).sum())))
+        return found
+    except (RuntimeError, TypeError, ValueError):  # of float64, which nobody trains with
+        if rough:
+            raise
+        return []
+
+
+def _cast(loss: Any, dtype: torch.dtype) -> Any:
+    return loss.to(dtype) if isinstance(loss, nn.Module) else loss
 
 
 def _gradient(loss: Any, sr: Tensor, hr: Tensor) -> Tensor | None:

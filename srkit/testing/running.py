@@ -9,8 +9,8 @@ import attrs
 import torch
 
 from srkit.errors import located
-from srkit.testing.check import Check, CheckFailed, Inapplicable, Subject
-from srkit.testing.contract import SHARED, contract
+from srkit.testing.check import Check, CheckFailed, Inapplicable, Subject, refuse_missing_package
+from srkit.testing.contract import contract, hindrance
 
 Outcome = Literal["passed", "failed", "declared", "skipped"]
 
@@ -30,7 +30,11 @@ def perform(check: Check, subject: Subject) -> None:
     __tracebackhide__ = True  # for pytest, which shows the check's own lines then
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
-        check.run(subject)
+        try:
+            check.run(subject)
+        except ModuleNotFoundError as error:
+            refuse_missing_package(error)
+            raise
 
 
 def results(subject: Subject, *, slow: bool = False) -> Iterator[Result]:
@@ -39,19 +43,18 @@ def results(subject: Subject, *, slow: bool = False) -> Iterator[Result]:
     for check in contract(subject.component.kind):
         if check.slow and not slow:
             continue
-        causes = (one for one in failed if (one.first and check not in SHARED) or one.run in check.needs)
-        cause = next(causes, None)
+        cause = hindrance(check, failed)
         if cause is not None:
             yield Result(check, "skipped", f"not run: {cause.name} failed")
             continue
         result = _result(check, subject)
         yield result
-        if result.outcome == "failed":
+        if result.outcome in ("failed", "declared"):
             failed.append(check)
 
 
 def _result(check: Check, subject: Subject) -> Result:
-    reason = subject.facts.get("deviations", {}).get(check.name)
+    reason = None if check.demanded else subject.facts.get("deviations", {}).get(check.name)
     try:
         perform(check, subject)
     except Inapplicable as error:
@@ -61,7 +64,9 @@ def _result(check: Check, subject: Subject) -> Result:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a component may do anything when it is called, SystemExit included
-        found, instead = f"it raises {located(error)}", "mend it there, or state the deviation with its reason"
+        found, instead = f"it raises {located(error)}", "mend it there"
+        if not check.demanded:
+            instead += ", or state the deviation with its reason"
     else:
         if reason is None:
             return Result(check, "passed")

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
+from srkit.cli import main
 from srkit.images.reading import KINDS, SUFFIXES
 from tests.conftest import TINY, photograph
 
@@ -176,3 +179,38 @@ def test_where_another_run_is_what_a_new_one_would_do_is_shown_beside_it(call, t
         "`srkit run` needs --out DIR or --restart"
     )
     assert lines[-1] == "start      takes 22 tensors (1,321 values) of runs/tiny/best.safetensors"
+
+
+FOREIGN = """
+import srkit
+from torch.nn import Conv2d, PixelShuffle, Sequential
+
+
+def net(scale, nf=64, dilations=(1, 1), act=None):
+    return Sequential(Conv2d(3, nf, 3, padding=1), Conv2d(nf, 3 * scale**2, 1), PixelShuffle(scale))
+
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("architecture", "net", f"{__name__}:net", summary="Of the field")
+"""
+
+
+def test_a_network_without_types_is_set_by_its_defaults_types(tiny, capsys):
+    Path("net.py").write_text(FOREIGN)
+
+    def check(settings):
+        code = main(["-p", "net.py", "check", "tiny.toml", "--set", f"architecture={{type='net', {settings}}}"])
+        found = capsys.readouterr()
+        return (code, *(found.err or found.out).splitlines())
+
+    code, *lines = check("nf=16, dilations=[2]")
+    assert code == 0
+    assert [line.split(None, 1)[1] for line in lines if "network" in line] == ["net x2; nf 16, dilations [2]"]
+    given = "--set architecture={type='net', "
+    assert check("nf=1.5") == (2, f"{given}nf=1.5}}: 'nf' must be an integer, not 1.5")
+    assert check("act='relu'") == (
+        2,
+        f"{given}act='relu'}}: unknown setting 'act' of architecture 'net': that parameter has no type; "
+        "write act: int, or which type it has, in the signature",
+    )

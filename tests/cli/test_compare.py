@@ -757,3 +757,14 @@ def test_what_is_no_run_is_one_line(call, argument, message):
     (write_run("odd") / "metrics.jsonl").unlink()
     Path("odd/metrics.jsonl").mkdir()
     assert call("compare", "runs/1", argument) == (3, "", f"srkit compare: {message}\n")
+
+
+@pytest.mark.parametrize("order", [("plain", "padded"), ("padded", "plain")])
+def test_a_network_that_images_were_padded_for_is_compared_with_others_and_the_caption_says_it(compare, order):
+    write_run("plain")
+    write_run("padded", [*events(padding={"swinir": "multiples of 8"})])
+    lines = compare(*order)
+    assert not [line for line in lines if "not comparable" in line]
+    caption = CAPTION.replace("; forward", "; LR padded to multiples of 8 by reflection for swinir; forward")
+    told = " ".join(" ".join(lines).split())
+    assert f"in brackets: minus {order[0]}; {caption}" in told

@@ -8,7 +8,7 @@ import pytest
 
 from srkit.errors import ComponentError
 from srkit.plugin.component import Component
-from srkit.plugin.settings import REQUIRED, read_settings, type_name
+from srkit.plugin.settings import REQUIRED, read_settings, type_name, untyped_parameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,10 @@ class Network:
         window: float | Tensor = 1.0,
         kernel: Tensor | None = None,
         untyped=3,
+        bare: tuple = (2, 3.5),
+        nothing=None,
+        empty=(),
+        mixed=(1, "a"),
         path: str | Path | None = None,
         sizes: Sequence[int] = (1, 2),
         pair: tuple[float, float] = (0.9, 0.99),
@@ -47,6 +51,8 @@ def test_a_signature_is_read_as_settings():
         "features": ("integer", 4),
         "mode": ('"a" or "b"', "a"),
         "window": ("number", 1.0),
+        "untyped": ("integer", 3),
+        "bare": ("list of numbers", (2, 3.5)),
         "path": ("string", None),
         "sizes": ("list of integers", (1, 2)),
         "pair": ("list of 2 numbers", (0.9, 0.99)),
@@ -67,8 +73,37 @@ def test_a_parameter_that_nobody_can_give_is_an_error():
     assert str(error.value) == (
         "tests.plugin.test_component.test_a_parameter_that_nobody_can_give_is_an_error.<locals>.target cannot be "
         "configured: "
-        "its parameter 'kernel' has neither a type that TOML can write nor a default"
+        "its parameter 'kernel' has neither a type that TOML can write nor a default; "
+        "write kernel: int, or which type it has"
     )
+
+
+@pytest.mark.parametrize(
+    ("default", "name"),
+    [
+        (True, "boolean"),
+        (64, "integer"),
+        (0.5, "number"),
+        ("relu", "string"),
+        ([6, 6], "list of integers"),
+        ((1, 0.5), "list of numbers"),
+        ([(1, 2), (3,)], "list of lists of integers"),
+    ],
+)
+def test_a_plain_default_is_the_type_of_a_parameter_without_one(default, name):
+    def target(scale, nf=default): ...
+
+    setting = read_settings(target, ("scale",))["nf"]
+    assert (type_name(setting.type), setting.default) == (name, default)
+    assert untyped_parameters(target, ("scale",)) == []
+
+
+@pytest.mark.parametrize("default", [None, [], (), {"a": 1}, (1, "a"), object(), b""])
+def test_a_default_that_shows_no_type_makes_no_setting(default):
+    def target(scale, nf=default): ...
+
+    assert read_settings(target, ("scale",)) == {}
+    assert [parameter.name for parameter in untyped_parameters(target, ("scale",))] == ["nf"]
 
 
 def test_torch_losses_are_legal_targets():

@@ -850,7 +850,8 @@ def fingerprint(path):
 def test_an_hdf5_file_is_told_the_dataset_that_reads_it(tmp_path):
     (tmp_path / "set.h5").write_bytes(b"")
     assert rejected(Folder, path=str(tmp_path / "set.h5")) == (
-        f'{tmp_path / "set.h5"}: is a file; give a folder of images, or take another dataset: type = "h5"'
+        f"{tmp_path / 'set.h5'}: is a file, and a folder of images is needed here; "
+        'in a recipe, type = "h5" reads HDF5 files'
     )
 
 

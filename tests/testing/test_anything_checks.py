@@ -44,7 +44,7 @@ class Untyped(Loss):
     def __init__(self, *, gain: float = 1.0, margin=0.5) -> None: ...
 
 class Bare(Loss):
-    def __init__(self, *, gain: float = 1.0, depths: tuple = (2, 2), names: dict = {"a": 1.5}) -> None: ...
+    def __init__(self, *, gain: float = 1.0, depths: tuple = (2, 2), sides=[], names: dict = {"a": 1.5}) -> None: ...
 
 class Needs(Loss):
     def __init__(self, *, gain: float) -> None: ...
@@ -154,11 +154,15 @@ def test_a_component_without_a_summary_is_told_so(sites):
             "settings gain, power without a meaning",
             'add to the docstring, under a line "Args:", the line "    gain: what it does."',
         ),
-        ("Untyped", "parameter margin without a type that recipes could set", "write margin: float = 0.5"),
+        (
+            "Untyped",
+            "settings gain, margin without a meaning",
+            'add to the docstring, under a line "Args:", the line "    gain: what it does."',
+        ),
         (
             "Bare",
-            "parameters depths, names without a type that recipes could set",
-            "write depths: tuple[int, ...] = (2, 2)",
+            "parameters sides, names without a type that recipes could set",
+            "write sides: list[float] = []",
         ),
     ],
 )

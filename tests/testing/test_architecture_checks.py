@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
 
 from srkit.testing import architecture
+from srkit.testing.check import Subject
+from srkit.testing.running import results
 
 KIND = "architecture"
 PLUGIN = '''
@@ -159,6 +162,47 @@ class Unstated(Good):
 ONLY_2 = {"tileable": True, "scales": (2,)}
 LOCAL = {"tileable": True}
 
+class Fifteen(Good):
+    def forward(self, x):
+        if min(x.shape[2:]) < 15:
+            raise ValueError("too low")
+        return super().forward(x)
+
+
+class Sixteen(Good):
+    def forward(self, x):
+        if min(x.shape[2:]) < 11 or x.shape[2] % 8 or x.shape[3] % 8:
+            raise ValueError("too odd")
+        return super().forward(x)
+
+
+class Asserts(Good):
+    def __init__(self, *, scale: int) -> None:
+        assert scale in (2, 4)
+        super().__init__(scale=scale)
+
+
+class Grey(Good):
+    def forward(self, x):
+        return super().forward(x).mean(1, keepdim=True)
+
+
+class Lacks(Good):
+    def __init__(self, *, scale: int) -> None:
+        import einops_that_is_not_there.layers
+
+
+class LacksLater(Good):
+    def forward(self, x):
+        import einops_that_is_not_there.layers
+
+
+class Sampling(Good):
+    def forward(self, x):
+        return super().forward(x) + 0.1 * torch.randn_like(x[:, :1, :1, :1])
+
+
+
 @srkit.hookimpl
 def srkit_components():
     for cls, facts in (
@@ -167,8 +211,18 @@ def srkit_components():
         (Sided, LOCAL), (MeanOfMany, ONLY_2), (Unused, LOCAL), (InPlace, LOCAL), (Batch, {"tileable": False}),
         (Dropout, {"tileable": False}), (OwnChance, LOCAL), (Forgets, LOCAL), (Strided, LOCAL), (Overflows, LOCAL),
         (Compiled, LOCAL),
+        (Fifteen, LOCAL),
+        (Sixteen, LOCAL),
+        (Grey, LOCAL),
+        (Asserts, LOCAL),
+        (Lacks, LOCAL),
+        (LacksLater, LOCAL),
     ):
         yield srkit.Component("architecture", cls.__name__, f"{__name__}:{cls.__name__}", summary="one", facts=facts)
+    stated = {**LOCAL, "deviations": {"returns_one_tensor": "the paper returns two"}}
+    yield srkit.Component("architecture", "Pair_stated", f"{__name__}:Pair", summary="one", facts=stated)
+    stated = {**LOCAL, "deviations": {"same_image_gives_same_output": "it samples"}}
+    yield srkit.Component("architecture", "Dropout_stated", f"{__name__}:Sampling", summary="one", facts=stated)
     eights = {**LOCAL, "min_size": 16, "multiple_of": 8}
     yield srkit.Component("architecture", "Eights", f"{__name__}:Eights", summary="one", facts=eights)
     for name, facts in (("unsaid", {}), ("local", LOCAL), ("pooled", {"tileable": False})):
@@ -214,7 +268,7 @@ ALONE = [
         "Sided",
         "smallest_image_works",
         "LR of 1x1 fails: ValueError: too small",
-        'pad within the network, or state what it takes: facts={"min_size": 8} or {"multiple_of": 8}',
+        'pad within the network, or state what it takes: facts={"min_size": 4}',
     ),
     (
         "Unused",
@@ -256,7 +310,7 @@ ALONE = [
         "Raises",
         "returns_one_tensor",
         "it raises AttributeError: 'Raises' object has no attribute 'tale' (bad_architecture.py:43)",
-        "mend it there, or state the deviation with its reason",
+        "mend it there",
     ),
 ]
 
@@ -349,3 +403,80 @@ def test_a_network_that_is_another_one_compiled_is_told_so(failures):
     assert list(told) == ["compiles"]
     assert told["compiles"][0].startswith("under torch.compile its output differs by ")
     assert failures("Good", slow=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "found", "instead"),
+    [
+        (
+            "Fifteen",
+            "returns_one_tensor",
+            "LR of 13x17 fails: ValueError: too low (bad_architecture.py:{})",
+            'pad within the network, or state what it takes: facts={"min_size": 15}',
+        ),
+        (
+            "Sixteen",
+            "returns_one_tensor",
+            "LR of 13x17 fails: ValueError: too odd (bad_architecture.py:{})",
+            'pad within the network, or state what it takes: facts={"min_size": 16, "multiple_of": 8}',
+        ),
+        (
+            "Grey",
+            "output_is_scaled",
+            "SR has 1 channel, and images here have 3, red, green and blue",
+            "let the last layer give 3; a network of luma alone is another one, made and trained for 3 channels",
+        ),
+        (
+            "Asserts",
+            "output_is_scaled",
+            "it has no scale 3: AssertionError: assert scale in (2, 4) (bad_architecture.py:{})",
+            'state its scales: facts={"scales": (2, 4)}',
+        ),
+        (
+            "Lacks",
+            "is_made_with_defaults",
+            "it needs the package 'einops_that_is_not_there', which is not installed",
+            "install what gives 'einops_that_is_not_there', and name it in the dependencies of the plugin",
+        ),
+        (
+            "LacksLater",
+            "returns_one_tensor",
+            "it needs the package 'einops_that_is_not_there', which is not installed",
+            "install what gives 'einops_that_is_not_there', and name it in the dependencies of the plugin",
+        ),
+    ],
+)
+def test_the_advice_on_a_network_is_true_of_it(failures, name, check, found, instead):
+    lines = {text.strip(): number for number, text in enumerate(PLUGIN.splitlines(), 1)}
+    place = {
+        "Asserts": "assert scale in (2, 4)",
+        "Fifteen": 'raise ValueError("too low")',
+        "Sixteen": 'raise ValueError("too odd")',
+    }.get(name, "")
+    what, how = failures(name)[check]
+    found = found.format(lines.get(place, 0))
+    assert (re.sub(r"\(/.*/", "(", what), how) == (found, instead)
+
+
+REFUSED = "mend that; these cannot be deviated from: returns_one_tensor, output_is_scaled"
+
+
+def test_what_training_would_refuse_is_no_deviation(failures):
+    assert failures("Pair_stated") == {
+        "deviations_are_checks": (
+            "it states the deviation 'returns_one_tensor', and training refuses what does not pass it",
+            REFUSED,
+        ),
+        "returns_one_tensor": (
+            "it returns a tuple in training",
+            "return SR alone, always; a subclass's forward can pick it",
+        ),
+    }
+
+
+def test_a_stated_deviation_lets_no_later_check_crash(registry):
+    subject = Subject(registry.find("architecture", "Dropout_stated"), registry)
+    found = {result.check.name: (result.outcome, result.found) for result in results(subject)}
+    assert found["same_image_gives_same_output"][0] == "declared"
+    assert found["batch_mates_do_not_matter"] == ("skipped", "not run: same_image_gives_same_output failed")
+    assert not [name for name, (outcome, _) in found.items() if outcome == "failed"]

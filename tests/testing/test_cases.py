@@ -103,6 +103,15 @@ def test_a_deviation_that_the_component_states_is_expected(suite):
     assert outcomes(text)["architecture-tiny-every_parameter_learns"] == "XFAIL"
 
 
+def test_a_case_that_needs_what_is_deviated_from_is_not_run(suite):
+    stated = '"tileable": True, "deviations": {"same_image_gives_same_output": "it samples"}'
+    code, text = suite(network=NETWORK.replace('"tileable": True', stated), only="same_image or mates or compiles")
+    found = outcomes(text)
+    assert code == 1
+    assert found["architecture-tiny-batch_mates_do_not_matter"] == "SKIPPED"
+    assert found["architecture-tiny-same_image_gives_same_output"] == "FAILED"  # strictly expected, and it passes
+
+
 def test_a_case_takes_other_settings_than_the_defaults(suite):
     _, text = suite(settings="kernel=4", only="scaled")
     assert outcomes(text)["architecture-tiny-output_is_scaled"] == "FAILED"

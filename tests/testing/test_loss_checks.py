@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from srkit.testing import loss
@@ -93,15 +95,56 @@ LOSSES = {
 globals().update(LOSSES)
 
 
+class Backwards(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.square()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -2 * ctx.saved_tensors[0] * gradient
+
+
+class InFloat32(nn.Module):  # whatever it is given, as a network within a function does
+    def forward(self, sr, hr):
+        return Backwards.apply((sr.float() - hr.float())).mean()
+
+
+def backwards():
+    return lambda sr, hr: Backwards.apply(sr - hr).mean()
+
+
+def halved():
+    return lambda sr, hr: (sr - hr).square().mean() + (sr.detach() - hr).square().mean()
+
+
+def another():
+    import os
+
+    gain = 1 + int.from_bytes(os.urandom(4), "big") / 2**32
+    return lambda sr, hr: gain * l1(sr, hr) * (1 + int.from_bytes(os.urandom(4), "big") / 2**32)
+
+
+def exactly_float32():
+    return lambda sr, hr: (sr.float() - hr.float()).square().mean().double()
+
+
+MORE = {"backwards": backwards, "in_float32": InFloat32, "halved": halved, "another": another}
+MORE["exactly_float32"] = exactly_float32
+globals().update(MORE)
+
+
 @srkit.hookimpl
 def srkit_components():
-    for name in LOSSES:
+    for name in (*LOSSES, *MORE):
         facts = {"reduction": "sum"} if name == "stated_sum" else {}
         yield srkit.Component("loss", name, f"{__name__}:{name}", summary="a difference", facts=facts)
 """
 
 ZERO = "add a small number before a root, a division or a logarithm"
 PARTS = "take it of each image, then the mean over the batch; a batch trained in parts has no other"
+SIGN = "let backward() be the derivative of forward(): look at its sign, and at what is detached"
 BROKEN = {
     "detached": (
         loss.sr_gets_a_gradient,
@@ -146,6 +189,21 @@ BROKEN = {
         "of two images with the losses 0.00799 and 0.03199, the batch has 0.03199: neither their mean nor their sum",
         PARTS,
     ),
+    "halved": (
+        loss.gradient_is_the_slope,
+        "moved along a direction, the loss changes by 0.04624 a unit, and its gradient says 0.02312",
+        SIGN,
+    ),
+    "backwards": (
+        loss.gradient_is_the_slope,
+        "moved along a direction, the loss changes by -0.02312 a unit, and its gradient says 0.02312",
+        SIGN,
+    ),
+    "in_float32": (
+        loss.gradient_is_the_slope,
+        "moved along a direction, the loss changes by -0.02312 a unit, and its gradient says 0.02312",
+        SIGN,
+    ),
     "clamps_hr": (
         loss.images_are_left_alone,
         "it changes HR",
@@ -179,7 +237,7 @@ NOT_CALLED = {
 }
 
 
-@pytest.mark.parametrize("name", ["good", "drawn"])
+@pytest.mark.parametrize("name", ["good", "drawn", "exactly_float32"])
 def test_a_loss_that_keeps_all_promises_passes(failures, name):
     assert failures(name) == {}
 
@@ -202,4 +260,19 @@ def test_a_loss_without_parameters_is_not_asked_for_their_gradients(registry):
 
 
 def test_each_check_of_losses_is_seen_to_fail():
-    assert {check.run for check in loss.CHECKS} == {loss.gives_a_scalar, *(check for check, *_ in BROKEN.values())}
+    seen = {loss.gives_a_scalar, loss.same_seed_gives_same_loss, *(check for check, *_ in BROKEN.values())}
+    assert {check.run for check in loss.CHECKS} == seen
+
+
+def test_a_loss_that_changes_from_call_to_call_is_told_that_and_nothing_of_layouts(registry):
+    subject = Subject(registry.find("loss", "another"), registry)
+    found = {result.check.name: result for result in results(subject)}
+    failed = found["same_seed_gives_same_loss"]
+    assert failed.outcome == "failed"
+    assert re.fullmatch(r"with the same seed it is 0\.\d+, then 0\.\d+: it is not deterministic", failed.found)
+    assert failed.instead == (
+        "draw chance from torch alone, which srkit seeds at every step, and keep nothing in a global"
+    )
+    others = {result.found for name, result in found.items() if result.outcome == "failed"} - {failed.found}
+    assert others == set()
+    assert found["memory_layout_does_not_matter"].found == "not run: same_seed_gives_same_loss failed"

@@ -99,7 +99,8 @@ def srkit_components():
 """
 
 IN_ONE_ORDER = (
-    "take the range of values from the type, 0..255, not from one image; uint8 wraps around, where 1 - 2 is 255"
+    "treat both images alike, or state the deviation with its reason; a range of values that is taken from one image "
+    "makes it so, and uint8 that wraps around, where 1 - 2 is 255"
 )
 BROKEN = {
     "likes_brightness": (
@@ -114,7 +115,7 @@ BROKEN = {
     ),
     "by_hr": (
         metric.order_does_not_matter,
-        "SR against HR scores 0.0753064, HR against SR 0.0700325",
+        "it is asymmetric: SR against HR scores 0.0753064, HR against SR 0.0700325",
         IN_ONE_ORDER,
     ),
     "by_chance": (

@@ -86,10 +86,7 @@ class Pairs:
             if getattr(lr, "ndim", 0) != 3 or lr.shape[2] != 3:
                 return self._image(index, lr, (height, width), "the dataset's LR")
             if lr.shape != (height, width, 3):
-                found = f"{lr.shape[1]}x{lr.shape[0]}"
-                raise InputRejected(
-                    self.name(index), f"LR is {found}, but HR at scale {self.scale} needs {width}x{height}"
-                )
+                raise InputRejected(self.name(index), self._other_lr(lr, height, width))
             return lr
         if self.degradation is not None:
             whole = np.ascontiguousarray(hr[: height * self.scale, : width * self.scale])
@@ -99,6 +96,12 @@ class Pairs:
                 except ValueError as error:  # in which it says why
                     raise InputRejected(self.name(index), str(error)) from error
         return None
+
+    def _other_lr(self, lr: Image, height: int, width: int) -> str:
+        """Return what is wrong with an LR image that is not of the shape that HR needs."""
+        if lr.ndim != 3 or lr.shape[2] != 3:
+            return f"LR has the shape {list(lr.shape)}, and an image here is [height, width, 3]: red, green and blue"
+        return f"LR is {lr.shape[1]}x{lr.shape[0]}, but HR at scale {self.scale} needs {width}x{height}"
 
     def read_window(self, index: int, top: int, left: int, patch: int) -> tuple[Image | None, Image]:
         """Return a window of `patch` LR pixels and the HR window that belongs to it."""

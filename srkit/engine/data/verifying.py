@@ -12,6 +12,7 @@ import attrs
 
 from srkit.errors import InputRejected
 from srkit.images.manifest import HR, ImageRecord, Manifest
+from srkit.plugin.component import making
 from srkit.plugin.contracts import Dataset
 from srkit.plugin.discovery import discover
 
@@ -44,7 +45,9 @@ def verify(path: Path, format: str, *, plugins: Sequence[str] = (), threads: int
 
 def _verify(path: Path, format: str, plugins: tuple[str, ...], threads: int) -> Verified | str:
     try:
-        source: Dataset = discover(plugins).create("dataset", format, path=str(path))
+        registry = discover(plugins)
+        with making(registry.find("dataset", format).component):
+            source: Dataset = registry.create("dataset", format, path=str(path))
         manifest: Manifest | None = getattr(source, "manifest", lambda: None)()
         if manifest is None:
             return "has no manifest: it was not written by srkit prepare"

@@ -38,7 +38,7 @@ def cost(component: Component, scale: int) -> dict[str, Any]:
         counter = FlopCounterMode(display=False)
         with device, torch.no_grad(), counter:
             network(torch.zeros(1, 3, side, side))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return {"scale": scale, "reason": describe(error)}
     pixels = (WIDTH // scale) * (HEIGHT // scale)
     return {

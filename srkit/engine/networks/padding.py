@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch.nn.functional as F
@@ -28,8 +29,25 @@ def fit(network: nn.Module, component: Component) -> nn.Module:
         scale = sr.shape[-2] // padded.shape[-2]
         return sr[..., : height * scale, : width * scale]
 
-    network.__class__ = type(cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__})
+    own = {"forward": forward, "__module__": cls.__module__, _SIDES: (least, multiple)}
+    network.__class__ = type(cls.__name__, (cls,), own)
     return network
+
+
+_SIDES = "_srkit_sides"  # (least, multiple) of a network's class that was fitted
+
+
+def padding_of(network: nn.Module, sizes: Iterable[tuple[int, int]]) -> str:
+    """Return what LR of these sizes, (height, width), is padded to for a network: "multiples of 8"; nothing where it
+    takes all of them as they are."""
+    least, multiple = getattr(network, _SIDES, (1, 1))
+    sides = {side for size in sizes for side in size}
+    if all(fitting(side, least, multiple) == side for side in sides):
+        return ""
+    told = [f"multiples of {multiple}"] if multiple > 1 else []
+    if any(side < least for side in sides):
+        told.append(f"{least} pixels at least")
+    return ", ".join(told)
 
 
 def fitting(side: int, least: int, multiple: int) -> int:

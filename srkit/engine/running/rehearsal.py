@@ -11,7 +11,7 @@ from srkit.engine.learning.objective import make_losses, trainable
 from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
 from srkit.engine.running import checkpoint
-from srkit.errors import located
+from srkit.errors import SrkitError, located
 from srkit.recipe.layers import Problem
 
 
@@ -35,7 +35,9 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
                 if not when:
                     network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
                 sr = network.train(bool(when))(lr)
-            except Exception as error:
+            except SrkitError as error:
+                raise loaded.error(Problem(("architecture",), str(error))) from error
+            except (Exception, SystemExit) as error:
                 _pass_on(error)
                 raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
             if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -52,7 +54,10 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
             try:
                 loss = builder.make(part)
                 value = (loss.to(device) if isinstance(loss, nn.Module) else loss)(sr, hr)
-            except Exception as error:
+            except SrkitError as error:
+                problems.append(Problem(("loss", i), str(error)))
+                continue
+            except (Exception, SystemExit) as error:
                 _pass_on(error)
                 problems.append(Problem(("loss", i), f"loss '{part.type}' fails: {located(error)}"))
                 continue
@@ -127,7 +132,7 @@ def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.T
     return []
 
 
-def _pass_on(error: Exception) -> None:
+def _pass_on(error: BaseException) -> None:
     """Raise what is no fault of a component: too little memory."""
     if lacks_memory(error):
         raise error

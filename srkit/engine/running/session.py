@@ -25,7 +25,9 @@ from srkit.engine.running.validation import Validation
 from srkit.engine.scoring import evaluate
 from srkit.engine.weights.starting import Start
 from srkit.errors import InputRejected, RunFailed, Stopped
+from srkit.plugin.component import making
 from srkit.plugin.contracts import Run
+from srkit.plugin.registry import Registry
 from srkit.recipe.recipe import Recipe
 from srkit.runs import rundir
 from srkit.runs.observing import Observers
@@ -109,7 +111,7 @@ class Session:
         names = numbered([*ALWAYS, *observers, *(part.type for part in recipe.observer)])
         of_recipe = names[len(names) - len(recipe.observer) :]
         self.observers = Observers(
-            {name: builder.registry.create("observer", name) for name in (*ALWAYS, *observers)}
+            {name: _observer(builder.registry, name) for name in (*ALWAYS, *observers)}
             | {name: builder.make(part) for name, part in zip(of_recipe, recipe.observer, strict=True)},
             {name: loaded.origins.place(("observer", i))[2] for i, name in enumerate(of_recipe)},
         )
@@ -124,7 +126,11 @@ class Session:
                 loss.function.to(device)
                 own = sum(parameter.numel() for parameter in loss.function.parameters() if parameter.requires_grad)
                 if own:
-                    log.info("loss '%s': %s parameters of its own are trained, too", loss.name, f"{own:,}")
+                    text = (
+                        "loss '%s': its own %s parameters are trained with the network's optimizer to lower the loss; "
+                        "an adversary needs the opposite"
+                    )
+                    log.info(text, loss.name, f"{own:,}")
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
         self.trainer = Trainer(
             network,
@@ -255,6 +261,11 @@ class Session:
         if path is not None:
             self.observers.saved(self.trainer.done, path)
         self._aside += time.monotonic() - started
+
+
+def _observer(registry: Registry, name: str) -> Any:
+    with making(registry.find("observer", name).component):
+        return registry.create("observer", name)
 
 
 def _lay_out(network: torch.nn.Module) -> None:

@@ -69,7 +69,7 @@ class Validation:
             for number, ((bicubic, _), (sr, hr)) in enumerate(pairs, 1):
                 of = file_name(name) + (f"+{number}" if number > 1 else "")  # a sign that no set's name brings in
                 self._write_picture(of, step, picture.png(bicubic, sr, hr, label))
-        return evaluate.table(evaluation, self.metrics, rows)
+        return evaluate.table(evaluation, self.metrics, rows, networks={self._model: network})
 
     def _score(self, network: nn.Module, evaluation: EvaluationSet) -> Scored:
         shown: list[tuple[evaluate.Image, evaluate.Image]] = []

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import each_image
+from srkit.engine.networks.padding import padding_of
 from srkit.engine.scoring.metrics import Metric
 from srkit.engine.scoring.tiling import count_tiles, each_tile, forward
 from srkit.errors import ComponentError, InputRejected, located
@@ -103,9 +104,17 @@ def scale_of(network: nn.Module) -> int:
     return int(upscale(np.zeros((side, side, 3), np.uint8), network).shape[0]) // side
 
 
-def protocol(evaluation: EvaluationSet, metrics: Sequence[Metric], method: Method = PAPER) -> Protocol:
-    """Return what the scores of a set mean; two scores are comparable only where this is the same."""
+def protocol(
+    evaluation: EvaluationSet,
+    metrics: Sequence[Metric],
+    method: Method = PAPER,
+    networks: Mapping[str, nn.Module] | None = None,
+) -> Protocol:
+    """Return what the scores of a set mean; two scores are comparable only where this is the same, but for what it says
+    of the networks, by name."""
     scale = evaluation.pairs.scale
+    sizes = [evaluation.pairs.size(index) for index in range(len(evaluation.pairs))] if networks else []
+    padding = {name: padding_of(network, sizes) for name, network in (networks or {}).items()}
     return Protocol(
         scale=scale,
         color={metric.name: metric.color for metric in metrics},
@@ -116,6 +125,7 @@ def protocol(evaluation: EvaluationSet, metrics: Sequence[Metric], method: Metho
         ensemble=method.ensemble,
         images=len(evaluation.pairs),
         fingerprint=evaluation.pairs.fingerprint(),
+        padding={name: sides for name, sides in padding.items() if sides},
     )
 
 
@@ -214,11 +224,12 @@ def table(
     metrics: Sequence[Metric],
     rows: Sequence[Mapping[str, Any]],
     method: Method = PAPER,
+    networks: Mapping[str, nn.Module] | None = None,
 ) -> dict[str, Any]:
-    """Return a table: one set, one protocol, a row a model."""
+    """Return a table: one set, one protocol, a row a model. Of the networks, by name, it says how LR was padded."""
     return {
         "data": evaluation.name,
         "scale": evaluation.pairs.scale,
-        "protocol": protocol(evaluation, metrics, method).to_tree(),
+        "protocol": protocol(evaluation, metrics, method, networks).to_tree(),
         "rows": [dict(entry) for entry in rows],
     }

@@ -220,7 +220,7 @@ def _make(
         raise ComponentError(f"{path}: {error}{hint}") from None
     except (MemoryError, SrkitError):
         raise
-    except Exception as error:  # of a plugin's constructor
+    except (Exception, SystemExit) as error:  # of a plugin's constructor
         if metadata is not None:
             what = f"its description makes no network of '{description.architecture}'"
             raise InputRejected(path, f"{what}: {describe(error)}") from error

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from srkit.engine.builder import Builder
 from srkit.engine.networks.meta import sketch_or_make
-from srkit.errors import ComponentError, InputRejected, UsageError
+from srkit.errors import InputRejected, UsageError
+from srkit.plugin.component import making
 from srkit.plugin.contracts import Detected
 
 SCALES = (2, 3, 4)  # what is tried for an architecture that is made for any
@@ -70,7 +71,8 @@ def _detected(path: Path, builder: Builder, weights: Mapping[str, Tensor], scale
     for entry in builder.registry.of_kind("detector"):
         if entry.component.missing:
             continue
-        detected = builder.registry.create("detector", entry.full_name)(weights)
+        with making(entry.component):
+            detected = builder.registry.create("detector", entry.full_name)(weights)
         if detected is not None and scale in (None, detected.scale):
             found[entry.component.name] = detected
     if len(found) > 1:
@@ -92,7 +94,9 @@ def _fits(
 
     try:
         own = sketch_or_make(lambda: builder.network_of(architecture, settings, scale))
-    except (ArithmeticError, ComponentError, RuntimeError, TypeError, ValueError):  # told later
+    except MemoryError:
+        raise
+    except (Exception, SystemExit):  # told later
         return False
     return {name: tensor.shape for name, tensor in own.state_dict().items()} == {
         name: tensor.shape for name, tensor in weights.items()

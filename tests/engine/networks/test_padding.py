@@ -10,7 +10,7 @@ from torch import nn
 
 import srkit
 from srkit.cli import main
-from srkit.engine.networks.padding import fit
+from srkit.engine.networks.padding import fit, padding_of
 from srkit.errors import RecipeError
 from srkit.plugin.discovery import discover
 from srkit.recipe.reading import read_recipe
@@ -111,3 +111,43 @@ def test_a_patch_that_the_network_does_not_take_is_a_problem_of_the_recipe(tiny,
     with pytest.raises(RecipeError) as error:
         read_recipe(tiny, discover(["eights.py"]), overrides=change)
     assert str(error.value) == f"--set data.patch={patch}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("facts", "sizes", "told"),
+    [
+        ({}, [(7, 9)], ""),
+        ({"multiple_of": 8}, [(16, 24), (8, 8)], ""),
+        ({"multiple_of": 8}, [(16, 24), (8, 9)], "multiples of 8"),
+        ({"min_size": 15}, [(16, 24)], ""),
+        ({"min_size": 15}, [(16, 14)], "15 pixels at least"),
+        ({"min_size": 16, "multiple_of": 8}, [(8, 24)], "multiples of 8, 16 pixels at least"),
+        ({"min_size": 16, "multiple_of": 8}, [(17, 24)], "multiples of 8"),
+    ],
+)
+def test_what_images_are_padded_to_is_known_without_looking_at_them(facts, sizes, told):
+    network = fit(Halves(), component(**facts))
+    assert padding_of(network, sizes) == told
+    assert padding_of(copy.deepcopy(network), sizes) == told  # an average is a copy
+
+
+def test_a_run_and_an_evaluation_say_how_lr_was_padded(tiny, tmp_path):
+    text = plugin('"architecture", "halves", "halves_net:Halves", summary="Twice", facts={"multiple_of": 8}')
+    net = (
+        "import torch\nfrom torch import nn\n\nclass Halves(nn.Module):\n"
+        "    def __init__(self, *, scale: int):\n        super().__init__()\n"
+        "        self.weight = nn.Parameter(torch.ones(1))\n\n    def forward(self, x):\n"
+        "        return nn.functional.interpolate(x * self.weight, scale_factor=2, mode='nearest')\n"
+    )
+    (tmp_path / "halves_net.py").write_text(net)
+    (tmp_path / "mine.py").write_text(text)
+    registry = discover(["mine.py"])
+    result = srkit.run("tiny.toml", set=["architecture={type='halves'}"], out="run", registry=registry)
+    other = srkit.run("tiny.toml", out="other", registry=registry)
+    assert result.tables[0]["protocol"] == other.tables[0]["protocol"] | {"padding": {"halves": "multiples of 8"}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        network = registry.create("architecture", "halves", scale=2)
+        padded = fit(network, registry.find("architecture", "halves").component)
+        (table,) = srkit.evaluate({"mine": padded}, "photos", registry=registry)
+    assert table["protocol"]["padding"] == {"mine": "multiples of 8"}

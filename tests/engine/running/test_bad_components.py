@@ -188,7 +188,10 @@ def test_a_target_that_changes_its_default_changes_no_recipe(run):
 def test_a_loss_whose_own_parameters_are_trained_is_told(run, caplog):
     caplog.set_level("INFO")
     run('loss=["l1", "learned"]', "train.steps=1")
-    assert "loss 'learned': 224 parameters of its own are trained, too" in caplog.messages
+    assert (
+        "loss 'learned': its own 224 parameters are trained with the network's optimizer to lower the loss; "
+        "an adversary needs the opposite"
+    ) in caplog.messages
 
 
 def test_too_little_memory_says_what_takes_less(run):
