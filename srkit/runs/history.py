@@ -23,13 +23,18 @@ Numbers = Mapping[str, float | None]  # None: a number that was not finite, whic
 
 @attrs.frozen
 class Scores:
-    """A table of a validation: the means of the run's network and of bicubic, under one protocol."""
+    """A table of a validation: the means of the run's network and of bicubic, under one protocol.
+
+    `exact` and `bicubic_exact` name by metric the images whose score is infinite, which the mean leaves out.
+    """
 
     data: str
     scale: int
     protocol: Mapping[str, Any]
     mean: Numbers
     bicubic: Numbers | None
+    exact: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    bicubic_exact: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -174,11 +179,14 @@ def _scores(table: Mapping[str, Any]) -> Scores:
     own, *others = table["rows"]
     if not own["mean"]:
         raise ValueError("a table without a metric")
-    bicubic = next((_numbers(row["mean"]) for row in others if row["model"] == "bicubic"), None)
+    baseline = next((row for row in others if row["model"] == "bicubic"), None)
+    bicubic = None if baseline is None else _numbers(baseline["mean"])
     protocol = table["protocol"]
     if not isinstance(protocol, dict) or not isinstance(protocol.get("color", {}), dict):
         raise TypeError("a protocol is an object")
-    return Scores(str(table["data"]), int(table["scale"]), protocol, _numbers(own["mean"]), bicubic)
+    exact, bicubic_exact = (dict((row or {}).get("exact", {})) for row in (own, baseline))
+    mean = _numbers(own["mean"])
+    return Scores(str(table["data"]), int(table["scale"]), protocol, mean, bicubic, exact, bicubic_exact)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float | None]:
