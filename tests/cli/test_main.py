@@ -1,4 +1,5 @@
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -70,6 +71,10 @@ def test_no_arguments_show_the_help_and_every_command(call):
             ["new"],
             "srkit new: the following arguments are required: recipe|plugin, NAME; see srkit new --help\n",
         ),
+        (["train", "quickstart"], "srkit: unknown command 'train'; did you mean 'run'?\n"),
+        (["resume", "runs/x"], "srkit: unknown command 'resume'; did you mean 'run'?\n"),
+        (["test", "x"], "srkit: unknown command 'test'; did you mean 'eval'?\n"),
+        (["predict", "x"], "srkit: unknown command 'predict'; did you mean 'upscale'?\n"),
         (["completion", "bsh"], "srkit completion: argument shell: there is no 'bsh'; did you mean 'bash'?\n"),
         (
             ["run", "quickstart", "--steps", "5"],
@@ -268,3 +273,20 @@ def test_the_readme_names_no_command_that_is_not_there():
     text = (ROOT / "README.md").read_text()
     named = {line.split()[1] for line in text.splitlines() if line.startswith("srkit ") and len(line.split()) > 1}
     assert {verb for verb in named if not verb.startswith("-")} <= set(VERBS)
+
+
+def test_what_a_locale_cannot_write_is_written_out(call, nearest, model, photographs, srkit_command):
+    """A name that is no UTF-8, and a stdout that refuses what its encoding lacks."""
+    names = [b"\xff.png", "\xe4.png".encode()]
+    for source, name in zip(sorted(photographs.iterdir()), names, strict=False):
+        os.rename(source, os.path.join(os.fsencode(photographs), name))
+    words = ["-p", nearest, "eval", model, "--data", photographs]
+    for encoding in ("ascii:strict", "utf-8:strict"):
+        env = {**os.environ, "PYTHONIOENCODING": encoding}
+        found = srkit_command(*words, "--json", env=env)
+        assert (found.returncode, found.stderr) == (0, "")
+        images = json.loads(found.stdout)["tables"][0]["rows"][0]["images"]
+        assert sorted(images) == ["p2", "p3", "\xe4", "\udcff"]
+        found = srkit_command(*words, "--table", "csv", env=env)
+        assert (found.returncode, found.stderr) == (0, "")
+        assert "repeat,\\udcff,psnr_y" in found.stdout
