@@ -105,6 +105,30 @@ def clean(directory: Path) -> None:
             entry.unlink(missing_ok=True)
 
 
+def remove_remains(directory: Path) -> None:
+    """Remove the half-written files that processes which live no more left in a folder; those of others stay.
+
+    What cannot be removed stays, too. Nothing is removed on Windows, which cannot be asked whether a process lives.
+    """
+    if os.name == "nt":
+        return
+    with contextlib.suppress(OSError):
+        for entry in directory.glob(f"{ASIDE}*-*"):
+            number = entry.name.removeprefix(ASIDE).partition("-")[0]
+            if number.isdecimal() and not _lives(int(number)) and entry.is_file() and not entry.is_symlink():
+                entry.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
+
+
 def _bring_back(directory: Path) -> None:
     for entry in directory.glob(f"{REPLACED}*"):
         path = entry.with_name(entry.name.removeprefix(REPLACED))

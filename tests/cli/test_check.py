@@ -1,6 +1,7 @@
 import pytest
 from PIL import Image
 
+from srkit.errors import InputRejected
 from tests.conftest import TINY, photograph
 
 PHOTOS = 'name = "photos"\ndataset = { type = "folder", path = "photos" }'
@@ -143,3 +144,16 @@ def test_lr_that_does_not_belong_to_hr_is_named(call, tiny, tmp_path, kept):
         message = "set/LR_bicubic/X2: has no LR image for 1 of 2 HR images: p1.png\n"
     tiny.write_text(TINY.replace('path = "photos"', 'path = "set"', 1))
     assert call("check", "tiny.toml") == (3, "", message)
+
+
+def test_the_name_of_a_file_stays_on_one_line(call, tiny, photographs):
+    Image.new("RGB", (40, 40)).save(photographs / "a\nb.png")
+    (photographs / "a\nb.png").write_bytes(b"no image")
+    code, out, err = call("check", "tiny.toml")
+    assert code == 3
+    assert err.startswith("photos/a\\nb.png: ")
+    assert not any(line.startswith("b.png") for line in err.splitlines())
+
+
+def test_lines_of_a_reason_stay_lines_and_names_in_it_stay_on_theirs():
+    assert str(InputRejected("a\nb", "has x\ny:\n  one\n  two\u2028")) == "a\\nb: has x\\ny:\n  one\n  two\\u2028"

@@ -484,3 +484,14 @@ def test_a_flat_image_of_a_set_hides_no_other(call):
     assert "z2 minus z1: psnr_y +0.00, ssim_y +0.0000 [+0.0000, +0.0000] (95 %)" in out
     for row in ("z1", "z2", "bicubic"):
         assert f"{row}: psnr_y is infinite on 2 of 3 images, exact (black, white): no mean has them" in out
+
+
+def test_a_run_without_its_best_weights_says_how_to_continue_it(call, tmp_path):
+    (tmp_path / "r").mkdir()
+    assert call("eval", "r", "--data", ".") == (3, "", "srkit eval: r: is a folder without best.safetensors\n")
+    (tmp_path / "r" / "recipe.toml").write_text("scale = 2")
+    told = (
+        "srkit eval: r: is a run that has no best.safetensors yet: it was stopped before its first validation; "
+        "the same command continues it: srkit run RECIPE --out r\n"
+    )
+    assert call("eval", "r", "--data", ".") == (3, "", told)
