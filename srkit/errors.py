@@ -17,7 +17,6 @@ import re
 import traceback
 from collections.abc import Iterable, Sequence
 
-
 _LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LINE_END_OF_NAME = re.compile("\n(?!  )|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 

@@ -149,7 +149,7 @@ def test_lr_that_does_not_belong_to_hr_is_named(call, tiny, tmp_path, kept):
 def test_the_name_of_a_file_stays_on_one_line(call, tiny, photographs):
     Image.new("RGB", (40, 40)).save(photographs / "a\nb.png")
     (photographs / "a\nb.png").write_bytes(b"no image")
-    code, out, err = call("check", "tiny.toml")
+    code, _, err = call("check", "tiny.toml")
     assert code == 3
     assert err.startswith("photos/a\\nb.png: ")
     assert not any(line.startswith("b.png") for line in err.splitlines())
