@@ -178,9 +178,9 @@ def _range_hint(model: Model, registry: Registry) -> str:
     """Return what the reason usually is."""
     component = registry.find("architecture", model.architecture).component
     setting = read_settings(component.load(), KINDS["architecture"].given).get(RANGE)
-    if setting is None or not _is_foreign(model):
+    now = None if setting is None else model.settings.get(RANGE, setting.default)
+    if not isinstance(now, int | float) or not _is_foreign(model):
         return "is it trained, and does it take values of 0..1?"
-    now = model.settings.get(RANGE, setting.default)
     other = 1 if now == 255 else 255
     return f"does it take values of 0..{now:g}? --set {RANGE}={other} gives it those of 0..{other}"
 

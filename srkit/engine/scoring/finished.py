@@ -31,8 +31,8 @@ class Finished:
         plain = {_plain(name): name for name in names}
         for path in list_images(folder):
             stem = _plain(path.stem)
-            begins = [name for name in plain if stem.startswith(name) and _BEHIND.fullmatch(stem[len(name) :])]
-            name = stem if stem in plain else max(begins, key=len, default="")
+            ends = (end for end in range(len(stem), 0, -1) if stem[:end] in plain)  # the longest name first
+            name = next((stem[:end] for end in ends if end == len(stem) or _BEHIND.fullmatch(stem[end:])), "")
             if name:
                 files.setdefault(plain[name], []).append(path)
         lacking = [name for name in names if name not in files]
