@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from srkit.engine.running.session import Result
     from srkit.plugin.component import Component
+    from srkit.plugin.contracts import Dataset
     from srkit.plugin.registry import Registry
     from srkit.recipe.recipe import Recipe
 
@@ -155,22 +156,26 @@ def _refuse_no_network(network: object) -> None:
 
 def evaluate(
     networks: Mapping[str, nn.Module],
-    data: PathLike | Mapping[str, PathLike],
+    data: PathLike | Dataset | Mapping[str, PathLike | Dataset],
     *,
     scale: int | None = None,
+    images: Mapping[str, PathLike] | None = None,
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
     protocol: str = "paper",
     forward: Literal["whole", "chop", "tiles"] = "whole",
     ensemble: Literal["none", "x8"] = "none",
     registry: Registry | None = None,
 ) -> list[dict[str, Any]]:
-    """Return a table for each folder of images: a row for each network by name, and bicubic's.
+    """Return a table for each set of images: a row for each network by name, and bicubic's.
 
-    `data` is a folder, or folders by name. The scale is the networks' own. LR is what stands beside HR, or else
-    MATLAB's bicubic. `protocol` is "paper" or "blog"; `forward` takes an image as a whole, in quarters as EDSR's
-    --chop, or in tiles; with `ensemble` "x8" the output is the mean over the eight symmetries. The rows of the second
-    network and those behind it have their difference to the first one's, with a 95 % interval. The tables are those of
-    `srkit eval --table json`. Raises InputRejected for images, UsageError for what cannot be meant.
+    `data` is a folder or any dataset object (`srkit.create("dataset", ...)`), or several by name. The scale is the
+    networks' own; without any, give it. `images` are folders of SR files that other programs have made, by the names
+    of their rows. LR is what stands beside HR, or else MATLAB's bicubic. `protocol` is "paper" or "blog"; `forward`
+    takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble` "x8" the output is the mean
+    over the eight symmetries. The rows of the second network and those behind it have their difference to the first
+    one's, with a 95 % interval. Means and differences are of the images whose scores are finite; the others are named
+    under "exact". The tables are those of `srkit eval --table json`. Raises InputRejected for images, UsageError for
+    what cannot be meant.
     """
     import attrs
     import torch
@@ -192,35 +197,65 @@ def evaluate(
         raise UsageError(f"data is a folder, or folders by name, not {type(data).__qualname__}")
     builder = Builder(registry or installed())
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
-    folders = data if isinstance(data, Mapping) else {Path(data).resolve().name: data}
     scored_by = make_metrics(builder, [read_part(builder.registry, "metric", name) for name in metrics])
-    if engine.BASELINE in networks:
+    names = [*networks, *(images or {})]
+    if engine.BASELINE in names:
         raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")
+    if len(set(names)) < len(names):
+        raise UsageError("a network and a folder of SR images have one name")
     scales = {scale} if scale is not None else {engine.scale_of(network) for network in networks.values()}
+    if not scales:
+        raise UsageError("without a network nothing says the scale: give it")
     if len(scales) != 1:
         raise UsageError(f"the networks have scales {', '.join(map(str, sorted(scales)))}: one at a time")
     (scale,) = scales
     baseline = builder.baseline(scale)
     degradation = read_part(builder.registry, "degradation", method.degradation) if method.degradation else None
     tables = []
-    for name, folder in folders.items():
-        source = builder.registry.create("dataset", "folder", path=os.fspath(folder))
+    for name, given in _sets(data).items():
+        source = _dataset(builder.registry, given)
         if method.fit == "resize":
             source = Resized(source, scale)
         pairs = make_pairs(builder, source, scale, degradation, for_training=degradation is not None)
         if len(pairs) == 0:
-            raise InputRejected(folder, "there are no images")
-        images = EvaluationSet(name, pairs)
+            raise InputRejected(name if _is_dataset(given) else given, "there are no images")
+        evaluation = EvaluationSet(name, pairs)
         rows: list[dict[str, Any]] = []
-        for model, network in networks.items():
-            device = next((p.device for p in network.parameters()), torch.device("cpu"))
-            row = engine.row(model, engine.score(network, images, scored_by, device, method=method))
+
+        def add(model: str, scores: dict[str, dict[str, float]], rows: list[dict[str, Any]] = rows) -> None:
+            row = engine.row(model, scores)
             if rows:
                 row["difference"] = {"to": rows[0]["model"], **intervals.differences(row, rows[0])}
             rows.append(row)
-        scored = engine.score(baseline, images, scored_by, torch.device("cpu"), method=method)
+
+        for model, network in networks.items():
+            device = next((p.device for p in network.parameters()), torch.device("cpu"))
+            add(model, engine.score(network, evaluation, scored_by, device, method=method))
+        for model, folder in (images or {}).items():
+            add(model, engine.score_finished(folder, evaluation, scored_by, method=method))
+        scored = engine.score(baseline, evaluation, scored_by, torch.device("cpu"), method=method)
         rows.append(engine.row(engine.BASELINE, scored))
-        tables.append(engine.table(images, scored_by, rows, method, networks))
+        tables.append(engine.table(evaluation, scored_by, rows, method, networks))
     if not tables:
         raise UsageError("there is nothing to evaluate on")
     return tables
+
+
+def _sets(data: PathLike | Dataset | Mapping[str, PathLike | Dataset]) -> dict[str, Any]:
+    """Return what is scored on, by name."""
+    if isinstance(data, Mapping):
+        return dict(data)
+    return {"data" if _is_dataset(data) else Path(os.fspath(data)).resolve().name: data}  # type: ignore[arg-type]
+
+
+def _dataset(registry: Registry, given: Any) -> Any:
+    if not _is_dataset(given):
+        return registry.create("dataset", "folder", path=os.fspath(given))
+    lacking = [name for name in ("read", "size", "name", "lr", "fingerprint") if not hasattr(given, name)]
+    if lacking:
+        raise UsageError(f"data is a folder or a dataset, and {type(given).__name__} has no {', no '.join(lacking)}")
+    return given
+
+
+def _is_dataset(given: object) -> bool:
+    return not isinstance(given, str | os.PathLike)

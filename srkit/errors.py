@@ -19,6 +19,12 @@ import traceback
 from collections.abc import Iterable, Sequence
 
 PRIVATE = "srkit_folder_"  # begins the names of the packages that `srkit.plugin.files` makes
+_LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_LINE_END_OF_NAME = re.compile("\n(?!  )|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 class SrkitError(Exception):
@@ -51,12 +57,16 @@ class RecipeError(SrkitError):
 
 
 class InputRejected(SrkitError):
-    """Raised for a file that cannot be used; `path` and `reason` say which and why."""
+    """Raised for a file that cannot be used; `path` and `reason` say which and why.
+
+    Names of files stay on one line: of a reason's lines, those after the first begin with two blanks.
+    """
 
     exit_code = 3
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(f"{os.fspath(path)}: {reason}")
+        shown = _LINE_END.sub(_escaped, os.fspath(path))
+        super().__init__(f"{shown}: {_LINE_END_OF_NAME.sub(_escaped, reason)}")
         self.path = os.fspath(path)
         self.reason = reason
 

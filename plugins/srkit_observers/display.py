@@ -126,6 +126,9 @@ def _cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
             if metric not in row["mean"]:
                 yield from (Text("-"), Text("-"))
                 continue
-            gain = value - row["mean"][metric]
+            gain = lines.gain(own, row, metric)
             yield Text(lines.score(metric, row["mean"][metric]))
-            yield Text(lines.score(metric, gain, sign=True), "green" if gain > 0 else "red" if gain < 0 else "")
+            if gain is None:
+                yield Text("-")
+            else:
+                yield Text(lines.score(metric, gain, sign=True), "green" if gain > 0 else "red" if gain < 0 else "")

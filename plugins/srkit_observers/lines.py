@@ -7,6 +7,7 @@ step 1200  Set5 x2  psnr_y 35.84 (bicubic 33.66, +2.18)  ssim_y 0.9501 (bicubic 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,14 +89,27 @@ def validated(step: int, table: Mapping[str, Any]) -> str:
     texts = [f"step {step}", data(table)]
     own, *others = table["rows"] or [{"mean": {}}]
     for metric, value in own["mean"].items():
-        beside = "; ".join(
-            f"{clean(row['model'])} {score(metric, row['mean'][metric])}, "
-            f"{score(metric, value - row['mean'][metric], sign=True)}"
-            for row in others
-            if metric in row["mean"]
-        )
-        texts.append(f"{clean(metric)} {score(metric, value)}" + (f" ({beside})" if beside else ""))
+        beside = [_beside(own, row, metric) for row in others if metric in row["mean"]]
+        exact = len(own.get("exact", {}).get(metric, ()))
+        words = [*beside, *([f"{exact} of {len(own['images'])} images exact"] if exact else [])]
+        texts.append(f"{clean(metric)} {score(metric, value)}" + (f" ({'; '.join(words)})" if words else ""))
     return "  ".join(texts)
+
+
+def _beside(own: Mapping[str, Any], row: Mapping[str, Any], metric: str) -> str:
+    """Return "bicubic 33.66, +2.18"."""
+    text, difference = f"{clean(row['model'])} {score(metric, row['mean'][metric])}", gain(own, row, metric)
+    return text if difference is None else f"{text}, {score(metric, difference, sign=True)}"
+
+
+def gain(own: Mapping[str, Any], row: Mapping[str, Any], metric: str) -> float | None:
+    """Return how far a row's mean is from another's, of the images that are exact in neither; None where it is none."""
+    difference = own["mean"][metric] - row["mean"][metric]
+    if metric in own.get("exact", {}) or metric in row.get("exact", {}):
+        pairs = [(own["images"][name][metric], row["images"][name][metric]) for name in own["images"]]
+        values = [one - other for one, other in pairs if math.inf not in (one, other)]
+        difference = statistics.fmean(values) if values else math.nan
+    return difference if math.isfinite(difference) else None
 
 
 def saved(step: int, path: Path, directory: Path) -> str:

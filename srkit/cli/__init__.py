@@ -34,6 +34,13 @@ VERBS = {
     "completion": "a script that completes srkit's commands in bash, zsh or fish",
 }
 
+# What other programs call them; `run` continues a run, too.
+OTHER_WORDS = {
+    **dict.fromkeys(("train", "fit", "resume", "continue"), "run"),
+    **dict.fromkeys(("test", "evaluate", "score", "benchmark"), "eval"),
+    **dict.fromkeys(("predict", "infer", "inference", "enhance", "enlarge"), "upscale"),
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
@@ -54,7 +61,9 @@ def _main(argv: Sequence[str] | None) -> int:
             parser.print_help(sys.stderr)
             return UsageError.exit_code
         if arguments.verb not in VERBS:
-            raise UsageError(f"unknown command '{arguments.verb}'{did_you_mean(arguments.verb, VERBS)}")
+            meant = OTHER_WORDS.get(arguments.verb)
+            near = f"; did you mean '{meant}'?" if meant else did_you_mean(arguments.verb, VERBS)
+            raise UsageError(f"unknown command '{arguments.verb}'{near}")
         prog = f"srkit {arguments.verb}"
         code = _run(prog, arguments)
         sys.stdout.flush()
@@ -103,7 +112,12 @@ class _Stdout:
 
     def write(self, text: str) -> int:
         with self._named():
-            return cast("int", self.__getattr__("write")(text))
+            write = self.__getattr__("write")
+            try:
+                return cast("int", write(text))
+            except UnicodeEncodeError:  # a file's name that is not UTF-8, or a locale without most characters
+                encoding = self._stream.encoding or "utf-8"
+                return cast("int", write(text.encode(encoding, "backslashreplace").decode(encoding)))
 
     def flush(self) -> None:
         with self._named():

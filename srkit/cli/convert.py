@@ -12,6 +12,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srkit import files
 from srkit.cli import models, output
 from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.plugin.discovery import discover
@@ -42,6 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise InputRejected(model.reading.path, f"cannot be read: {error.strerror}") from None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        files.remove_remains(target.parent)
         save_model(target, model.network.state_dict(), description)
     except OSError as error:
         raise RunFailed(f"{target}: cannot be written: {error.strerror}") from None

@@ -1,6 +1,7 @@
-"""Score networks on folders of images, beside bicubic: one table a folder and protocol.
+"""Score networks on images, beside bicubic: one table a set and protocol.
 
-With several models, the differences to the first one have 95 % intervals (paired bootstrap over the images).
+With several models, the differences to the first one have 95 % intervals (paired bootstrap over the images). Without a
+model, but with --scale N, bicubic alone is scored.
 
 A MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set.
 """
@@ -8,30 +9,61 @@ A MODEL is a file that srkit wrote, a run directory, or other weights with --arc
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srkit import api
 from srkit.cli import models, output, printable, tables
-from srkit.errors import UsageError
+from srkit.errors import RecipeError, UsageError, describe
+from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
+from srkit.plugin.registry import Registry
+from srkit.plugin.settings import read_settings
 from srkit.protocol import METHODS, Ensemble, Forward
+from srkit.recipe.reading import read_part
+
+if TYPE_CHECKING:
+    from srkit.engine.weights.model import Model
 
 FAR = 3.0  # dB below bicubic: no network that was trained for these images is
+RANGE = "img_range"  # the setting of networks that may work in 0..255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="best.safetensors, a run directory, other weights")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="best.safetensors, a run directory, other weights")
     parser.add_argument(
         "--data",
         metavar="[NAME=]PATH",
         action="append",
-        required=True,
+        default=[],
         help="a folder of images, with LR beside HR or not; may be given several times",
+    )
+    parser.add_argument(
+        "--lr",
+        metavar="FOLDER",
+        help="the LR images of the folder of --data, which holds HR; may contain {scale}",
+    )
+    parser.add_argument(
+        "--dataset",
+        dest="datasets",
+        metavar="[NAME=]TYPE[:PATH]",
+        action="append",
+        default=[],
+        help="images of any dataset that `srkit list dataset` names, h5:photos.h5; may be given several times",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="NAME=FOLDER",
+        action="append",
+        default=[],
+        help="SR images that any program has made, called as HR or with more behind (baby_x2_SR.png), as a row NAME; "
+        "may be given several times",
     )
     models.add_arguments(parser)
     parser.add_argument(
@@ -67,31 +99,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Evaluate each model on each folder."""
+    """Evaluate each model on each set."""
     arguments.json = arguments.json or arguments.table == "json"
     from srkit.engine.device import pick_device
 
-    folders = _folders(arguments.data)
     registry = discover(arguments.plugins, arguments.ambient)
+    sets = _sets(arguments, registry)
+    finished = _finished(arguments.images)
     found = [models.read(path, arguments, registry) for path in arguments.models]
     if arguments.forward == "tiles":
         for name in dict.fromkeys(model.architecture for model in found):
             if registry.find("architecture", name).component.facts.get("tileable") is False:
                 text = f"architecture '{name}' states that tiles do not make up its output: these are scores of tiles"
                 print(printable(text), file=sys.stderr)
-    scales = {model.scale for model in found}
+    scales = {model.scale for model in found} or {arguments.scale}
     if len(scales) > 1:
         raise UsageError(f"the models have scales {', '.join(map(str, sorted(scales)))}: one at a time")
+    (scale,) = scales
+    if scale is None:
+        raise UsageError("no MODEL says the scale: give one, or --scale N to score bicubic")
     device = pick_device("auto")
-    networks = {name: m.network.to(device) for name, m in zip(_names(arguments.models), found, strict=True)}
-    scale = scales.pop()
+    by_name = dict(zip(_names(arguments.models), found, strict=True))
+    networks = {name: model.network.to(device) for name, model in by_name.items()}
     found_tables = [
         table
         for protocol in arguments.protocols or ["paper"]
         for table in api.evaluate(
             networks,
-            folders,
+            sets,
             scale=scale,
+            images=finished,
             metrics=arguments.metrics or ("psnr_y", "ssim_y"),
             protocol=protocol,
             forward=arguments.forward,
@@ -99,36 +136,126 @@ def main(arguments: argparse.Namespace) -> int:
             registry=registry,
         )
     ]
-    _tell_of_other_ranges(found_tables)
+    for line in dict.fromkeys(_hints(found_tables, by_name, registry)):
+        print(printable(line), file=sys.stderr)
+    spoilt = list(dict.fromkeys(_spoilt(found_tables)))
+    for line in spoilt:
+        print(printable(line), file=sys.stderr)
     if arguments.json:
         output.print_json({"schema": 1, "tables": found_tables}, arguments.stdout)
     elif arguments.table is not None:
         print(tables.FORMATS[arguments.table](found_tables), file=arguments.stdout)
     else:
         output.print_tables(found_tables)
-    return 0
+    return 1 if spoilt else 0
 
 
-def _tell_of_other_ranges(found: Sequence[dict[str, Any]]) -> None:
-    """Say of a network that is far worse than bicubic what the reason usually is."""
+def _hints(found: Sequence[dict[str, Any]], by_name: Mapping[str, Model], registry: Registry) -> typing.Iterator[str]:
+    """Yield a line on each network that is worse than bicubic by more than training explains.
+
+    That is any distance for weights from elsewhere, which may want another range of values, and FAR for srkit's own.
+    """
+    from srkit.engine.scoring.intervals import difference
+
     for table in found:
-        means = {row["model"]: row["mean"] for row in table["rows"]}
-        for model, mean in means.items():
-            if any("psnr" in metric and mean[metric] < means["bicubic"][metric] - FAR for metric in mean):
-                text = f"{model} is far below bicubic: is it trained, and does it take values of 0..1?"
-                print(printable(text), file=sys.stderr)
+        baseline = next(row for row in table["rows"] if row["model"] == "bicubic")
+        for row in table["rows"]:
+            model = by_name.get(row["model"])
+            gains = [difference(row, baseline, metric) for metric in row["mean"] if "psnr" in metric]
+            gain = min((gain for gain in gains if gain is not None and math.isfinite(gain)), default=0.0)
+            if model is None or gain >= (0.0 if _is_foreign(model) else -FAR):
+                continue
+            far = "far " if gain < -FAR else ""
+            yield f"{row['model']} is {far}below bicubic: {_range_hint(model, registry)}"
 
 
-def _folders(given: Sequence[str]) -> dict[str, str]:
-    """Return the path of each folder by its name."""
-    folders: dict[str, str] = {}
-    for text in given:
+def _is_foreign(model: Model) -> bool:
+    """Say whether weights come from elsewhere than a run of srkit."""
+    return "recipe_hash" not in model.metadata and (not model.metadata or "converted_from" in model.metadata)
+
+
+def _range_hint(model: Model, registry: Registry) -> str:
+    """Return what the reason usually is."""
+    component = registry.find("architecture", model.architecture).component
+    setting = read_settings(component.load(), KINDS["architecture"].given).get(RANGE)
+    now = None if setting is None else model.settings.get(RANGE, setting.default)
+    if not isinstance(now, int | float) or not _is_foreign(model):
+        return "is it trained, and does it take values of 0..1?"
+    other = 1 if now == 255 else 255
+    return f"does it take values of 0..{now:g}? --set {RANGE}={other} gives it those of 0..{other}"
+
+
+def _spoilt(found: Sequence[dict[str, Any]]) -> typing.Iterator[str]:
+    """Yield a line on each network whose scores are NaN where bicubic's are not."""
+    for table in found:
+        baseline = next(row["images"] for row in table["rows"] if row["model"] == "bicubic")
+        for row in table["rows"]:
+            names = [name for name, scores in row["images"].items() if _is_nan(scores, baseline[name])]
+            if names:
+                where = f"on {len(names)} of {len(row['images'])} images ({output.named(names)})"
+                reason = "its output is not finite: its weights are spoilt, or too large"
+                yield f"{row['model']} has no scores {where} of {table['data']}: {reason}"
+
+
+def _is_nan(scores: Mapping[str, float], bicubic: Mapping[str, float]) -> bool:
+    return any(math.isnan(value) and not math.isnan(bicubic[metric]) for metric, value in scores.items())
+
+
+def _sets(arguments: argparse.Namespace, registry: Registry) -> dict[str, Any]:
+    """Return what is scored on by name: the path of a folder, or a dataset."""
+    sets: dict[str, Any] = {}
+    for text in arguments.data:
         name, equals, path = text.partition("=")
         if not equals or Path(text).exists():  # a path may hold "=", too
             name, path = Path(text).resolve().name, text
-        if name in folders:
+        if name in sets:
             raise UsageError(f"two folders are named '{name}'; give them names, --data NAME=PATH")
-        folders[name] = path
+        sets[name] = path
+        if arguments.lr is not None:
+            sets[name] = registry.create("dataset", "folder", hr=path, lr=arguments.lr)
+    if arguments.lr is not None and len(arguments.data) != 1:
+        raise UsageError("--lr names the LR images of the folder of one --data; give exactly one")
+    for text in arguments.datasets:
+        name, dataset = _dataset(text, registry)
+        if name in sets:
+            raise UsageError(f"two sets are named '{name}'; give them names, --dataset NAME=TYPE:PATH")
+        sets[name] = dataset
+    if not sets:
+        raise UsageError("there is nothing to score on: give --data FOLDER, or --dataset TYPE:PATH")
+    return sets
+
+
+def _dataset(text: str, registry: Registry) -> tuple[str, Any]:
+    """Return the dataset that [NAME=]TYPE[:PATH] names, and its name: NAME, or else the path's."""
+    from srkit.engine.builder import Builder
+
+    name, equals, rest = text.partition("=")
+    if not equals or ":" in name:  # in the path, that is
+        name, rest = "", text
+    kind, _, path = rest.partition(":")
+    full = ":".join(rest.split(":", 2)[:2])  # distribution:type:path
+    if any(full == entry.full_name for entry in registry.of_kind("dataset")):
+        kind, path = full, rest[len(full) + 1 :]
+    try:
+        part = read_part(registry, "dataset", kind, [f"path={json.dumps(path)}"] if path else [])
+        return name or Path(path).stem or kind, Builder(registry).make(part)
+    except RecipeError as error:
+        reason = "; ".join(problem.removeprefix(f"--set path={json.dumps(path)}: ") for problem in error.problems)
+        raise UsageError(f"--dataset {text}: {reason}") from None
+    except (ArithmeticError, OSError, RuntimeError, TypeError, ValueError) as error:  # of its constructor
+        raise UsageError(f"--dataset {text}: {describe(error)}") from None
+
+
+def _finished(given: Collection[str]) -> dict[str, str]:
+    """Return the folders of --images by the names of their rows."""
+    folders: dict[str, str] = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--images {text}: write NAME=FOLDER; NAME is the row's")
+        if name in folders:
+            raise UsageError(f"two --images are named '{name}'")
+        folders[name] = folder
     return folders
 
 

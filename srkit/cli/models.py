@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from srkit.cli import printable, scale
 from srkit.errors import UsageError
 from srkit.plugin.registry import Registry
-from srkit.recipe.layers import Override
+from srkit.recipe.layers import REMOVED, Override
 from srkit.recipe.reading import read_part
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def read(path: str, arguments: argparse.Namespace, registry: Registry) -> Model:
         architecture=arguments.architecture,
         scale=arguments.scale,
         settings=part.settings,
-        said=[Override.parse(text).path[0] for text in arguments.overrides],
+        said=[said.path[0] for said in map(Override.parse, arguments.overrides) if said.value is not REMOVED],
         key=arguments.key,
     )
     return _told(model)

@@ -18,6 +18,8 @@ from srkit.protocol import Protocol
 if TYPE_CHECKING:
     from rich.console import Console
 
+MOST_NAMES = 5  # images that a line names
+
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console; wide enough never to fold a line where the output is a file or a pipe."""
@@ -55,7 +57,12 @@ def clean(text: object) -> str:
 
 def print_json(value: Any, stream: TextIO) -> None:
     """Print one JSON document; what JSON has no form for (a path that is a default, say) as its text."""
-    print(json_text(_plain(value)), file=stream)
+    text = json_text(_plain(value))
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:  # a file's name that is not UTF-8, or a locale without most characters
+        text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    print(text, file=stream)
 
 
 def _plain(value: Any) -> Any:
@@ -117,25 +124,45 @@ def print_tables(tables: Sequence[dict[str, Any]], *, stderr: bool = False) -> N
             if "difference" in row:
                 out.print(f"[dim]{clean(_differences(row))}[/dim]", soft_wrap=True)
         compared = {row["model"] == "bicubic" for row in table["rows"]} == {True, False}
+        for line in exact_lines(table):
+            out.print(f"[dim]{clean(line)}[/dim]", soft_wrap=True)
         brackets = "in brackets: minus bicubic; " if compared else ""
         out.print(f"[dim]{brackets}{clean(protocol.caption)}[/dim]")
         if seen.setdefault(name, protocol) != protocol:
             out.print(f"[yellow]not comparable with {clean(name)} above: another protocol[/yellow]")
 
 
+def exact_lines(table: Mapping[str, Any]) -> list[str]:
+    """Return a line for each row and metric of which images are exact: infinite, and so in no mean."""
+    lines = []
+    for row in table["rows"]:
+        for metric, images in row.get("exact", {}).items():
+            left_out = f"{row['model']}: {metric} is infinite on {len(images)} of {len(row['images'])} images, exact"
+            means = "no mean has them" if len(images) < len(row["images"]) else "there is no mean"
+            lines.append(f"{left_out} ({named(images)}): {means}")
+    return lines
+
+
+def named(images: Sequence[str]) -> str:
+    """Return the first names of images, and how many more there are."""
+    more = f" and {len(images) - MOST_NAMES} more" if len(images) > MOST_NAMES else ""
+    return ", ".join(images[:MOST_NAMES]) + more
+
+
 def _score_grid(table: Mapping[str, Any], name: str) -> Any:
+    from srkit.engine.scoring.intervals import difference
+
     rows = table["rows"]
     metrics = list(rows[0]["mean"])
-    baseline = next((row["mean"] for row in rows if row["model"] == "bicubic"), None)
+    baseline = next((row for row in rows if row["model"] == "bicubic"), None)
     lines = []
     for row in rows:
         cells = []
         for metric in metrics:
-            value, difference = row["mean"][metric], math.nan
-            if baseline is not None and row["model"] != "bicubic":
-                difference = value - baseline[metric]
-            cells.append(score_text(metric, value))
-            cells.append(f"[dim]({signed_text(metric, difference)})[/dim]" if math.isfinite(difference) else "")
+            gain = None if baseline is None or row is baseline else difference(row, baseline, metric)
+            cells.append(score_text(metric, row["mean"][metric]))
+            shown = gain is not None and math.isfinite(gain)
+            cells.append(f"[dim]({signed_text(metric, gain or 0.0)})[/dim]" if shown else "")
         lines.append([clean(row["model"]), *cells])
     headers = [name]
     for metric in metrics:
@@ -157,6 +184,10 @@ def difference_text(metric: str, found: Mapping[str, Any] | None) -> str:
     """Return a difference with its interval, "+0.12 [+0.05, +0.20]", or nothing."""
     if found is None:
         return ""
+    if found["mean"] is None:
+        return "of no image"
+    if not math.isfinite(found["mean"]):
+        return "not finite"
     if found["low"] is None:
         return signed_text(metric, found["mean"])
     low, high = (signed_text(metric, found[bound]) for bound in ("low", "high"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +19,8 @@ from srkit.protocol import OF_NETWORKS
 from srkit.runs.history import History, Numbers, Scores
 
 SAME_BICUBIC = 1e-4  # relative; the last digit that is shown. Another device may round another pixel of millions.
+
+MAX_HEAD = 2**24  # bytes of the head of a model file; that of a network of 10,000 tensors has a million
 
 Better = bool | None  # higher (True), lower (False), or not known here
 
@@ -38,6 +43,13 @@ class Entry:
     def mean(self, when: str) -> Numbers:
         """Return the "best" or the "last" scores, or nothing where there are none."""
         return self.points[self.steps[when]].mean if when in self.steps else {}
+
+    def exact(self, when: str, *, bicubic: bool = False) -> Mapping[str, Sequence[str]]:
+        """Return the images that are in no mean of the "best" or the "last" scores, or of bicubic's, by metric."""
+        if when not in self.steps:
+            return {}
+        scores = self.points[self.steps[when]]
+        return scores.bicubic_exact if bicubic else scores.exact
 
 
 @attrs.frozen
@@ -90,8 +102,14 @@ class Table:
         if entry is self.entries[0] and not alone:
             return {}
         base = self.bicubic if alone else self.entries[0].mean(when)
+        other = entry.exact(when, bicubic=True) if alone else self.entries[0].exact(when)
         pairs = {metric: (value, base.get(metric)) for metric, value in entry.mean(when).items()}
-        return {metric: a - b for metric, (a, b) in pairs.items() if a is not None and b is not None}
+        own = entry.exact(when)  # means of other images have no difference
+        return {
+            metric: a - b
+            for metric, (a, b) in pairs.items()
+            if a is not None and b is not None and own.get(metric) == other.get(metric)
+        }
 
     def apart(self, other: Table) -> list[str]:
         """Return why the scores of two tables cannot be compared."""
@@ -182,12 +200,28 @@ def _better(registry: Registry, metric: object) -> Better:
 
 
 def best_step(run: History, registry: Registry) -> int | None:
-    """Return the step that training keeps as the best, or None where it is not known which way is better."""
+    """Return the step that best.safetensors has, or else the one that training keeps as the best.
+
+    None where it is not known which way is better.
+    """
+    kept = _step_of(run.path / "best.safetensors")
+    if kept is not None:
+        return kept
     names = next((list(tables[0].mean) for tables in run.validated.values()), [])
     parts = run.metrics(names)
     ways = [_better(registry, parts.get(name, {}).get("type", name)) for name in names]
     known = list(itertools.takewhile(lambda way: way is not None, ways))
     return run.best_step(higher_is_better=[bool(way) for way in known]) if known else None
+
+
+def _step_of(path: Path) -> int | None:
+    """Return the step that a model file was written at, read from its head without torch, or None."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError), open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size <= MAX_HEAD:
+            head = json.loads(file.read(size))
+            return int(json.loads(head["__metadata__"]["srkit"])["step"])
+    return None
 
 
 def deciding_metric(run: History) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from srkit.cli import printable
-from srkit.cli.output import difference_text, score_text
+from srkit.cli.output import difference_text, exact_lines, score_text
 from srkit.protocol import Protocol
 
 Table = Mapping[str, Any]
@@ -47,17 +47,18 @@ def _markdown(table: Table) -> str:
     escaped = [[re.sub(r"([\\`*_|<>])", r"\\\1", cell) for cell in row] for row in [head, *rows]]
     lines = ["| " + " | ".join(row) + " |" for row in escaped]
     rule = "|" + "|".join([" --- "] + [" ---: "] * (len(head) - 1)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:], "", printable(Protocol.from_tree(table["protocol"]).caption)])
+    captions = [*exact_lines(table), Protocol.from_tree(table["protocol"]).caption]
+    return "\n".join([lines[0], rule, *lines[1:], "", "; ".join(map(printable, captions))])
 
 
 def _latex(table: Table) -> str:
     head, *rows = _cells(table)
     lines = [" & ".join(_tex(cell) for cell in row) + r" \\" for row in [head, *rows]]
-    caption = printable(Protocol.from_tree(table["protocol"]).caption)
+    captions = [*exact_lines(table), Protocol.from_tree(table["protocol"]).caption]
     columns = "l" + "r" * (len(head) - 1)
     return "\n".join(
         [
-            f"% {caption}",
+            *(f"% {printable(caption)}" for caption in captions),
             rf"\begin{{tabular}}{{{columns}}}",
             r"\hline",
             lines[0],

@@ -31,6 +31,17 @@ HEAD = 30  # lines of a recipe's first comment that are shown where its images a
 MOST = 1_000  # problems that are listed; a file made to have more takes seconds and helps nobody
 
 
+class _Removed:
+    """What `--set KEY=` gives a key: as if the recipe did not have it."""
+
+    def __repr__(self) -> str:
+        return "REMOVED"
+
+
+# Left in a tree only where there was no such key to take away, so that a mistyped one is still a problem.
+REMOVED = _Removed()
+
+
 @attrs.frozen
 class Problem:
     """What is wrong at a key; `missing`: images that are not there; `cause`: what a component raised, where one did."""
@@ -55,7 +66,10 @@ class Override:
 
     @staticmethod
     def parse(text: str) -> Override:
-        """Read VALUE as TOML, and as a string where it is none. Raises UsageError for a KEY that is none."""
+        """Read VALUE as TOML, as a string where it is none, and as REMOVED where there is none.
+
+        Raises UsageError for a KEY that is none.
+        """
         shown = one_line(text if len(text) <= 100 else f"{text[:97]}...")
         try:
             text.encode()
@@ -69,6 +83,8 @@ class Override:
         while isinstance(node, dict):
             ((name, node),) = node.items()
             path += (name,)
+        if not value.strip():
+            return Override(shown, path, REMOVED)
         parsed = _try_toml(f"value = {value}")
         return Override(shown, path, parsed["value"] if parsed and list(parsed) == ["value"] else value)
 
@@ -148,13 +164,14 @@ def read_layers(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], O
     Raises RecipeError for a file that is no TOML or cannot be extended, UsageError for an override that is none.
     """
     documents = _read_files(path)
-    tree = long_forms(DEFAULTS)
+    defaults = {**long_forms(DEFAULTS), "title": one_line(path.stem)}
+    tree = {key: value for key, value in defaults.items() if key != "title"}
     for document in reversed(documents):
         tree = merge(tree, document.tree)
     tree.pop("extends", None)
-    tree.setdefault("title", one_line(path.stem))
+    tree.setdefault("title", defaults["title"])
     tree, places = lay_overrides(tree, overrides)
-    return tree, Origins(tuple(documents), places)
+    return {**defaults, **tree}, Origins(tuple(documents), places)
 
 
 def lay_overrides(
@@ -170,7 +187,25 @@ def lay_overrides(
         path = _resolve(tree, override)
         _lay(over, path, override)
         places.append((path, override.text))
-    return merge(tree, long_forms(over), indexed=True), tuple(places)
+    return _without_removed(merge(tree, long_forms(over), indexed=True), tree), tuple(places)
+
+
+def _without_removed(value: Any, base: Any) -> Any:
+    """Return a merged tree without what was removed of what the base has."""
+    if isinstance(value, Mapping):
+        base = base if isinstance(base, Mapping) else {}
+        kept = {key: member for key, member in value.items() if member is not REMOVED or key not in base}
+        return {key: _without_removed(member, base.get(key)) for key, member in kept.items()}
+    if isinstance(value, list):
+        base = base if isinstance(base, list) and len(base) == len(value) else [None] * len(value)
+        pairs = zip(value, base, strict=True)
+        return [_without_removed(member, below) for member, below in pairs if member is not REMOVED]
+    return value
+
+
+def without_removed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tree without any REMOVED."""
+    return dict(_without_removed(tree, tree))
 
 
 def _read_files(path: Path) -> list[Document]:

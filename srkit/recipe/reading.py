@@ -21,8 +21,19 @@ from srkit.plugin.contracts import KINDS
 from srkit.plugin.part import Part
 from srkit.plugin.registry import Registry
 from srkit.plugin.settings import REQUIRED, advice_on, of_type, read_settings, type_name
-from srkit.recipe.layers import Origins, Problem, fields, lay_overrides, read_layers
+from srkit.recipe.layers import REMOVED, Origins, Problem, fields, lay_overrides, read_layers, without_removed
 from srkit.recipe.recipe import Data, Recipe, Train
+
+# What other programs call the keys of a recipe.
+OTHER_WORDS = {
+    "lr": "optimizer.lr",
+    "learning_rate": "optimizer.lr",
+    "batch_size": "data.batch",
+    "patch_size": "data.patch",
+    "iterations": "train.steps",
+    "network": "architecture",
+    "model": "architecture",
+}
 
 # Makes a part's component and throws it away; it may be given the words, the recipe's scale and steps. Raises what the
 # target raises.
@@ -38,9 +49,10 @@ def read_recipe(
     beside everything else. Raises RecipeError with all problems, UsageError for an override that is none.
     """
     tree, origins = read_layers(Path(path), overrides)
-    problems = _cross_field(tree, registry)
+    there = without_removed(tree)
+    problems = _cross_field(there, registry)
     try:
-        recipe = _converter(registry, _given(tree), try_out).structure(tree, Recipe)
+        recipe = _converter(registry, _given(there), try_out).structure(tree, Recipe)
     except Problems as error:
         problems += error.problems
     if problems:
@@ -223,9 +235,12 @@ def _array(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
         raise ValueError(f'must be an array in which text stands in quotes, ["l1", "l2"], not {_show(value)}')
     if not isinstance(value, list):
         what = "a " + type_name(cls)
-        if inspect.isclass(members[0]) and attrs.has(members[0]):
-            named = isinstance(value, str) and issubclass(members[0], Part)
-            what = f"an array, [{_show(value)}]" if named else "an array of tables, [[...]]"
+        named = isinstance(value, str) and (members[0] is str or _is_part(members[0])) and not value.startswith("{")
+        if named and (_is_part(members[0]) or "," in value):
+            entries = [_show(entry.strip()) for entry in value.split(",") if entry.strip()] or [_show(value)]
+            what = f"an array, [{', '.join(entries)}]"
+        elif inspect.isclass(members[0]) and attrs.has(members[0]):
+            what = "an array of tables, [[...]]"
         raise ValueError(f"must be {what}, not {_show(value)}")
     if fixed and len(value) != len(members):
         raise ValueError(f"must be a {type_name(cls)}, not one of {len(value)}")
@@ -236,6 +251,10 @@ def _array(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
     if problems:
         raise Problems(problems)
     return tuple(entries) if origin is tuple else entries
+
+
+def _is_part(cls: Any) -> bool:
+    return inspect.isclass(cls) and issubclass(cls, Part)
 
 
 def _dictionary(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
@@ -249,12 +268,16 @@ def _dictionary(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
 
 
 def _table(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
+    _refuse_bare_table(value)
     if not isinstance(value, Mapping):
         raise ValueError(f"must be a table, not {_show(value)}")
     declared = {field.name: field for field in fields(cls)}
     problems = [
-        Problem((key,), f"unknown key '{key}'{did_you_mean(key, declared)}") for key in value if key not in declared
+        Problem((key,), f"unknown key '{key}'{_elsewhere(key) or did_you_mean(key, declared)}")
+        for key in value
+        if key not in declared
     ]
+    value = {key: member for key, member in value.items() if member is not REMOVED}
     values = {}
     for name, field in declared.items():
         if name in value:
@@ -265,6 +288,22 @@ def _table(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
     if problems:
         raise Problems(problems)
     return cls(**values)
+
+
+def _elsewhere(key: str) -> str:
+    """Return "; did you mean 'data.batch'?" for a key of another table, or for what other programs call one."""
+    tables = {"": Recipe, "data.": Data, "train.": Train}
+    found = [f"{table}{key}" for table, cls in tables.items() if key in attrs.fields_dict(cls)]
+    found += [OTHER_WORDS[key]] if key in OTHER_WORDS else []
+    return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def _refuse_bare_table(value: Any) -> None:
+    """Raise ValueError for a table that --set took for text, since it is no TOML."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        bare = r"=\s*(?!true\b|false\b)([A-Za-z_./~][^,}\"']*?)(\s*[,}])"
+        quoted = re.sub(bare, r'= "\1"\2', value.strip())
+        raise ValueError(f"must be a table in which text stands in quotes, {quoted}, not {_show(value)}")
 
 
 def _out_of_range(field: Any, value: Any) -> list[Problem]:
@@ -284,8 +323,11 @@ def _part(
     cls: type[Part],
 ) -> Part:
     """Check a component's table against the signature of its target, and write its defaults out."""
+    _refuse_bare_table(value.get("type") if isinstance(value, Mapping) else value)
     if not isinstance(value, Mapping):
         raise ValueError(f"must be a table with a type, or the name of a component, not {_show(value)}")
+    removed = [key for key, member in value.items() if member is REMOVED]
+    value = {key: member for key, member in value.items() if member is not REMOVED}
     if "type" not in value:
         raise Problems([Problem((), f"missing key 'type': which {cls.kind}?")])
     if not isinstance(value["type"], str):
@@ -298,7 +340,7 @@ def _part(
     except ComponentError as error:
         is_path = cls.kind == "dataset" and os.path.exists(value["type"])
         hint = f'; a path is written {{ type = "...", path = "{value["type"]}" }}' if is_path else ""
-        problems = [Problem(("type",), f"{error}{hint}", cause=error)]
+        problems = [Problem(("type",), f"{error}{hint or _plugins_hint(registry, str(error))}", cause=error)]
         for key in own.keys() & value.keys():
             _structure(strict, value[key], own[key].type, key, problems)
         raise Problems(problems) from None
@@ -309,9 +351,11 @@ def _part(
     for key, member in value.items():
         if key in own:
             extra[key] = _structure(strict, member, own[key].type, key, problems)
+            problems += _out_of_range(own[key], extra[key])
         elif key in known:
             settings[key] = _structure(strict, member, known[key].type, key, problems)
-        elif key != "type":
+    for key in [*value, *removed]:
+        if key not in own and key not in known and key != "type":
             advice = advice_on(key, target, KINDS[cls.kind].given, [*known, *own])
             problems.append(Problem((key,), f"unknown setting '{key}' of {cls.kind} '{component.name}'{advice}"))
     for name, setting in known.items():
@@ -334,9 +378,21 @@ def _part(
         except (MemoryError, KeyboardInterrupt):
             raise
         except BaseException as error:  # a plugin may raise anything, SystemExit included
-            missing = isinstance(error, InputRejected) and not os.path.exists(error.path)
-            raise Problems([Problem((), reason_of(error), missing and cls.kind == "dataset", error)]) from None
+            rejected = error.path if isinstance(error, InputRejected) else ""
+            missing = bool(rejected) and not os.path.exists(rejected) and cls.kind == "dataset"
+            path = tuple(name for name in value if rejected and settings.get(name) == rejected)[:1]
+            raise Problems([Problem(path, reason_of(error), missing, error)]) from None
     return part
+
+
+def _plugins_hint(registry: Registry, text: str) -> str:
+    """Return what -p added, or that it adds more, for an unknown component that is near to none."""
+    if not text.startswith("unknown ") or "did you mean" in text or "failed to load" in text:
+        return ""
+    files = dict.fromkeys(entry.origin.distribution for entry in registry if entry.origin.is_file)
+    if files:
+        return f"; loaded with -p or SRKIT_PLUGINS: {', '.join(files)}"
+    return "; if a one-file plugin has it, add -p FILE"
 
 
 def _as_toml(value: Any) -> Any:

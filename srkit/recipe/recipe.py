@@ -31,11 +31,11 @@ class LossPart(Part):
     """One loss of the sum that training makes small.
 
     Args:
-        weight: what the loss is multiplied by in the sum of all
+        weight: what the loss is multiplied by in the sum of all, 0 at least
     """
 
     kind: ClassVar[str] = "loss"
-    weight: float = 1.0
+    weight: float = _number(1.0, least=0)
 
 
 @attrs.frozen

@@ -26,7 +26,8 @@ Numbers = Mapping[str, float | None]  # None: a number that was not finite, whic
 class Scores:
     """A table of a validation: the means of the run's network and of bicubic, under one protocol.
 
-    `images` has the network's score of each image, which may be infinite or NaN.
+    `images` has the network's score of each image, which may be infinite or NaN. `exact` and `bicubic_exact` name by
+    metric the images whose score is infinite, which the mean leaves out.
     """
 
     data: str
@@ -35,6 +36,8 @@ class Scores:
     mean: Numbers
     bicubic: Numbers | None
     images: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict, repr=False)
+    exact: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    bicubic_exact: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -180,12 +183,15 @@ def _scores(table: Mapping[str, Any]) -> Scores:
     own, *others = table["rows"]
     if not own["mean"]:
         raise ValueError("a table without a metric")
-    mean = _numbers(own["mean"])
-    bicubic = next((_numbers(row["mean"]) for row in others if row["model"] == "bicubic"), None)
+    baseline = next((row for row in others if row["model"] == "bicubic"), None)
+    bicubic = None if baseline is None else _numbers(baseline["mean"])
     protocol = table["protocol"]
     if not isinstance(protocol, dict) or not isinstance(protocol.get("color", {}), dict):
         raise TypeError("a protocol is an object")
-    return Scores(str(table["data"]), int(table["scale"]), protocol, mean, bicubic, _images(own, mean))
+    exact, bicubic_exact = (dict((row or {}).get("exact", {})) for row in (own, baseline))
+    mean = _numbers(own["mean"])
+    images = _images(own, mean)
+    return Scores(str(table["data"]), int(table["scale"]), protocol, mean, bicubic, images, exact, bicubic_exact)
 
 
 def _images(row: Mapping[str, Any], mean: Numbers) -> dict[str, dict[str, float]]:

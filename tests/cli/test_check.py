@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from srkit.cli import main
+from srkit.errors import InputRejected
 from srkit.images.reading import KINDS, SUFFIXES
 from tests.conftest import TINY, photograph
 
@@ -214,3 +215,16 @@ def test_a_network_without_types_is_set_by_its_defaults_types(tiny, capsys):
         f"{given}act='relu'}}: unknown setting 'act' of architecture 'net': that parameter has no type; "
         "write act: int, or which type it has, in the signature",
     )
+
+
+def test_the_name_of_a_file_stays_on_one_line(call, tiny, photographs):
+    Image.new("RGB", (40, 40)).save(photographs / "a\nb.png")
+    (photographs / "a\nb.png").write_bytes(b"no image")
+    code, _, err = call("check", "tiny.toml")
+    assert code == 3
+    assert err.startswith("photos/a\\nb.png: ")
+    assert not any(line.startswith("b.png") for line in err.splitlines())
+
+
+def test_lines_of_a_reason_stay_lines_and_names_in_it_stay_on_theirs():
+    assert str(InputRejected("a\nb", "has x\ny:\n  one\n  two\u2028")) == "a\\nb: has x\\ny:\n  one\n  two\\u2028"

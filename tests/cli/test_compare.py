@@ -10,11 +10,12 @@ from pathlib import Path
 import filelock
 import pytest
 import tomli_w
+import torch
 from PIL import Image
 
 from srkit.cli import main
 from srkit.cli.curves import BLOCKS, Curve, columns, draw
-from srkit.engine.weights.model import read_metadata
+from srkit.engine.weights.model import read_metadata, save_model
 from srkit.recipe.toml import flat
 from tests.cli.test_main import HEAVY, loaded_by
 from tests.conftest import TINY, photograph, plugin
@@ -615,6 +616,31 @@ def test_a_score_that_was_not_finite_is_never_the_best(compare):
         ["best", "a", "200", "30.00"],
         ["last", "a", "400", "not"],
     ]
+
+
+def test_the_best_step_is_the_one_that_the_file_has(compare, document):
+    """Also where the scores would name another: the file is what `eval` and `upscale` use."""
+    path = write_run("a")
+    save_model(path / "best.safetensors", {"w": torch.zeros(1)}, {"step": 100})
+    assert document("a")["tables"][0]["rows"][0]["best"]["step"] == 100
+    for damaged in (b"", b"\xff" * 100, b"\x02" + bytes(7) + b"{}", b"\x02" + bytes(7) + b"[]"):
+        (path / "best.safetensors").write_bytes(damaged)
+        assert document("a")["tables"][0]["rows"][0]["best"]["step"] == 200
+
+
+def test_means_of_other_images_have_no_difference(document):
+    def told(ours, bicubics):
+        table = scored(32.0, 0.93)
+        for row, names in zip(table["rows"], (ours, bicubics), strict=True):
+            row |= {"exact": {"psnr_y": names}} if names else {}
+        return events({400: [table]})
+
+    for i, (ours, bicubics, known) in enumerate(
+        [([], [], True), (["black"], ["black"], True), ([], ["black"], False), (["a"], ["b"], False)]
+    ):
+        write_run(f"r{i}", told(ours, bicubics))
+        found = document(f"r{i}")["tables"][0]["rows"][0]["last"]["difference"]
+        assert ("psnr_y" in found, "ssim_y" in found) == (known, True)
 
 
 def test_the_best_is_the_lowest_where_lower_is_better(call, tmp_path):

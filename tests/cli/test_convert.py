@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -273,3 +275,13 @@ def test_the_authors_weights_of_a2n_keep_their_scores(call):
     mean = json.loads(out)["tables"][0]["rows"][0]["mean"]
     assert mean["psnr_y"] == pytest.approx(38.0581, abs=5e-4)
     assert mean["ssim_y"] == pytest.approx(0.96072, abs=2e-5)
+
+
+def test_what_a_killed_convert_left_behind_is_removed_by_the_next(convert):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    Path("new").mkdir()
+    for name in (f".aside-{ended.pid}-0123456789ab", f".aside-{os.getpid()}-0123456789ab", "mine"):
+        Path("new", name).write_bytes(b"half")
+    assert convert("gain.pt", "new/w.safetensors", *NEAREST2, "--set", "blue=0.5")[0] == 0
+    assert sorted(os.listdir("new")) == [f".aside-{os.getpid()}-0123456789ab", "mine", "w.safetensors"]

@@ -381,3 +381,117 @@ def test_what_a_network_prints_is_not_in_the_json(evaluate, nearest):
     code, out, err = evaluate("repeat.safetensors", "--data", "photos", "--json")
     assert (code, set(err.splitlines())) == (0, {"forward"})
     assert len(json.loads(out)["tables"]) == 1
+
+
+def test_bicubic_alone_is_scored_where_the_scale_is_said(evaluate):
+    code, out, err = evaluate("--data", "photos", "--scale", "2", "--json")
+    (row,) = json.loads(out)["tables"][0]["rows"]
+    assert (code, err, row["model"]) == (0, "", "bicubic")
+    whole = json.loads(evaluate("repeat.safetensors", "--data", "photos", "--json")[1])["tables"][0]
+    assert row == whole["rows"][1]
+    code, _, err = evaluate("--data", "photos")
+    assert (code, err) == (2, "srkit eval: no MODEL says the scale: give one, or --scale N to score bicubic\n")
+    code, _, err = evaluate("--scale", "2")
+    told = "srkit eval: there is nothing to score on: give --data FOLDER, or --dataset TYPE:PATH\n"
+    assert (code, err) == (2, told)
+
+
+def test_a_set_can_be_any_dataset(evaluate, call):
+    assert call("prepare", "photos", "packed.h5", "--scale", "2")[0] == 0
+    folder = json.loads(evaluate("repeat.safetensors", "--data", "photos", "--json")[1])["tables"][0]
+    words = ["--dataset", "h5:packed.h5", "--dataset", "two=srkit:folder:photos", "--json"]
+    code, out, err = evaluate("repeat.safetensors", *words)
+    first, second = json.loads(out)["tables"]
+    assert (code, err, first["data"], second["data"]) == (0, "", "packed", "two")
+    assert first["rows"] == second["rows"] == folder["rows"]
+    for text, told in {
+        "h6:packed.h5": "unknown dataset 'h6'",
+        "h5:": "missing setting 'path' of dataset 'h5' (string)",
+        "leaves:photos": "unknown setting 'path' of dataset 'leaves'",
+    }.items():
+        code, _, err = evaluate("repeat.safetensors", "--dataset", text)
+        assert (code, err.startswith(f"srkit eval: --dataset {text}: {told}")) == (2, True), err
+
+
+def test_lr_beside_a_folder_can_be_said(evaluate, call, photographs):
+    assert call("degrade", "pillow_bicubic", "photos", "small", "--scale", "2")[0] == 0
+    code, out, err = evaluate("repeat.safetensors", "--data", "photos", "--lr", "small", "--json")
+    table = json.loads(out)["tables"][0]
+    assert (code, err, table["data"], table["protocol"]["lr"]) == (0, "", "photos", "files")
+    code, _, err = evaluate("repeat.safetensors", "--dataset", "folder:photos", "--lr", "small")
+    told = "srkit eval: --lr names the LR images of the folder of one --data; give exactly one\n"
+    assert (code, err) == (2, told)
+
+
+def test_finished_images_are_a_row(evaluate, call, nearest):
+    assert call("degrade", "bicubic", "photos", "small", "--scale", "2")[0] == 0
+    assert call("-p", nearest, "upscale", "repeat.safetensors", "small", "-o", "made")[0] == 0
+    code, out, err = evaluate("repeat.safetensors", "--data", "photos", "--images", "other=made", "--json")
+    first, second, _ = json.loads(out)["tables"][0]["rows"]
+    assert (code, err, second["model"], second["images"]) == (0, "", "other", first["images"])
+    assert second["difference"]["psnr_y"]["mean"] == 0.0
+    code, _, err = evaluate("--data", "photos", "--scale", "2", "--images", "made")
+    assert (code, err) == (2, "srkit eval: --images made: write NAME=FOLDER; NAME is the row's\n")
+
+
+def test_an_exact_image_is_named_and_no_hint_speaks_of_it(evaluate, photographs):
+    Image.new("RGB", (40, 40)).save(photographs / "black.png")
+    code, out, err = evaluate("repeat.safetensors", "--data", "photos")
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert "inf " not in out
+    assert lines[3:5] == [
+        f"{row}: psnr_y is infinite on 1 of 5 images, exact (black): no mean has them" for row in ("repeat", "bicubic")
+    ]
+    shown = evaluate("repeat.safetensors", "--data", "photos", "--table", "latex")[1].splitlines()
+    assert shown[0] == f"% {lines[3]}"
+
+
+def test_weights_from_elsewhere_that_are_below_bicubic_are_asked_about_their_range(call, photographs):
+    """A network that repeats each pixel is a little below bicubic, whatever the range."""
+    network = srkit.create("architecture", "a2n", scale=2, features=4, blocks=1, upsampling_features=4)
+    torch.save(network.state_dict(), "w.pt")
+    words = ["w.pt", "--architecture", "a2n", "--data", "photos", "--scale", "2"]
+    small = [f"--set={text}" for text in ("features=4", "blocks=1", "upsampling_features=4")]
+    told = "w is {}below bicubic: does it take values of 0..{}? --set img_range={} gives it those of 0..{}\n"
+    code, _, err = call("eval", *words, *small)
+    assert (code, err.replace("far ", "")) == (0, told.format("", 1, 255, 255))
+    code, _, err = call("eval", *words, *small, "--set", "img_range=255")
+    assert (code, err.replace("far ", "")) == (0, told.format("", 255, 1, 1))
+
+
+def test_weights_from_elsewhere_bring_the_hint_where_srkits_own_do_not(call, nearest, photographs):
+    torch.save({"gain": torch.ones(3, 1, 1)}, "w.pt")
+    words = ["--data", "photos", "--metric", "psnr"]
+    save_nearest(Path("own.safetensors"))
+    assert call("-p", nearest, "eval", "own.safetensors", *words)[2] == ""
+    hint = "w is below bicubic: is it trained, and does it take values of 0..1?\n"
+    foreign = ["w.pt", "--architecture", "nearest", "--scale", "2"]
+    assert call("-p", nearest, "eval", *foreign, *words)[2] == hint
+    assert call("-p", nearest, "convert", *foreign, "c.safetensors")[0] == 0
+    assert call("-p", nearest, "eval", "c.safetensors", *words)[2] == hint.replace("w ", "c ", 1)
+
+
+@pytest.mark.skipif(DATA is None, reason="needs SRKIT_TEST_DATA")
+def test_a_flat_image_of_a_set_hides_no_other(call):
+    case = Path(DATA) / "cases" / "eval-one-flat-image"
+    code, out, err = call("eval", case / "vb.safetensors", "--data", case / "vblack")
+    assert (code, err) == (0, "")
+    assert "bicubic: psnr_y is infinite on 1 of 2 images, exact (black): no mean has them" in out.splitlines()
+    assert "inf" not in out.replace("infinite", "")
+    code, out, err = call("eval", case / "z1.safetensors", case / "z2.safetensors", "--data", case / "flat")
+    assert (code, "nan" in out) == (0, False)
+    assert "z2 minus z1: psnr_y +0.00, ssim_y +0.0000 [+0.0000, +0.0000] (95 %)" in out
+    for row in ("z1", "z2", "bicubic"):
+        assert f"{row}: psnr_y is infinite on 2 of 3 images, exact (black, white): no mean has them" in out
+
+
+def test_a_run_without_its_best_weights_says_how_to_continue_it(call, tmp_path):
+    (tmp_path / "r").mkdir()
+    assert call("eval", "r", "--data", ".") == (3, "", "srkit eval: r: is a folder without best.safetensors\n")
+    (tmp_path / "r" / "recipe.toml").write_text("scale = 2")
+    told = (
+        "srkit eval: r: is a run that has no best.safetensors yet: it was stopped before its first validation; "
+        "the same command continues it: srkit run RECIPE --out r\n"
+    )
+    assert call("eval", "r", "--data", ".") == (3, "", told)

@@ -1,4 +1,5 @@
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -70,6 +71,10 @@ def test_no_arguments_show_the_help_and_every_command(call):
             ["new"],
             "srkit new: the following arguments are required: recipe|plugin, NAME; see srkit new --help\n",
         ),
+        (["train", "quickstart"], "srkit: unknown command 'train'; did you mean 'run'?\n"),
+        (["resume", "runs/x"], "srkit: unknown command 'resume'; did you mean 'run'?\n"),
+        (["test", "x"], "srkit: unknown command 'test'; did you mean 'eval'?\n"),
+        (["predict", "x"], "srkit: unknown command 'predict'; did you mean 'upscale'?\n"),
         (["completion", "bsh"], "srkit completion: argument shell: there is no 'bsh'; did you mean 'bash'?\n"),
         (
             ["run", "quickstart", "--steps", "5"],
@@ -302,3 +307,20 @@ def test_traceback_prints_where_a_target_fails(sites, srkit_command, words):
     assert run.returncode == 2
     assert line in run.stderr.splitlines()
     assert "Traceback" not in srkit_command(*words).stderr
+
+
+def test_what_a_locale_cannot_write_is_written_out(call, nearest, model, photographs, srkit_command):
+    """A name that is no UTF-8, and a stdout that refuses what its encoding lacks."""
+    names = [b"\xff.png", "\xe4.png".encode()]
+    for source, name in zip(sorted(photographs.iterdir()), names, strict=False):
+        os.rename(source, os.path.join(os.fsencode(photographs), name))
+    words = ["-p", nearest, "eval", model, "--data", photographs]
+    for encoding in ("ascii:strict", "utf-8:strict"):
+        env = {**os.environ, "PYTHONIOENCODING": encoding}
+        found = srkit_command(*words, "--json", env=env)
+        assert (found.returncode, found.stderr) == (0, "")
+        images = json.loads(found.stdout)["tables"][0]["rows"][0]["images"]
+        assert sorted(images) == ["p2", "p3", "\xe4", "\udcff"]
+        found = srkit_command(*words, "--table", "csv", env=env)
+        assert (found.returncode, found.stderr) == (0, "")
+        assert "repeat,\\udcff,psnr_y" in found.stdout

@@ -69,6 +69,21 @@ def test_a_validation_line_has_its_form() -> None:
     assert lines.validated(1200, table()) == VALIDATED
 
 
+def test_a_validation_line_counts_exact_images_and_compares_the_others() -> None:
+    told = table()
+    for row, values in zip(told["rows"], ([40.0, math.inf], [37.0, math.inf]), strict=True):
+        row |= {"mean": {"psnr_y": values[0]}, "exact": {"psnr_y": ["black"]}}
+        row["images"] = {"baby": {"psnr_y": values[0]}, "black": {"psnr_y": values[1]}}
+    shown = "step 7  Set5 x2  psnr_y 40.00 (bicubic 37.00, +3.00; 1 of 2 images exact)"
+    assert lines.validated(7, told) == shown
+    told["rows"][1] |= {"mean": {"psnr_y": 33.5}, "images": {"baby": {"psnr_y": 37.0}, "black": {"psnr_y": 30.0}}}
+    del told["rows"][1]["exact"]
+    assert lines.validated(7, told) == shown.replace("37.00", "33.50")
+    for row in told["rows"]:
+        row |= {"mean": {"psnr_y": math.inf}, "exact": {"psnr_y": ["black"]}, "images": {"black": {"psnr_y": math.inf}}}
+    assert lines.validated(7, told) == "step 7  Set5 x2  psnr_y inf (bicubic inf; 1 of 1 images exact)"
+
+
 def test_a_validation_line_without_a_baseline_has_the_scores_alone() -> None:
     alone = {**table(), "rows": table()["rows"][:1]}
     assert lines.validated(7, alone) == "step 7  Set5 x2  psnr_y 35.84  ssim_y 0.9501"

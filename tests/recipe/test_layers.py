@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from srkit.engine.builder import Builder
 from srkit.errors import RecipeError, UsageError
-from srkit.plugin.discovery import installed
-from srkit.recipe.reading import read_recipe
+from srkit.plugin.discovery import discover, installed
+from srkit.recipe.reading import read_part, read_recipe
+from tests.conftest import plugin
 
 BASE = """\
 scale = 2
@@ -199,7 +201,7 @@ def test_a_value_is_read_as_toml(text, value):
 
 
 @pytest.mark.parametrize(
-    "title", ["a b", "a = b", "x=", "[", '"', "'a' 'b'", "", "1 2", "truely", "~/x", "$HOME", "ä", "a\\b"]
+    "title", ["a b", "a = b", "x=", "[", '"', "'a' 'b'", "1 2", "truely", "~/x", "$HOME", "ä", "a\\b"]
 )
 def test_a_value_that_is_no_toml_is_a_string(title):
     assert base(f"title={title}").title == title
@@ -268,6 +270,119 @@ def test_a_part_that_the_recipe_lacks_can_be_given():
 
 def test_the_path_of_a_dataset_is_taken_as_it_is():
     assert base("data.dataset.path=${HOME}/../x y").data.dataset.settings["path"] == "${HOME}/../x y"
+
+
+def removing(text, *overrides):
+    """Return the recipe of a text as it is with overrides, and as it is where lines of the text are left out."""
+    kept = [line for line in BASE.splitlines() if not line.startswith(text)]
+    return base(*overrides), read("\n".join(kept))
+
+
+@pytest.mark.parametrize(
+    ("line", "override"),
+    [
+        ("seed", "seed="),
+        ("features", "architecture.features="),
+        ("augment", "data.augment="),
+        ("patch", "data.patch= "),
+        ("weight", "loss.weight="),
+        ("weight", "loss.0.weight="),
+        ("keep", "train.keep="),
+        # Of keys that a recipe leaves out there is nothing to take away.
+        ("nothing", "title="),
+        ("nothing", "start.recipe="),
+        ("nothing", "data.degradation="),
+        ("nothing", "schedule.warmup="),
+        ("nothing", "optimizer="),
+    ],
+)
+def test_a_key_without_a_value_is_as_if_the_recipe_did_not_have_it(line, override):
+    found, without = removing(line, override)
+    assert found == without
+
+
+def test_a_table_an_array_or_an_entry_can_be_taken_away():
+    both = 'data.degradation={type="pillow_bicubic"}'
+    assert base(both).data.degradation is not None
+    assert over('data.degradation = "pillow_bicubic"', "data.degradation=").data.degradation is None
+    assert base("validate=").validate == base("validate.0=").validate == ()
+    assert [part.type for part in base("data.augment.0=").data.augment] == ["vflip"]
+    assert [part.type for part in over('loss = ["l2"]', "loss=").loss] == ["l1"]  # the default, not the base's
+    assert base("title=").title == "x"
+    assert base("seed=3", "seed=").seed == 0
+    assert base("seed=", "seed=3").seed == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.degradatoin=", "--set data.degradatoin=: unknown key 'degradatoin'; did you mean 'degradation'?"),
+        ("archtecture.type=", "--set archtecture.type=: unknown key 'archtecture'; did you mean 'architecture'?"),
+        (
+            "architecture.faetures=",
+            "--set architecture.faetures=: unknown setting 'faetures' of architecture 'a2n'; did you mean 'features'?",
+        ),
+        ("train.steps=", "x.toml:22 with --set train.steps=: missing key 'steps'"),
+        ("data=", "x.toml: missing key 'data'"),
+    ],
+)
+def test_a_key_that_is_unknown_or_that_a_recipe_must_have_is_not_taken_away(override, message):
+    assert problems(BASE, override) == (message,)
+
+
+def test_a_component_by_name_has_settings_taken_away_as_well():
+    part = read_part(installed(), "architecture", "a2n", ["features=3", "features="])
+    assert part == read_part(installed(), "architecture", "a2n")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("batch=4", "unknown key 'batch'; did you mean 'data.batch'?"),
+        ("steps=4", "unknown key 'steps'; did you mean 'train.steps'?"),
+        ("data.seed=4", "unknown key 'seed'; did you mean 'seed'?"),
+        ("train.patch=4", "unknown key 'patch'; did you mean 'data.patch'?"),
+        ("lr=1e-4", "unknown key 'lr'; did you mean 'optimizer.lr'?"),
+        ("loss=l1,l2", '\'loss\' must be an array, ["l1", "l2"], not "l1,l2"'),
+        ("data.dataset.names=a*, b*", '\'names\' must be an array, ["a*", "b*"], not "a*, b*"'),
+        ("loss.weight=-0.5", "'weight' must be at least 0, not -0.5"),
+        (
+            "data.dataset={ type = folder, path = ~/my photos }",
+            "'dataset' must be a table in which text stands in quotes, "
+            '{ type = "folder", path = "~/my photos" }, not "{ type = folder, path = ~/my photos }"',
+        ),
+        (
+            "optimizer={type=adam, lr=1e-3}",
+            "'optimizer' must be a table in which text stands in quotes, "
+            '{type= "adam", lr=1e-3}, not "{type=adam, lr=1e-3}"',
+        ),
+        (
+            "train={steps = many}",
+            '\'train\' must be a table in which text stands in quotes, {steps = "many"}, not "{steps = many}"',
+        ),
+    ],
+)
+def test_a_usual_mistake_is_told_what_to_write(override, message):
+    (found,) = [line for line in problems(BASE, override) if "missing" not in line]
+    assert found == f"--set {override}: {message}"
+
+
+def test_an_unknown_component_may_want_a_plugin_that_was_forgotten(tmp_path):
+    text = "--set architecture.type=mine: unknown architecture 'mine' (installed: a2n, bicubic, edsr, espcn{}, srcnn)"
+    (found,) = problems(BASE, "architecture.type=mine")
+    assert found == f"{text.format('')}; if a one-file plugin has it, add -p FILE"
+    Path("other.py").write_text(plugin('"architecture", "other", f"{__name__}:Other"'))
+    with pytest.raises(RecipeError) as error:
+        read_recipe("x.toml", discover(["other.py"]), overrides=["architecture.type=mine"])
+    assert str(error.value) == f"{text.format(', other')}; loaded with -p or SRKIT_PLUGINS: other.py"
+
+
+def test_a_path_that_is_not_there_is_named_at_the_override_that_gave_it():
+    Path("base.toml").write_text(BASE)
+    overrides = ["data.dataset.path=gone", "data.dataset.type=folder", "validate=", "seed=1"]
+    with pytest.raises(RecipeError) as error:
+        Builder(installed()).load("base.toml", overrides=overrides)
+    assert error.value.problems == (f"--set data.dataset.path=gone: gone: is not there; looked for in {Path.cwd()}",)
 
 
 def test_of_two_values_for_one_key_the_last_counts():

@@ -266,11 +266,11 @@ def test_an_empty_file_lacks_what_has_no_default(problems):
         "x.toml: missing key 'data'",
         "x.toml: missing key 'scale'",
         "x.toml: missing key 'train'",
-        "x.toml: unknown loss 'l1' (installed: gone, plain)",
-        "x.toml: unknown metric 'psnr_y' (installed: plain)",
-        "x.toml: unknown metric 'ssim_y' (installed: plain)",
-        "x.toml: unknown optimizer 'adam' (installed: plain)",
-        "x.toml: unknown schedule 'constant' (installed: demanding, plain)",
+        "x.toml: unknown loss 'l1' (installed: gone, plain); if a one-file plugin has it, add -p FILE",
+        "x.toml: unknown metric 'psnr_y' (installed: plain); if a one-file plugin has it, add -p FILE",
+        "x.toml: unknown metric 'ssim_y' (installed: plain); if a one-file plugin has it, add -p FILE",
+        "x.toml: unknown optimizer 'adam' (installed: plain); if a one-file plugin has it, add -p FILE",
+        "x.toml: unknown schedule 'constant' (installed: demanding, plain); if a one-file plugin has it, add -p FILE",
     )
 
 

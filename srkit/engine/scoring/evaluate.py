@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import each_image
 from srkit.engine.networks.padding import padding_of
+from srkit.engine.scoring.finished import Finished
 from srkit.engine.scoring.metrics import Metric
 from srkit.engine.scoring.tiling import count_tiles, each_tile, forward
 from srkit.errors import ComponentError, InputRejected, located
@@ -145,6 +148,36 @@ def score(
 
     Values are NaN, and SR is black, where the network's output is not finite.
     """
+
+    def enlarge(index: int, lr: Image, shape: tuple[int, ...]) -> Image:
+        sr = upscale(lr, network, device, method=method)
+        if sr.shape != shape:
+            name = evaluation.pairs.name(index)
+            raise InputRejected(name, f"the network gives {list(sr.shape)} where HR is {list(shape)}")
+        return sr
+
+    return _scores(enlarge, evaluation, metrics, method, look)
+
+
+def score_finished(
+    folder: str | os.PathLike[str], evaluation: EvaluationSet, metrics: Sequence[Metric], *, method: Method = PAPER
+) -> dict[str, dict[str, float]]:
+    """Return {image: {metric: value}} of SR files that some program has made, rounded to 8 bits, as `Finished` reads.
+
+    The files are those of the folder's folder of the set's name, where there is one.
+    """
+    pairs, own = evaluation.pairs, Path(folder) / evaluation.name
+    finished = Finished(own if own.is_dir() else folder, [pairs.name(index) for index in range(len(pairs))])
+    return _scores(lambda i, _, shape: finished.read(pairs.name(i), shape), evaluation, metrics, method, None)
+
+
+def _scores(
+    enlarge: Callable[[int, Image, tuple[int, ...]], Image],  # index, LR and SR's shape to SR
+    evaluation: EvaluationSet,
+    metrics: Sequence[Metric],
+    method: Method,
+    look: Look | None,
+) -> dict[str, dict[str, float]]:
     pairs = evaluation.pairs
     found: dict[str, dict[str, float]] = {}
     for index in range(len(pairs)):
@@ -155,11 +188,9 @@ def score(
             raise InputRejected(pairs.name(index), "there is no LR image, and a random degradation makes none to score")
         hr, spoilt = to_8_bits(hr), False
         try:
-            sr = to_8_bits(upscale(lr, network, device, method=method))
+            sr = to_8_bits(enlarge(index, lr, hr.shape))
         except NotFinite:
             sr, spoilt = np.zeros_like(hr), True
-        if sr.shape != hr.shape:
-            raise InputRejected(pairs.name(index), f"the network gives {list(sr.shape)} where HR is {list(hr.shape)}")
         if look is not None:
             look(index, lr, sr, hr)
         try:
@@ -213,10 +244,23 @@ def read_all(sets: Sequence[EvaluationSet], threads: int, stopping: Callable[[],
 
 
 def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Return a table's row: the mean of each metric, and the images."""
+    """Return a table's row: the mean of each metric, and the images.
+
+    An image that is exact has an infinite PSNR, which would hide all others: means are of the finite values, infinite
+    only where there are none. Where images are left out, "exact" has their names by metric.
+    """
     names = list(next(iter(images.values())))
-    mean = {name: statistics.fmean(scores[name] for scores in images.values()) for name in names}
-    return {"model": model, "mean": mean, "images": {name: dict(scores) for name, scores in images.items()}}
+    exact = {name: [image for image, scores in images.items() if scores[name] == math.inf] for name in names}
+    return {
+        "model": model,
+        "mean": {name: _mean([scores[name] for scores in images.values()]) for name in names},
+        **({"exact": found} if (found := {name: left_out for name, left_out in exact.items() if left_out}) else {}),
+        "images": {name: dict(scores) for name, scores in images.items()},
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean([value for value in values if value != math.inf] or [math.inf])
 
 
 def table(

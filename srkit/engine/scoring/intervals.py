@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,14 +31,32 @@ def interval(differences: Mapping[str, float]) -> tuple[float, float] | None:
 
 
 def differences(row: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how far a table's row is from another one: {metric: {"mean", "low", "high"}}, of images of one name."""
+    """Return how far a table's row is from another one: {metric: {"mean", "low", "high"}}, of images of one name.
+
+    They are of the images that are exact in neither; the mean is None where there are none.
+    """
     found = {}
     for metric in row["mean"]:
-        by_image = {name: scores[metric] - reference["images"][name][metric] for name, scores in row["images"].items()}
-        bounds = interval(by_image)
+        bounds = interval(_by_image(row, reference, metric))
         found[metric] = {
-            "mean": row["mean"][metric] - reference["mean"][metric],
+            "mean": difference(row, reference, metric),
             "low": None if bounds is None else bounds[0],
             "high": None if bounds is None else bounds[1],
         }
     return found
+
+
+def difference(row: Mapping[str, Any], reference: Mapping[str, Any], metric: str) -> float | None:
+    """Return how far a row's mean is from another row's, both of the images that are exact in neither; None for none.
+
+    NaN where a score is NaN.
+    """
+    if any(metric in each.get("exact", {}) for each in (row, reference)):
+        by_image = _by_image(row, reference, metric)
+        return statistics.fmean(by_image.values()) if by_image else None
+    return float(row["mean"][metric] - reference["mean"][metric])
+
+
+def _by_image(row: Mapping[str, Any], reference: Mapping[str, Any], metric: str) -> dict[str, float]:
+    pairs = {name: (scores[metric], reference["images"][name][metric]) for name, scores in row["images"].items()}
+    return {name: one - other for name, (one, other) in pairs.items() if math.inf not in (one, other)}

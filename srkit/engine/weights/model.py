@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from srkit import files
 from srkit.engine.builder import Builder
 from srkit.engine.networks.meta import TooManyParts, at_most, sketch
-from srkit.engine.weights.reading import digest, read_metadata, read_weights
+from srkit.engine.weights.reading import Weights, digest, read_metadata, read_weights
 from srkit.engine.weights.recognise import Description, recognise
 from srkit.engine.weights.transfer import Transfer, load_weights, plan
 from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError, describe, located
@@ -108,7 +108,7 @@ def read_model(
     if path.is_dir() and (path / "best.safetensors").is_file():
         path = path / "best.safetensors"  # a run directory
     if not path.is_file():
-        raise InputRejected(path, "is a folder without best.safetensors" if path.is_dir() else "there is no such file")
+        raise InputRejected(path, _without_best(path) if path.is_dir() else "there is no such file")
     metadata = read_metadata(path) if path.suffix == ".safetensors" else None
     weights = read_weights(path, key=key)
     note = ""
@@ -125,6 +125,13 @@ def read_model(
     return Model(
         network.eval(), description.architecture, description.settings, description.scale, metadata or {}, reading
     )
+
+
+def _without_best(path: Path) -> str:
+    if not (path / "recipe.toml").is_file():
+        return "is a folder without best.safetensors"
+    text = "is a run that has no best.safetensors yet: it was stopped before its first validation"
+    return f"{text}; the same command continues it: srkit run RECIPE --out {path}"
 
 
 def description(builder: Builder, architecture: str, settings: Mapping[str, Any], scale: int) -> dict[str, Any]:
@@ -191,7 +198,7 @@ def _make(
     path: Path,
     builder: Builder,
     description: Description,
-    weights: Mapping[str, Tensor],
+    weights: Weights,
     metadata: Mapping[str, Any] | None,
 ) -> nn.Module:
     """Return the network of a description, once weights of these shapes are known to fit it.
@@ -208,7 +215,7 @@ def _make(
             sketched = sketch(create)
             if sketched is not None:
                 own, found = ({n: t.shape for n, t in tensors.items()} for tensors in (sketched.state_dict(), weights))
-                plan(own, found, path, description.line(), fresh=None)
+                plan(own, found, path, description.line(), fresh=None, others=weights.others)
             return create()
     except TooManyParts:
         tensors = "tensor" if len(weights) == 1 else "tensors"

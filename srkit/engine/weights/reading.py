@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,24 @@ PREFIXES = ("module.", "netG.", "_orig_mod.")
 LIGHTNING_PREFIXES = ("model.", "net.")
 
 DEEPEST = 3  # dictionaries around a state dict, or prefixes one after the other
+AVERAGE = re.compile(r"[-_.]ema$|^ema[-_.]", re.IGNORECASE)  # netG_ema is the moving average of netG
+
+MOST_NETWORKS = 32  # of a file that are looked at where the one that was taken does not fit
 MOST = 8  # names that a message lists
 NO_TENSORS = "holds something other than a state dict of tensors"
 
 
 @attrs.frozen(eq=False)
 class Weights(Mapping[str, Tensor]):
-    """The tensors of a file by name, and what was taken off to reach them: "state_dict", "module."."""
+    """The tensors of a file by name, and what was taken off to reach them: "state_dict", "module.".
+
+    `others` has the shapes of the file's other networks, by the key that names each.
+    """
 
     tensors: Mapping[str, Tensor]
     wrapper: str = ""
     prefix: str = ""
+    others: Mapping[str, Mapping[str, Sequence[int]]] = attrs.field(factory=dict)
 
     def __getitem__(self, name: str) -> Tensor:
         """Return a tensor by its name."""
@@ -84,11 +92,12 @@ def read_weights(path: Path, *, key: str = "") -> Weights:
     if metadata is not None:
         _refuse_changed(path, found, metadata)
     lightning = not key and (path.suffix == ".ckpt" or "pytorch-lightning_version" in found)
-    tensors, wrapper = _pick(path, found, key) if key else _unwrap(path, found)
-    prefix = "" if described else _shared_prefix(tensors, (*PREFIXES, *(LIGHTNING_PREFIXES if lightning else ())))
+    tensors, wrapper = _pick(path, found, key) if key else _average(*_unwrap(path, found))
+    prefixes = (*PREFIXES, *(LIGHTNING_PREFIXES if lightning else ()))
+    prefix = "" if described else _shared_prefix(tensors, prefixes)
     weights = {name.removeprefix(prefix): tensor.detach() for name, tensor in tensors.items()}
     _refuse_nan(path, weights)
-    return Weights(weights, wrapper, prefix)
+    return Weights(weights, wrapper, prefix, dict(_others(found, wrapper, prefixes)))
 
 
 def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
@@ -152,14 +161,51 @@ def _unwrap(path: Path, found: Mapping[Any, Any]) -> tuple[dict[str, Tensor], st
         usual = [name for name in WRAPPERS if name in names]
         if not names:
             break
+        if not usual:
+            names = [name for name in names if not any(is_average(other, name) for other in names)]
         if not usual and (len(names) > 1 or _tensors(found)):
-            raise InputRejected(path, _several(names))
+            raise InputRejected(path, _several(_networks(found)))
         wrappers.append((usual or names)[0])
         found = found[wrappers[-1]]
     tensors = _tensors(found)
     if not tensors or len(tensors) < sum(isinstance(value, Tensor) for value in found.values()):
         raise InputRejected(path, NO_TENSORS)
     return tensors, ".".join(wrappers)
+
+
+def is_average(name: str, of: str) -> bool:
+    """Say whether one name is that of the moving average of another: "netG_ema" of "netG"."""
+    return name != of and AVERAGE.sub("", name) == of
+
+
+def _average(tensors: dict[str, Tensor], wrapper: str) -> tuple[dict[str, Tensor], str]:
+    """Return the moving average of a state dict that holds a network and its average, "net.a" and "net_ema.a"."""
+    modules = {name.partition(".")[0] for name in tensors}
+    for module in modules:
+        if len(modules) == 2 and all(other == module or is_average(module, other) for other in modules):
+            own = {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{module}.")}
+            if 2 * len(own) == len(tensors) and "" not in own:
+                return own, ".".join(filter(None, [wrapper, module]))
+    return tensors, wrapper
+
+
+def _others(
+    found: Mapping[Any, Any], taken: str, prefixes: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Sequence[int]]]]:
+    """Yield the key and the shapes of each network of a file but the one that was taken."""
+    places: list[tuple[str, Any]] = [("", found)]
+    seen: set[int] = set()
+    for key, value in places:  # which grows
+        if len(seen) > MOST_NETWORKS or not isinstance(value, dict) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        tensors = _tensors(value)
+        if tensors and key not in ("", taken):
+            prefix = _shared_prefix(tensors, prefixes)
+            yield key, {name.removeprefix(prefix): tuple(tensor.shape) for name, tensor in tensors.items()}
+        if key.count(".") < DEEPEST - 1:
+            inner = [(name, value[name]) for name in value if isinstance(name, str) and isinstance(value[name], dict)]
+            places += [(f"{key}.{name}".removeprefix("."), member) for name, member in inner[:MOST_NETWORKS]]
 
 
 def _networks(found: Mapping[Any, Any]) -> list[str]:

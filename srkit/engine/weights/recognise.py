@@ -12,6 +12,7 @@ from torch import Tensor
 
 from srkit.engine.builder import Builder
 from srkit.engine.networks.meta import sketch_or_make
+from srkit.engine.weights.transfer import plan
 from srkit.errors import InputRejected, UsageError
 from srkit.plugin.component import making
 from srkit.plugin.contracts import Detected
@@ -50,7 +51,9 @@ def recognise(
         return description, f"{path} is a network {description.line()}, by its tensors"
     if scale is not None:
         return Description(architecture, dict(settings), scale), ""
-    fitting = [s for s in _scales(builder, architecture) if _fits(builder, architecture, settings, s, weights)]
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    own = {s: _shapes(builder, architecture, settings, s) for s in _scales(builder, architecture)}
+    fitting = [s for s in own if own[s] == shapes]
     alike = " and ".join(f"x{s}" for s in fitting)
     if len(fitting) == 1:
         return Description(architecture, dict(settings), fitting[0]), f"{path} is for scale {fitting[0]}, by its shapes"
@@ -59,7 +62,8 @@ def recognise(
         note = f"{path} is taken for scale {named[0]}, after its name: weights of {alike} have the same shapes"
         return Description(architecture, dict(settings), named[0]), f"{note}; --scale N says otherwise"
     if not fitting:
-        tried = ", ".join(map(str, _scales(builder, architecture)))
+        _refuse(path, architecture, weights, shapes, {s: found for s, found in own.items() if found is not None})
+        tried = ", ".join(map(str, own))
         what = f"fits '{architecture}' with these settings at none of the scales {tried}"
         raise InputRejected(path, f"{what}; --scale N says what does not fit")
     more = f": those of {alike} have the same shapes"
@@ -87,20 +91,37 @@ def _scales(builder: Builder, architecture: str) -> tuple[int, ...]:
     return tuple(builder.registry.find("architecture", architecture).component.facts.get("scales", SCALES))
 
 
-def _fits(
-    builder: Builder, architecture: str, settings: Mapping[str, Any], scale: int, weights: Mapping[str, Tensor]
-) -> bool:
-    """Say whether weights have the names and shapes of a network."""
-
+def _shapes(
+    builder: Builder, architecture: str, settings: Mapping[str, Any], scale: int
+) -> dict[str, tuple[int, ...]] | None:
+    """Return the names and shapes of a network's tensors, or None where it cannot be made at a scale."""
     try:
         own = sketch_or_make(lambda: builder.network_of(architecture, settings, scale))
     except MemoryError:
         raise
-    except (Exception, SystemExit):  # told later
-        return False
-    return {name: tensor.shape for name, tensor in own.state_dict().items()} == {
-        name: tensor.shape for name, tensor in weights.items()
-    }
+    except (Exception, SystemExit):  # reported later
+        return None
+    return {name: tuple(tensor.shape) for name, tensor in own.state_dict().items()}
+
+
+def _refuse(
+    path: Path,
+    architecture: str,
+    weights: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    own: Mapping[int, Mapping[str, tuple[int, ...]]],
+) -> None:
+    """Raise InputRejected with what does not fit at the scale that is nearest; return where there is none to try."""
+    if not own:
+        return
+    scale = max(own, key=lambda s: (len(own[s].items() & shapes.items()), s in _in_name(path)))
+    try:
+        what = Description(architecture, {}, scale).line()
+        plan(own[scale], shapes, path, what, fresh=None, others=getattr(weights, "others", None))
+    except InputRejected as error:
+        tried = " and ".join(str(s) for s in own if s != scale)
+        more = [f"  scale {scale} was taken as the nearest; it does not fit at {tried} either"] if tried else []
+        raise InputRejected(path, "\n".join([error.reason, *more])) from None
 
 
 def _in_name(path: Path) -> set[int]:

@@ -6,6 +6,7 @@ import glob
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from srkit.errors import InputRejected, nearest
 from srkit.recipe.layers import one_line
+
+AVERAGE = re.compile(r"[-_.]ema\b|\bema[-_.]", re.IGNORECASE)  # in the key of a moving average
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -46,13 +49,15 @@ def plan(
     what: str,
     *,
     fresh: Sequence[str] | None = (),
+    others: Mapping[str, Shapes] | None = None,
 ) -> Transfer:
     """Return what a network takes of a file, by name alone; `own` and `found` are shapes by name, buffers among them.
 
     All of the file's tensors must be the network's, and all of the network's must be in the file with their shape,
     but for those that match a pattern of `fresh`, "upconv2.*": these are taken where they fit. With None nothing may
     ever be new, and errors do not offer it. Every pattern must match a parameter, and something must be taken.
-    `what` is the network in words: "'a2n' at scale 4". Raises InputRejected, on several lines, with all that is wrong.
+    `what` is the network in words: "'a2n' at scale 4"; `others` are more networks of the file, by their keys, which
+    errors name where they fit. Raises InputRejected, on several lines, with all that is wrong.
     """
     patterns = fresh or ()
     allowed = {name for name in own if any(fnmatchcase(name, pattern) for pattern in patterns)}
@@ -86,6 +91,7 @@ def plan(
         lines += [f"  {kind}: {told(name)}" for name in names[:MOST]]
         lines += [f"  {kind}: and {len(names) - MOST} more"] if len(names) > MOST else []
     lines += _elsewhere(own, found, missing)
+    lines += _other_keys(own, others or {})
     if wrong and taken and fresh is not None:
         lines += _line_to_paste(wrong, own, [pattern for pattern in patterns if pattern not in unmatched])
     if wrong and taken and left_over and fresh is not None:
@@ -112,6 +118,7 @@ def load_weights(
         source,
         what,
         fresh=fresh,
+        others=getattr(weights, "others", None),
     )
     whole = [name for name in transfer.taken if _is_whole(weights[name]) and not _is_whole(own[name])]
     if whole:
@@ -127,13 +134,29 @@ def _is_whole(tensor: Tensor) -> bool:
 
 
 def _elsewhere(own: Shapes, found: Shapes, missing: Sequence[str]) -> list[str]:
-    """Return a line on where in the file all that is missing would be, if there is one such place: "netG."."""
+    """Return a line on where in the file all that is missing would be, if anywhere: "netG.", its average first."""
     first = next(iter(missing), None)
+    fitting = []
     for prefix in [name.removesuffix(f".{first}") for name in found if first and name.endswith(f".{first}")]:
         there = {name: found.get(f"{prefix}.{name}") for name in missing}
         if all(shape is not None and tuple(shape) == tuple(own[name]) for name, shape in there.items()):
-            return [f"  all that is missing is under {_shown(prefix)}: --key {_shown(prefix)}, in a recipe start.key"]
-    return []
+            fitting.append(prefix)
+    return [f"  all that is missing is under {_keys(fitting)}, in a recipe start.key"] if fitting else []
+
+
+def _other_keys(own: Shapes, others: Mapping[str, Shapes]) -> list[str]:
+    """Return a line on the other networks of a file that fit, if any."""
+    if not others:
+        return []
+    shapes = {name: tuple(shape) for name, shape in own.items()}
+    fitting = [key for key, found in others.items() if {name: tuple(shape) for name, shape in found.items()} == shapes]
+    return [f"  what fits is under {_keys(fitting)}, in a recipe start.key"] if fitting else []
+
+
+def _keys(names: Iterable[str]) -> str:
+    """Return "netG_ema: --key netG_ema, or under netG: --key netG", moving averages first."""
+    ordered = sorted(names, key=lambda name: (AVERAGE.search(name) is None, name))
+    return ", or under ".join(f"{_shown(name)}: --key {_shown(name)}" for name in ordered[:MOST])
 
 
 def _line_to_paste(wrong: Iterable[str], own: Iterable[str], patterns: Sequence[str]) -> list[str]:

@@ -145,6 +145,23 @@ def test_a_moving_average_goes_before_what_it_is_of(ema, raw):
     assert weights.wrapper == ema
 
 
+@pytest.mark.parametrize("average", ["netG_ema", "netG-ema", "netG.ema", "netG_EMA", "ema_netG"])
+def test_so_it_does_by_any_name_of_the_network(average):
+    weights = read_weights(saved({"netG": OTHER, average: STATE, "epoch": 3}))
+    assert_state(weights)
+    assert weights.wrapper == average
+    # Of three it is not known which enlarges.
+    assert rejected(saved({"netG": OTHER, average: STATE, "netD": STATE})).startswith("holds several networks")
+
+
+def test_so_it_does_where_both_are_in_one_state_dict():
+    weights = read_weights(saved({"state_dict": {**under("generator.", OTHER), **under("generator_ema.")}}))
+    assert_state(weights)
+    assert (weights.wrapper, weights.prefix) == ("state_dict.generator_ema", "")
+    both = {**under("generator."), **under("generator_ema."), **under("critic.")}
+    assert_state(read_weights(saved(both)), both)
+
+
 def test_wrappers_may_lie_in_each_other():
     weights = read_weights(saved({"model": {"params": OTHER, "params_ema": STATE}, "epoch": 3}))
     assert_state(weights)

@@ -149,10 +149,23 @@ def test_what_the_constructor_of_a_network_raises_is_a_line_with_its_place(shift
     assert str(error.value) == ("architecture 'shifted' at scale 5 cannot be made: NotImplementedError (shifted.py:17)")
 
 
-def test_weights_that_fit_at_no_scale_say_how_to_learn_why(shifted):
-    torch.save({"tail.weight": torch.zeros(7, 3, 3, 3)}, "other.pt")
+def test_weights_that_fit_at_no_scale_say_what_does_not_fit_at_the_nearest(shifted):
+    weights = {name: tensor.clone() for name, tensor in torch.load("weights.pt").items()}
+    torch.save({**weights, "tail.bias": torch.zeros(11), "tail.more": torch.zeros(1)}, "other.pt")
     with pytest.raises(InputRejected) as error:
         read_model(Path("other.pt"), Builder(shifted), architecture="shifted")
     assert str(error.value) == (
-        "other.pt: fits 'shifted' with these settings at none of the scales 2, 3, 4; --scale N says what does not fit"
+        "other.pt: does not fit 'shifted' at scale 2: 1 left over, 1 of another shape\n"
+        "  left over: tail.more\n"
+        "  of another shape: tail.bias is [11] in the file, [12] in the network\n"
+        "  scale 2 was taken as the nearest; it does not fit at 3 either"
+    )
+
+
+def test_weights_of_a_network_that_can_be_made_at_no_scale_ask_for_one(shifted):
+    settings = {"width": 8, "wrong": 1}
+    with pytest.raises(InputRejected) as error:
+        read_model(Path("weights.pt"), Builder(shifted), architecture="shifted", settings=settings)
+    assert str(error.value) == (
+        "weights.pt: fits 'shifted' with these settings at none of the scales 2, 3, 4; --scale N says what does not fit"
     )

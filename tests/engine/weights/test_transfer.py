@@ -105,6 +105,27 @@ def test_where_all_that_is_missing_lies_under_one_name_that_is_told():
     assert "under" not in rejected(OWN, without(gan, "generator.gain"))[-1]
 
 
+def test_every_such_name_is_told_and_the_moving_average_first():
+    gan = {f"{name}.{key}": shape for name in ("generator", "generator_ema") for key, shape in OWN.items()}
+    assert rejected(OWN, gan)[-1] == (
+        "  all that is missing is under generator_ema: --key generator_ema, or under generator: --key generator, "
+        "in a recipe start.key"
+    )
+
+
+def test_other_networks_of_a_file_that_fit_are_named_by_their_keys(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own, small = network(OWN), network({"gain": ()})
+    networks = {"netD": small.state_dict(), "netG": own.state_dict(), "netG_ema": own.state_dict()}
+    torch.save({"state_dict": small.state_dict(), "all": networks}, "w.pt")
+    with pytest.raises(InputRejected) as error:
+        load_weights(own, read_weights(Path("w.pt")), "w.pt", "'net' at scale 2")
+    assert "  what fits is under all.netG_ema: --key all.netG_ema, or under all.netG: --key all.netG, in a recipe " in (
+        str(error.value)
+    )
+    load_weights(own, read_weights(Path("w.pt"), key="all.netG_ema"), "w.pt", "'net' at scale 2")
+
+
 def test_quantised_weights_are_refused_and_the_network_is_as_it_was():
     own = nn.Conv2d(3, 4, 1)
     before = own.weight.detach().clone()
