@@ -193,8 +193,6 @@ def evaluate(
         raise UsageError("networks are given by name: evaluate({'mine': network}, ...)")
     for network in networks.values():
         _refuse_no_network(network)
-    if not isinstance(data, str | os.PathLike | Mapping):
-        raise UsageError(f"data is a folder, or folders by name, not {type(data).__qualname__}")
     builder = Builder(registry or installed())
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
     scored_by = make_metrics(builder, [read_part(builder.registry, "metric", name) for name in metrics])

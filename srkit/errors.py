@@ -57,16 +57,16 @@ class RecipeError(SrkitError):
 
 
 class InputRejected(SrkitError):
-    """Raised for a file that cannot be used; `path` and `reason` say which and why.
+    """Raised for a file that cannot be used; `path` and `reason` say which and why, `more` are lines on others like it.
 
     Names of files stay on one line: of a reason's lines, those after the first begin with two blanks.
     """
 
     exit_code = 3
 
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], reason: str, more: Sequence[str] = ()) -> None:
         shown = _LINE_END.sub(_escaped, os.fspath(path))
-        super().__init__(f"{shown}: {_LINE_END_OF_NAME.sub(_escaped, reason)}")
+        super().__init__("\n".join([f"{shown}: {_LINE_END_OF_NAME.sub(_escaped, reason)}", *more]))
         self.path = os.fspath(path)
         self.reason = reason
 

@@ -235,7 +235,10 @@ def test_an_array_that_is_only_read_is_enlarged_without_a_warning(network):
         (lambda: srkit.upscale(photograph(0, 8, 8), {}), "a network is a torch.nn.Module, not dict"),
         (lambda: srkit.evaluate([], "photos"), "networks are given by name: evaluate({'mine': network}, ...)"),
         (lambda: srkit.evaluate({"a": "net.pt"}, "p"), "a network is needed, not its path: srkit.load('net.pt')"),
-        (lambda: srkit.evaluate({}, ["photos"]), "data is a folder, or folders by name, not list"),
+        (
+            lambda: srkit.evaluate({}, ["photos"]),
+            "data is a folder or a dataset, and list has no read, no size, no name, no lr, no fingerprint",
+        ),
         (
             lambda: srkit.upscale(photograph(0, 8, 8), torch.nn.Identity(), forward="tile"),
             "unknown forward 'tile'; did you mean 'tiles'?",

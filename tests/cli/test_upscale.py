@@ -372,7 +372,7 @@ def test_a_file_name_with_a_line_end_stays_on_one_line(upscale, one, tmp_path):
     assert code == 3
     assert err.splitlines() == [
         "gone .png: there is no such file or folder",
-        f"a b.png: is not {KINDS}: it begins with b'no image at '",
+        f"a\\nb.png: is not {KINDS}: it begins with b'no image at '",
         "1 of 3 images enlarged x2, in out",
     ]
 

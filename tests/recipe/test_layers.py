@@ -141,7 +141,8 @@ def test_a_problem_of_a_base_is_at_the_bases_line_and_after_the_recipes_own():
 def test_a_short_form_over_a_bases_table_is_the_recipes_problem():
     assert problems('extends = "base.toml"\nloss = ["l1l"]\narchitecture = "a2m"') == (
         "x.toml:2: unknown loss 'l1l'; did you mean 'l1'? (installed: charbonnier, l1, l2)",
-        "x.toml:3: unknown architecture 'a2m'; did you mean 'a2n'? (installed: a2n, bicubic, edsr, espcn, srcnn)",
+        "x.toml:3: unknown architecture 'a2m'; did you mean 'a2n'? "
+        "(installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, srcnn, srresnet)",
     )
 
 
@@ -439,12 +440,12 @@ def test_an_override_that_cannot_be_meant_so_is_refused(overrides, message):
         (
             ["architecture.type=edrs"],
             "--set architecture.type=edrs: unknown architecture 'edrs'; did you mean 'edsr'? "
-            "(installed: a2n, bicubic, edsr, espcn, srcnn)",
+            "(installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, srcnn, srresnet)",
         ),
         (
             ["architecture=edrs"],
             "--set architecture=edrs: unknown architecture 'edrs'; did you mean 'edsr'? "
-            "(installed: a2n, bicubic, edsr, espcn, srcnn)",
+            "(installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, srcnn, srresnet)",
         ),
         (
             ['loss=["l1l"]'],

@@ -23,10 +23,6 @@ T = TypeVar("T")
 NAMED = 20  # images that cannot be used are named one by one up to here
 
 
-class Interrupted(Exception):
-    """Raised in place of a result where a signal has come while images are read; nothing of them is kept."""
-
-
 class Fetched(Protocol):
     """`fetched[step]` is a batch's windows, (lr or None, hr), uint8 or uint16 [n, h, w, 3] on the device."""
 
@@ -53,9 +49,9 @@ class PackedPool:
     is_packed = True
 
     def __init__(
-        self, pairs: Pairs, indices: Sequence[int], threads: int, stopping: Callable[[], bool] = lambda: False
+        self, pairs: Pairs, indices: Sequence[int], threads: int, heed: Callable[[], object] = lambda: None
     ) -> None:
-        images = each_image(pairs.read, indices, threads=threads, stopping=stopping)
+        images = each_image(pairs.read, indices, threads=threads, heed=heed)
         # One image of 16 bits makes all of them so; 8 bits times 257 is the same colour.
         deep = any(image.dtype == np.uint16 for pair in images for image in pair if image is not None)
         self.dtype = np.dtype(np.uint16 if deep else np.uint8)
@@ -175,17 +171,16 @@ def each_image(
     indices: Sequence[int],
     *,
     threads: int = 1,
-    stopping: Callable[[], bool] = lambda: False,
+    heed: Callable[[], object] = lambda: None,
 ) -> list[T]:
     """Return the results of `work` for images, in order, computed by threads.
 
-    Raises InputRejected after all images, in which each that cannot be used has a line, up to `NAMED`; Interrupted
-    as soon as `stopping` says so.
+    Raises InputRejected after all images, in which each that cannot be used has a line, up to `NAMED`; what
+    `heed` raises, which is called before each image.
     """
 
     def attempt(index: int) -> T | InputRejected:
-        if stopping():
-            raise Interrupted
+        heed()
         try:
             return work(index)
         except InputRejected as error:
@@ -203,8 +198,7 @@ def each_image(
             f"{len(bad):,} of {len(found):,} images cannot be used: mend or remove them, or pack the others with "
             "srkit prepare SRC DST --skip-bad"
         )
-        lines = [bad[0].reason, *map(str, bad[1:NAMED]), *more, advice]
-        raise InputRejected(bad[0].path, "\n".join(lines)) from bad[0]
+        raise InputRejected(bad[0].path, bad[0].reason, [*map(str, bad[1:NAMED]), *more, advice]) from bad[0]
     return [result for result in found if not isinstance(result, InputRejected)]
 
 
@@ -225,13 +219,13 @@ def make_pool(
     cache: str,
     threads: int,
     device: torch.device,
-    stopping: Callable[[], bool] = lambda: False,
+    heed: Callable[[], object] = lambda: None,
 ) -> Pool:
     """Return the pool for `data.cache`.
 
     "auto" is the device where that has room for all images, or their source where it reads windows or they are too
-    many, or else memory. `stopping` is asked before each image that is read. Raises InputRejected, in which every bad
-    image is named; Interrupted once `stopping` says so.
+    many, or else memory. `heed` is called before each image that is read, and may raise. Raises InputRejected, in which
+    every bad image is named.
     """
     scale = pairs.scale
     pixels = sum(height * width for height, width in map(pairs.size, indices))
@@ -240,7 +234,7 @@ def make_pool(
     too_large = size > free_memory() // 2
     if cache == "none" or (cache == "auto" and (too_large or (pairs.windowed and not on_device))):
         return SourcePool(pairs, indices)
-    packed = PackedPool(pairs, indices, threads, stopping)
+    packed = PackedPool(pairs, indices, threads, heed)
     return DevicePool(packed, device) if on_device and packed.dtype == np.uint8 else packed
 
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import torch
@@ -16,7 +16,6 @@ from srkit.engine import memory
 from srkit.engine.builder import Loaded, numbered
 from srkit.engine.data.batches import Batches
 from srkit.engine.data.opening import OpenedData, make_plan
-from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import Pool, make_pool
 from srkit.engine.learning.objective import make_losses, trainable
 from srkit.engine.learning.trainer import Duty, Options, Trainer
@@ -51,46 +50,27 @@ class Result:
     was_finished: bool = False
 
 
-class _Heeding:
-    """Pairs of which no image is read any more once a signal has come: then Interrupted is raised."""
-
-    def __init__(self, pairs: Pairs, stop: StopFlag) -> None:
-        self._pairs, self._stop = pairs, stop
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._pairs, name)
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def read(self, index: int) -> Any:
-        """Return the images of `Pairs.read`. Raises Interrupted."""
-        self._stop.heed()
-        return self._pairs.read(index)
-
-
 def pack(recipe: Recipe, data: OpenedData, device: torch.device, stop: StopFlag) -> Pool:
     """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected, Interrupted.
 
     The images to score on are read once, too, and let go: one that is damaged is reported now, and not after hours.
     """
-    training = cast("Pairs", _Heeding(data.training, stop))
-    sets = [EvaluationSet(one.name, cast("Pairs", _Heeding(one.pairs, stop))) for one in data.validation]
     started = time.monotonic()
     with memory.reported("for the images", KEEP_LESS):
         pool = make_pool(
-            training,
+            data.training,
             data.usable,
             cache=recipe.data.cache,
             threads=recipe.data.threads,
             device=device,
+            heed=stop.heed,
         )
     if pool.is_packed:
         log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
     else:
         log.info("%d images, of which windows are read", len(data.usable))
     with memory.reported("for the images to score on", "they are read whole: take smaller ones"):
-        evaluate.read_all(sets, recipe.data.threads)
+        evaluate.read_all(data.validation, recipe.data.threads, stop.heed)
     return pool
 
 

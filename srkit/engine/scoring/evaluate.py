@@ -229,18 +229,17 @@ def refuse_too_small(evaluation: EvaluationSet, metrics: Sequence[Metric], metho
             raise ComponentError(f"metric '{metric.name}' gives no number: {located(error)}") from error
 
 
-def read_all(sets: Sequence[EvaluationSet], threads: int, stopping: Callable[[], bool] = lambda: False) -> None:
-    """Read every image of the sets once.
+def read_all(sets: Sequence[EvaluationSet], threads: int, heed: Callable[[], object] = lambda: None) -> None:
+    """Read every image of the sets once; `heed` is called before each, and may raise.
 
-    Raises InputRejected, in which every image of a set that cannot be read is named; Interrupted once `stopping` says
-    so.
+    Raises InputRejected, in which every image of a set that cannot be read is named.
     """
     for evaluation in sets:
 
         def read(index: int, pairs: Pairs = evaluation.pairs) -> None:
             pairs.read(index)
 
-        each_image(read, range(len(evaluation.pairs)), threads=threads, stopping=stopping)
+        each_image(read, range(len(evaluation.pairs)), threads=threads, heed=heed)
 
 
 def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

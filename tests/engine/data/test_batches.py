@@ -8,11 +8,12 @@ from PIL import Image
 from srkit.engine.data.batches import Augmentation, Batches, BatchPlan, RandomDegradation
 from srkit.engine.data.conversions import rounded_to_8_bits
 from srkit.engine.data.pairs import Pairs
-from srkit.engine.data.pools import NAMED, DevicePool, Interrupted, PackedPool, SourcePool, large_enough, make_pool
+from srkit.engine.data.pools import NAMED, DevicePool, PackedPool, SourcePool, large_enough, make_pool
 from srkit.errors import InputRejected
 from srkit.images.reading import read_image
 from srkit.images.writing import save_image
 from srkit.plugin.discovery import installed
+from srkit.runs.stopping import Interrupted, StopFlag
 
 CPU = torch.device("cpu")
 
@@ -205,16 +206,17 @@ def test_all_images_without_a_size_are_named_at_once_and_many_are_counted(photog
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_packing_ends_at_the_next_image_once_a_signal_has_come(photographs, threads):
-    pairs, asked = pairs_of(photographs), []
+    pairs, asked, stop = pairs_of(photographs), [], StopFlag()
 
-    def stopping():
+    def heed():
         asked.append(1)
-        return len(asked) > 2
+        stop.by = "SIGTERM" if len(asked) > 2 else None
+        stop.heed()
 
     read = []
     pairs.read = lambda index, whole=pairs.read: read.append(index) or whole(index)
     with pytest.raises(Interrupted):
-        make_pool(pairs, range(4), cache="memory", threads=threads, device=CPU, stopping=stopping)
+        make_pool(pairs, range(4), cache="memory", threads=threads, device=CPU, heed=heed)
     assert len(read) == 2
 
 

@@ -34,8 +34,8 @@ class Images:
 @pytest.mark.parametrize(
     ("shape", "told"),
     [
-        ((24, 20, 6), "LR has the shape [24, 20, 6], and an image here is [height, width, 3]: red, green and blue"),
-        ((24, 20), "LR has the shape [24, 20], and an image here is [height, width, 3]: red, green and blue"),
+        ((24, 20, 6), "the dataset's LR gives uint8 [24, 20, 6], and an image here is uint8 or uint16 [24, 20, 3]"),
+        ((24, 20), "the dataset's LR gives uint8 [24, 20], and an image here is uint8 or uint16 [24, 20, 3]"),
         ((24, 21, 3), "LR is 21x24, but HR at scale 2 needs 20x24"),
     ],
 )

@@ -107,10 +107,41 @@ def test_too_little_memory_is_a_line_with_what_helps(tiny):
     )
 
 
+HUGE = """
+import numpy as np
+import srkit
+
+
+class Huge:
+    def __len__(self):
+        return 1
+
+    def name(self, index):
+        return "huge"
+
+    def size(self, index):
+        return 64, 64
+
+    def read(self, index, window=None):
+        return np.zeros((10**7, 10**7, 3), np.uint8)
+
+    def lr(self, scale):
+        return None
+
+    def fingerprint(self):
+        return "huge"
+
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("dataset", "huge", f"{__name__}:Huge")
+"""
+
+
 @pytest.mark.parametrize("command", ["check", "run"])
 def test_images_that_no_memory_holds_are_a_line(tiny, srkit_command, command):
-    leaves = "data.dataset={type='leaves', count=1, size=1000000}"
-    done = srkit_command(command, "tiny.toml", "--set", leaves)
+    Path("huge.py").write_text(HUGE)
+    done = srkit_command("-p", "huge.py", command, "tiny.toml", "--set", "data.dataset=huge")
     assert done.returncode == 1, done.stderr
     assert "there is too little memory" in done.stderr
     assert "Traceback" not in done.stderr
