@@ -236,7 +236,7 @@ def test_an_array_that_is_only_read_is_enlarged_without_a_warning(network):
         (lambda: srkit.evaluate([], "photos"), "networks are given by name: evaluate({'mine': network}, ...)"),
         (lambda: srkit.evaluate({"a": "net.pt"}, "p"), "a network is needed, not its path: srkit.load('net.pt')"),
         (
-            lambda: srkit.evaluate({}, ["photos"]),
+            lambda: srkit.evaluate({}, ["photos"], scale=2),
             "data is a folder or a dataset, and list has no read, no size, no name, no lr, no fingerprint",
         ),
         (

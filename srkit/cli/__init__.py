@@ -174,10 +174,7 @@ def _refuse_dashes(rest: Sequence[str]) -> None:
 
 def error_text(error: SrkitError, prog: str = "") -> str:
     """Return what is printed of an error: a line, or a line a problem."""
-    text = str(error)
-    if isinstance(error, InputRejected):  # a file's name may hold a line's end
-        text = f"{printable(error.path)}: {error.reason}"
-    lines = [printable(line) for line in text.splitlines()] or [type(error).__name__]
+    lines = [printable(line) for line in str(error).splitlines()] or [type(error).__name__]
     return f"{prog}: {lines[0]}" if prog and len(lines) == 1 else "\n".join(lines)
 
 

@@ -223,7 +223,7 @@ def test_a_plugin_that_ends_the_process_is_told(call, tiny):
     text = plugin('"loss", "leaves", f"{__name__}:leaves"')
     Path("exits.py").write_text(f"{text}\ndef leaves():\n    raise SystemExit(3)\n")
     code, _, err = call("-p", "exits.py", "run", "tiny.toml", "--set", "loss=['leaves']")
-    assert (code, err) == (1, "srkit run: a plugin ended the process: SystemExit: 3 (exits.py:8)\n")
+    assert (code, err) == (2, "srkit run: --set loss=['leaves']: SystemExit: 3 (exits.py:8)\n")
 
 
 READS = """

@@ -371,7 +371,7 @@ def test_a_file_name_with_a_line_end_stays_on_one_line(upscale, one, tmp_path):
     code, err = upscale("a\nb.png", "gone\n.png", "one.png", "-o", "out")
     assert code == 3
     assert err.splitlines() == [
-        "gone .png: there is no such file or folder",
+        "gone\\n.png: there is no such file or folder",
         f"a\\nb.png: is not {KINDS}: it begins with b'no image at '",
         "1 of 3 images enlarged x2, in out",
     ]

@@ -237,8 +237,8 @@ def test_a_recipe_that_needs_a_broken_plugin_says_so_with_the_reason(sites, tiny
     with pytest.raises(RecipeError) as error:
         read_recipe(tiny, discover(), overrides=["architecture.type=raises"])
     assert str(error.value) == (
-        "--set architecture.type=raises: unknown architecture 'raises' (installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, "
-        "srcnn, srresnet) "
+        "--set architecture.type=raises: unknown architecture 'raises' (installed: a2n, bicubic, cbam, edsr, espcn, "
+        "pan, rcan, srcnn, srresnet) "
         "(plugin 'raises' of srkit-raises 1.0 failed to load: ValueError: not today (site/srkit_raises.py:1))"
     )
 
@@ -261,8 +261,8 @@ def test_an_unknown_component_names_the_nearest_and_what_failed_to_load(sites):
     with pytest.raises(ComponentError) as error:
         registry.find("architecture", "edrs")
     assert str(error.value) == (
-        "unknown architecture 'edrs'; did you mean 'edsr'? (installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, "
-        "srcnn, srresnet) "
+        "unknown architecture 'edrs'; did you mean 'edsr'? (installed: a2n, bicubic, cbam, edsr, espcn, "
+        "pan, rcan, srcnn, srresnet) "
         "(plugin 'raises' of srkit-raises 1.0 failed to load: ValueError: not today "
         f"({sites.folder}/srkit_raises.py:1))"
     )

@@ -369,7 +369,10 @@ def test_a_usual_mistake_is_told_what_to_write(override, message):
 
 
 def test_an_unknown_component_may_want_a_plugin_that_was_forgotten(tmp_path):
-    text = "--set architecture.type=mine: unknown architecture 'mine' (installed: a2n, bicubic, edsr, espcn{}, srcnn)"
+    text = (
+        "--set architecture.type=mine: unknown architecture 'mine' "
+        "(installed: a2n, bicubic, cbam, edsr, espcn{}, pan, rcan, srcnn, srresnet)"
+    )
     (found,) = problems(BASE, "architecture.type=mine")
     assert found == f"{text.format('')}; if a one-file plugin has it, add -p FILE"
     Path("other.py").write_text(plugin('"architecture", "other", f"{__name__}:Other"'))

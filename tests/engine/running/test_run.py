@@ -683,9 +683,8 @@ def test_a_model_of_a_one_file_plugin_says_which_file_it_needs(tiny):
     with pytest.raises(ComponentError) as error:
         srkit.load("run")
     assert str(error.value) == (
-        "run/best.safetensors: unknown architecture 'mine' (installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, srcnn, "
-        "srresnet); "
-        "it was made with mine.py: add -p mine.py"
+        "run/best.safetensors: unknown architecture 'mine' (installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, "
+        "srcnn, srresnet); it was made with mine.py: add -p mine.py"
     )
 
 
