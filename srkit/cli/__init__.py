@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TextIO, cast
 
-from srkit.errors import InputRejected, RunFailed, SrkitError, UsageError, did_you_mean, nearest
+from srkit.errors import RunFailed, SrkitError, UsageError, did_you_mean, nearest
 from srkit.version import __version__
 
 # Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
