@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from srkit.engine.scoring.metrics import Metric
 from srkit.engine.scoring.tiling import count_tiles, each_tile, forward
 from srkit.errors import ComponentError, InputRejected, located
 from srkit.protocol import PAPER, Method, Protocol
+from srkit.runs import best
 
 Image = NDArray[Any]
 BASELINE = "bicubic"  # the row of every table, and the name of the component of srkit's that makes it
@@ -259,7 +259,7 @@ def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]
 
 
 def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean([value for value in values if value != math.inf] or [math.inf])
+    return best.mean(values)
 
 
 def table(

@@ -181,6 +181,7 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(tiny, number):
     command += ["--set", "train.deterministic=run"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not Path("run/checkpoints/step_00000006").exists():
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=HANGS)
@@ -227,6 +228,7 @@ def test_a_second_process_in_the_same_directory_is_refused(tiny):
     first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         while not Path("run/metrics.jsonl").exists():
+            assert first.poll() is None
             time.sleep(0.02)
         with pytest.raises(UsageError) as error:
             train(tiny, "run", "train.steps=100000")
