@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from srkit.cli import error_text, output, print_traceback
 from srkit.errors import SrkitError, UsageError
 from srkit.plugin.discovery import discover
+from srkit.plugin.part import as_tree
 from srkit.recipe.packaged import find_recipe
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ def _rows(stage: Stage) -> list[list[str]]:
         finally:
             batches.close()
 
-    settings = ", ".join(f"{key} {output.toml_value(value)}" for key, value in recipe.architecture.settings.items())
+    settings = ", ".join(
+        f"{key} {output.toml_value(value)}" for key, value in as_tree(recipe.architecture.settings).items()
+    )
     samples = f"LR {lr.shape[3]}x{lr.shape[2]}, HR {hr.shape[3]}x{hr.shape[2]}"
     epochs = recipe.train.steps * recipe.data.batch / len(data.usable)
     rows = [
