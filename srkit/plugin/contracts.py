@@ -292,7 +292,7 @@ KINDS: Mapping[str, Kind] = {
             "a term of what training minimises",
             Loss,
             plural="losses",
-            keys=("type", "weight"),
+            keys=("type", "weight", "from_step", "every", "adversary"),
             reduction=Fact(
                 Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
             ),
