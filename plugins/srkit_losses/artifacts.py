@@ -24,8 +24,13 @@ class LDL(nn.Module):
         super().__init__()
         self.window = window
 
-    def forward(self, sr: Tensor, hr: Tensor, *, ema: Tensor) -> Tensor:
-        """Return the mean over all values of float images of one shape, [n, 3, h, w]; `ema` is the average's SR."""
+    def forward(self, sr: Tensor, hr: Tensor, *, ema: Tensor | None) -> Tensor:
+        """Return the mean over all values of float images of one shape, [n, 3, h, w]; `ema` is the average's SR.
+
+        Raises ValueError where there is none.
+        """
+        if ema is None:
+            raise ValueError("ldl wants the moving average of the network: set train.ema, to 0.999 say")
         with torch.no_grad():
             residual = (sr - hr).abs().sum(1, keepdim=True)
             weights = self._local_variance(residual) * residual.var((1, 2, 3), keepdim=True) ** (1 / 5)

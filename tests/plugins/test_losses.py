@@ -193,6 +193,12 @@ def test_ldl_has_a_finite_gradient_where_sr_is_hr() -> None:
     assert torch.equal(sr.grad, torch.zeros_like(sr))
 
 
+def test_ldl_without_a_moving_average_is_refused() -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+        make("ldl")(HR, HR, ema=None)
+    assert str(error.value) == "ldl wants the moving average of the network: set train.ema, to 0.999 say"
+
+
 @pytest.mark.parametrize("window", [1, 4])
 def test_a_window_of_ldl_without_a_middle_or_a_variance_is_refused(window: int) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
