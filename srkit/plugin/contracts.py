@@ -296,6 +296,9 @@ KINDS: Mapping[str, Kind] = {
             reduction=Fact(
                 Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
             ),
+            min_size=Fact(
+                int, "the least height and width of HR patches, in pixels; an attribute `min_size` goes first", 1
+            ),
         ),
         _kind(
             "discriminator",
