@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from srkit.errors import InputRejected
-from srkit.images.reading import SUFFIXES
+from srkit.images.opening import SUFFIXES
 
 NO_IMAGES = f"has no images: looked for {', '.join(SUFFIXES)}"
 

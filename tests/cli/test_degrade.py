@@ -8,7 +8,8 @@ from PIL import Image, ImageCms
 import srkit
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_images
-from srkit.images.reading import SUFFIXES, open_picture, read_image
+from srkit.images.opening import SUFFIXES
+from srkit.images.reading import open_picture, read_image
 from tests.conftest import photograph
 
 DATA = os.environ.get("SRKIT_TEST_DATA")

@@ -9,7 +9,8 @@ from PIL import Image, ImageCms
 
 import srkit
 from srkit.images.encoding import encode_png
-from srkit.images.reading import KINDS, SUFFIXES, open_picture
+from srkit.images.opening import KINDS, SUFFIXES
+from srkit.images.reading import open_picture
 from srkit.images.writing import WRITTEN
 from tests.cli.conftest import save_nearest
 from tests.conftest import HANGS, photograph

@@ -14,7 +14,8 @@ from srkit.errors import InputRejected
 from srkit.images import writing
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_folder, list_images
-from srkit.images.reading import KINDS, SUFFIXES, Picture, decode_image, image_size, open_picture, read_image
+from srkit.images.opening import KINDS, SUFFIXES
+from srkit.images.reading import Picture, decode_image, image_size, open_picture, read_image
 from srkit.images.writing import encode_image, save_image, save_picture, suffix_for
 
 DATA = os.environ.get("SRKIT_TEST_DATA")

@@ -14,7 +14,7 @@ from srkit import ImageRecord, InputRejected, Manifest, Window
 from srkit.errors import RecipeError
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_images
-from srkit.images.reading import SUFFIXES
+from srkit.images.opening import SUFFIXES
 from srkit.plugin.discovery import installed
 from srkit.plugin.settings import read_settings, type_name
 from srkit.recipe.reading import read_part

@@ -20,7 +20,7 @@ from srkit.cli import main
 from srkit.engine.data.preparing import Tiles
 from srkit.engine.data.verifying import compare
 from srkit.images.manifest import HR, ImageRecord, Manifest
-from srkit.images.reading import KINDS
+from srkit.images.opening import KINDS
 from tests.conftest import CHAOS_SEED, HANGS, calls, photograph
 
 FORMATS = {"h5": "set.h5", "lmdb": "set.lmdb", "folder": "set"}
