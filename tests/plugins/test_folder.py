@@ -953,3 +953,13 @@ def test_a_given_lr_folder_of_another_scale_is_refused():
     assert rejected(source.lr, 2) == (
         f"{root / 'lq' / 'baboon.png'}: is 123x120, but baboon.png is 492x480, which needs 246x240 at scale 2"
     )
+
+
+def test_a_folder_is_listed_once(tmp_path):
+    for i in range(200):
+        (tmp_path / f"{i}.png").touch()
+    (tmp_path / "a.gif").touch()
+    source = Folder(path=str(tmp_path))
+    found = []
+    assert calls(lambda: found.append(source.describe())) < 200
+    assert found == [f"200 HR images in {'/'.join(tmp_path.parts[-2:])}, no LR beside them; left out: 1 .gif"]
