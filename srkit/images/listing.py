@@ -84,16 +84,17 @@ def list_folder(folder: str | os.PathLike[str], recursive: bool = False) -> List
         folders = []
         names = []
         for entry in _entries(here):
-            if entry.name.startswith("."):
+            name = entry.name
+            if name.startswith("."):
                 continue
             kind = _kind(entry)
             if kind == "folder":
-                folders.append(entry.name)
+                folders.append(name)
             elif kind == "nothing":
                 others[""] += 1
-            elif entry.name.lower().endswith(SUFFIXES):
-                names.append(entry.name)
-            elif (suffix := os.path.splitext(entry.name)[1].lower()) in _OTHER_KINDS:
+            elif name.lower().endswith(SUFFIXES):
+                names.append(name)
+            elif (suffix := os.path.splitext(name)[1].lower()) in _OTHER_KINDS:
                 others[suffix] += 1
         images += [here / name for name in sorted(names, key=_natural)]
         inner = [here / name for name in sorted(folders, key=_natural)]

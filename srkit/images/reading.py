@@ -7,7 +7,6 @@ colour, of which Pillow keeps the upper eight bits. Anything wrong with a file i
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from srkit.errors import InputRejected, describe
 from srkit.images import containers
 from srkit.images.color import cmyk_to_srgb, is_srgb_code
-from srkit.images.opening import FREE_BYTES, MAX_SCANS, MODES, MOST_RATIO, Header, opened, warn
+from srkit.images.opening import FREE_BYTES, MAX_SCANS, MODES, MOST_RATIO, Header, Timed, opened, size_of_plain, warn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +63,8 @@ class Picture:
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Return an upright image's (height, width) in pixels, from its header alone. Raises InputRejected."""
+    if (size := size_of_plain(path)) is not None:
+        return size
     with opened(path, whole=False) as header:
         return header.height, header.width
 
@@ -153,7 +154,7 @@ def _loaded(path: str | os.PathLike[str], header: Header) -> ImageFile:
     try:
         image.load()
     except OSError as error:
-        whole = _without_end(data) if error.errno is None else None
+        whole = _without_end(data, file) if error.errno is None else None
         if whole is None:
             raise
         warn(path, "lacks its end marker; no pixel is missing")
@@ -161,7 +162,7 @@ def _loaded(path: str | os.PathLike[str], header: Header) -> ImageFile:
     return image
 
 
-def _without_end(data: bytes) -> JpegImageFile | None:
+def _without_end(data: bytes, file: Timed) -> JpegImageFile | None:
     """Return a JPEG that lacks nothing but its end marker, or None where pixels are missing.
 
     Where a bit of the picture is missing, what stands in its place is decoded: then one end gives other pixels than
@@ -171,7 +172,7 @@ def _without_end(data: bytes) -> JpegImageFile | None:
     found: list[JpegImageFile] = []
     if containers.has_every_scan(data):
         for end in (b"", b"\x00", b"\x55", b"\xaa", b"\xfe"):
-            image = JpegImageFile(io.BytesIO(data + end * 64 + b"\xff\xd9"))
+            image = JpegImageFile(file.of(data + end * 64 + b"\xff\xd9"))
             try:
                 image.load()
             except OSError:
