@@ -146,6 +146,7 @@ class Folder(Files):
         self._recursive = recursive
         self._lr = layout.lr
         self._patterns = names
+        self._lr_by_folder: dict[Path, dict[str, Path]] = {}  # what is there, listed once
         self.folder = layout.hr
         images, self._left_out = _listed(self.folder, recursive)
         files = _by_stem(self.folder, images)
@@ -285,11 +286,13 @@ class Folder(Files):
 
     def _lr_files(self, folder: Path) -> dict[str, Path]:
         """Return the files of a folder that may be LR, by stem: where HR lies there too, no HR file is among them."""
-        files = _by_stem(folder, _listed(folder, self._recursive)[0])
-        if self._is_selfexsr or not self._holds_hr(folder):
-            return files
-        hr = set(self._all.values())
-        return {stem: path for stem, path in files.items() if path not in hr}
+        if folder not in self._lr_by_folder:
+            files = _by_stem(folder, _listed(folder, self._recursive)[0])
+            if not self._is_selfexsr and self._holds_hr(folder):
+                hr = set(self._all.values())
+                files = {stem: path for stem, path in files.items() if path not in hr}
+            self._lr_by_folder[folder] = files
+        return self._lr_by_folder[folder]
 
     def _pairing(self, files: Mapping[str, Path], scale: int) -> Pairing:
         return pair(tuple(self._all), files, scale, self._form)

@@ -963,3 +963,13 @@ def test_a_folder_is_listed_once(tmp_path):
     found = []
     assert calls(lambda: found.append(source.describe())) < 200
     assert found == [f"200 HR images in {'/'.join(tmp_path.parts[-2:])}, no LR beside them; left out: 1 .gif"]
+
+
+def test_the_lr_images_are_listed_once(tmp_path):
+    for i in range(200):
+        put(tmp_path / f"HR/{i}.png", 8, 8)
+        put(tmp_path / f"LR_bicubic/X2/{i}x2.png", 4, 4)
+    source = Folder(path=str(tmp_path))
+    opened = calls(lambda: source.lr(2))
+    assert calls(lambda: source.describe()) < opened / 2
+    assert source.describe() == f"200 HR images in {tmp_path.name}/HR, LR x2 beside them"
