@@ -240,7 +240,7 @@ def test_what_is_left_out_of_a_folder_is_named(tmp_path):
     text = Folder(path=str(tmp_path / "mix")).describe()
     assert text == (
         f"1 HR image in {tmp_path.name}/mix, no LR beside it; "
-        "left out: 1 .gif, 1 folder with images (recursive = true takes it)"
+        "left out: 1 .gif (still.gif: not read), 1 folder with images (more: recursive = true takes it)"
     )
 
 
@@ -962,7 +962,8 @@ def test_a_folder_is_listed_once(tmp_path):
     source = Folder(path=str(tmp_path))
     found = []
     assert calls(lambda: found.append(source.describe())) < 200
-    assert found == [f"200 HR images in {'/'.join(tmp_path.parts[-2:])}, no LR beside them; left out: 1 .gif"]
+    folder = "/".join(tmp_path.parts[-2:])
+    assert found == [f"200 HR images in {folder}, no LR beside them; left out: 1 .gif (a.gif: not read)"]
 
 
 def test_the_lr_images_are_listed_once(tmp_path):
