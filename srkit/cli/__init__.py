@@ -174,7 +174,8 @@ def _refuse_dashes(rest: Sequence[str]) -> None:
 
 def error_text(error: SrkitError, prog: str = "") -> str:
     """Return what is printed of an error: a line, or a line a problem."""
-    lines = [printable(line) for line in str(error).splitlines()] or [type(error).__name__]
+    text = str(error) or type(error).__name__
+    lines = [printable(line) for part in (text, *getattr(error, "__notes__", ())) for line in part.splitlines()]
     return f"{prog}: {lines[0]}" if prog and len(lines) == 1 else "\n".join(lines)
 
 

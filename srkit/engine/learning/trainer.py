@@ -227,9 +227,8 @@ class Trainer:
 
     def _refuse_divergence(self) -> None:
         if float(self._worst) >= PATIENCE:
-            advice = "try a lower optimizer.lr, or train.clip"
-            if self.options.precision != torch.float32:
-                advice += ', or precision = "float32"'
+            precision = "" if self.options.precision == torch.float32 else ", or train.precision=float32"
+            advice = f"try a lower optimizer.lr, or train.clip{precision}, with --restart"
             if self.done <= PATIENCE:
                 advice = "non-finite from the start: look at the network's output and at the losses"
             what = "the loss or its gradients were not finite"
