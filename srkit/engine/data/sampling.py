@@ -87,6 +87,7 @@ def points(seed: int, step: int, slots: NDArray[np.int64], pixels: int, count: i
     return (within + below(drawn[:, count:], pixels)) % pixels
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Return the seed of the chance that a network or a loss has in a step (dropout), for torch.manual_seed."""
-    return int(words(seed, "torch", step, np.zeros(1, np.int64), 1)[0, 0])
+def step_seed(seed: int, step: int, part: int = 0) -> int:
+    """Return the seed of the chance that a network or a loss has in a part of a step's batch (dropout), for
+    torch.manual_seed."""
+    return int(words(seed, "torch", step, np.array([part], np.int64), 1)[0, 0])
