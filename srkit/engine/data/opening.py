@@ -17,7 +17,7 @@ from srkit.engine.data.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.data.conversions import to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import large_enough
-from srkit.engine.networks.calling import scaled, shrunk, takes
+from srkit.engine.networks.calling import Size, scaled, shrunk, takes
 from srkit.errors import InputRejected, UsageError, located
 from srkit.plugin.contracts import Dataset
 from srkit.plugin.part import Part
@@ -212,8 +212,8 @@ def make_plan(loaded: Loaded) -> BatchPlan:
     )
 
 
-def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[[NDArray[Any], int], NDArray[Any]]:
-    """Return (whole HR image at rest, its index) to LR; a random degradation draws by the index.
+def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[..., NDArray[Any]]:
+    """Return (whole HR image at rest, its index, perhaps LR's size) to LR; a random degradation draws by the index.
 
     The LR is the very one that training sees. Raises UsageError where it does not serve the scale, and ValueError, when
     called, for an image smaller than the scale.
@@ -222,8 +222,8 @@ def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[[NDArra
     apply = _serving(builder, part, scale)
     takes_size = takes(apply, "size")
 
-    def degrade(hr: NDArray[Any], index: int) -> NDArray[Any]:
-        size = shrunk(hr.shape[0], scale), shrunk(hr.shape[1], scale)
+    def degrade(hr: NDArray[Any], index: int, size: Size | None = None) -> NDArray[Any]:
+        size = size or (shrunk(hr.shape[0], scale), shrunk(hr.shape[1], scale))
         if not min(size):
             raise ValueError(f"is {hr.shape[1]}x{hr.shape[0]}, smaller than the scale")
         hr = np.ascontiguousarray(hr[: scaled(size[0], scale), : scaled(size[1], scale)])

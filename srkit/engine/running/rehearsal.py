@@ -20,7 +20,7 @@ from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
 from srkit.engine.networks.calling import scaled, scales_of, takes, takes_size
 from srkit.engine.running import checkpoint
-from srkit.errors import SrkitError, located
+from srkit.errors import RecipeError, SrkitError, located
 from srkit.recipe.layers import Problem
 from srkit.recipe.recipe import LossPart
 
@@ -65,6 +65,8 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction]
                     raise loaded.error(*problems)
             network.train(bool(when))
             output = network(lr, **words_of(network, batch))
+        except RecipeError:
+            raise
         except SrkitError as error:
             raise loaded.error(Problem(("architecture",), str(error))) from error
         except (Exception, SystemExit) as error:
