@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from srkit.engine.data import sampling
-from srkit.engine.data.conversions import rounded_to_8_bits, to_device, to_network
+from srkit.engine.data.conversions import rounded_to_8_bits, to_network
 from srkit.engine.data.pools import Pool
 from srkit.engine.data.ring import Shape, Windows
 from srkit.errors import RunFailed, SrkitError, located
@@ -53,16 +53,16 @@ class Augmentation:
     """One augmentation of a recipe, and its stream of draws."""
 
     stream: str
-    apply: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    draws: int
+    apply: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]]
+    draws: int | None = None  # how many it states; it is given a Stream where it states none
 
 
 @attrs.frozen
 class RandomDegradation:
     """A random degradation of a recipe: HR batch to LR batch."""
 
-    apply: Callable[[Tensor, Tensor], Tensor]
-    draws: int
+    apply: Callable[[Tensor, Any], Tensor]
+    draws: int | None = None
 
 
 @attrs.frozen
@@ -113,9 +113,8 @@ class Batches:
     def _windows(self, step: int) -> Windows:
         return Windows(*sampling.windows(self._plan.seed, step, self._slots, self._pool.sizes, self._plan.patch))
 
-    def _draws(self, stream: str, step: int, count: int) -> Tensor:
-        draws = sampling.uniforms(self._plan.seed, stream, step, self._slots, count)
-        return to_device(draws.astype(np.float32), self._device)
+    def _draws(self, stream: str, step: int, count: int | None) -> sampling.Stream | Tensor:
+        return sampling.counted(self._plan.seed, stream, step, self._slots, self._device, count)
 
     def _degraded(self, step: int, hr: Tensor) -> Tensor:
         degradation = self._plan.degradation

@@ -125,16 +125,13 @@ def make_plan(loaded: Loaded) -> BatchPlan:
     """Return what decides each batch of the recipe."""
     recipe, builder = loaded.recipe, loaded.builder
 
-    def draws(part: Part) -> int:
-        return int(builder.facts(part).get("draws", 1))
-
     augmentations = [
-        Augmentation(f"augment.{i}.{part.type}", builder.make(part), draws(part))
+        Augmentation(f"augment.{i}.{part.type}", builder.make(part), builder.facts(part).get("draws"))
         for i, part in enumerate(recipe.data.augment)
     ]
     named, degradation = recipe.data.degradation, None
     if named is not None and _is_random(builder, named):
-        degradation = RandomDegradation(builder.make(named, scale=recipe.scale), draws(named))
+        degradation = RandomDegradation(builder.make(named, scale=recipe.scale), builder.facts(named).get("draws"))
     return BatchPlan(
         seed=recipe.seed,
         batch=recipe.data.batch,
@@ -160,9 +157,9 @@ def make_degrade(builder: Builder, part: Part, scale: int) -> Callable[[NDArray[
         hr = np.ascontiguousarray(hr[:height, :width])
         if facts.get("deterministic", True):
             return np.asarray(apply(hr))
-        drawn = sampling.uniforms(0, "degradation", index, np.zeros(1, np.int64), int(facts.get("draws", 1)))
-        draws = torch.from_numpy(drawn.astype(np.float32))
-        return to_rest(apply(to_batch(hr, torch.device("cpu")), draws), np.uint8)
+        cpu = torch.device("cpu")
+        draws = sampling.counted(0, "degradation", index, np.zeros(1, np.int64), cpu, facts.get("draws"))
+        return to_rest(apply(to_batch(hr, cpu), draws), np.uint8)
 
     return degrade
 
