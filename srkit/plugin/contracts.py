@@ -178,7 +178,12 @@ class Metric(Protocol):
 
 class OptimizerFactory(Protocol):
     """Called with the parameters (positionally) and `**settings`. Any `torch.optim.Optimizer` whose groups have an
-    `lr`, and whose state is of tensors and of what JSON has a form for."""
+    `lr`, and whose state is of tensors and of what JSON has a form for.
+
+    Where it declares `named_parameters`, it is given the list of (name, parameter) of the same parameters by that name,
+    so that it can make groups by names: those of the network's weights, and "loss.name" of a loss's own. Declared in
+    the first place, they stand there instead of the parameters. Where a recipe is checked, the only one is named "".
+    """
 
     def __call__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:
         """Return the optimizer of these parameters."""
@@ -353,7 +358,7 @@ KINDS: Mapping[str, Kind] = {
             "optimizer",
             "how the weights learn",
             OptimizerFactory,
-            given=("parameters",),
+            given=("parameters", "named_parameters"),
             first="parameters",
             makes="torch.optim:Optimizer",
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -32,7 +31,13 @@ def make_losses(builder: Builder, parts: Sequence[LossPart]) -> list[WeightedLos
     return losses
 
 
-def trainable(network: nn.Module, losses: Sequence[WeightedLoss]) -> list[nn.Parameter]:
-    """Return the parameters to train: the network's and its losses'."""
-    modules = [network, *(loss.function for loss in losses if isinstance(loss.function, nn.Module))]
-    return [p for p in itertools.chain.from_iterable(m.parameters() for m in modules) if p.requires_grad]
+def trainable(network: nn.Module, losses: Sequence[WeightedLoss]) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters to train, with their names: the network's, and its losses' behind the loss's name."""
+    modules = {"": network, **{f"{loss.name}.": loss.function for loss in losses}}
+    return [
+        (prefix + name, parameter)
+        for prefix, module in modules.items()
+        if isinstance(module, nn.Module)
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    ]

@@ -114,7 +114,7 @@ def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.T
             trainer = Trainer(
                 network,
                 losses,
-                builder.make(recipe.optimizer, parameters=trainable(network, losses)),
+                builder.optimizer(recipe.optimizer, trainable(network, losses)),
                 builder.make(recipe.schedule, steps=recipe.train.steps),
                 device,
                 tried,

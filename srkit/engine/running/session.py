@@ -115,7 +115,7 @@ class Session:
         self.trainer = Trainer(
             network,
             losses,
-            builder.make(recipe.optimizer, parameters=trainable(network, losses)),
+            builder.optimizer(recipe.optimizer, trainable(network, losses)),
             builder.make(recipe.schedule, steps=recipe.train.steps),
             device,
             Options.of(recipe),
