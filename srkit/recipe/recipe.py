@@ -18,6 +18,11 @@ def _number(default: Any = attrs.NOTHING, *, least: float, below: float | None =
     return attrs.field(default=default, metadata={"least": least, "below": below})
 
 
+def _silent(default: Any, **metadata: Any) -> Any:
+    """Return a field that a resolved recipe leaves out where it has its default: runs of srkit 0.1 have none such."""
+    return attrs.field(default=default, metadata={"silent": True, **metadata})
+
+
 @attrs.frozen
 class ArchitecturePart(Part):
     """`[architecture]`: the network."""
@@ -26,15 +31,64 @@ class ArchitecturePart(Part):
 
 
 @attrs.frozen
-class LossPart(Part):
-    """One loss of the sum that training makes small.
+class WeightPart(Part):
+    """A loss's weight as a schedule.
 
     Args:
-        weight: what the loss is multiplied by in the sum of all, 0 at least
+        value: what the schedule's factor is multiplied by, 0 at least
+    """
+
+    kind: ClassVar[str] = "schedule"
+    value: float = _number(1.0, least=0)
+
+
+@attrs.frozen
+class OptimizerPart(Part):
+    """`[optimizer]`: how the weights learn."""
+
+    kind: ClassVar[str] = "optimizer"
+
+
+@attrs.frozen
+class SchedulePart(Part):
+    """`[schedule]`: the learning rate's factor at each step."""
+
+    kind: ClassVar[str] = "schedule"
+
+
+@attrs.frozen
+class Adversary:
+    """`[loss.adversary]`: how the adversary of a loss learns.
+
+    Args:
+        optimizer: the recipe's own where absent
+        schedule: the recipe's own where absent
+        from_step: the first step that updates it; the loss's own where absent
+        every: steps from one update to the next
+    """
+
+    optimizer: OptimizerPart | None = None
+    schedule: SchedulePart | None = None
+    from_step: int | None = _number(None, least=0)
+    every: int = _number(1, least=1)
+
+
+@attrs.frozen
+class LossPart(Part):
+    """One loss of the sum that training minimises.
+
+    Args:
+        weight: what the loss is multiplied by in the sum of all, 0 at least; or a schedule with a `value`
+        from_step: the first step at which it counts
+        every: steps from one at which it counts to the next
+        adversary: how its adversary learns, where it has one
     """
 
     kind: ClassVar[str] = "loss"
-    weight: float = _number(1.0, least=0)
+    weight: float | WeightPart = attrs.field(default=1.0, metadata={"least": 0})
+    from_step: int = _silent(0, least=0)
+    every: int = _silent(1, least=1)
+    adversary: Adversary | None = None
 
 
 @attrs.frozen
@@ -63,20 +117,6 @@ class MetricPart(Part):
     """One `[[metric]]`."""
 
     kind: ClassVar[str] = "metric"
-
-
-@attrs.frozen
-class OptimizerPart(Part):
-    """`[optimizer]`: how the weights learn."""
-
-    kind: ClassVar[str] = "optimizer"
-
-
-@attrs.frozen
-class SchedulePart(Part):
-    """`[schedule]`: the learning rate's factor at each step."""
-
-    kind: ClassVar[str] = "schedule"
 
 
 @attrs.frozen
@@ -132,12 +172,14 @@ class Start:
         recipe: or a recipe, whose best weights they are; its run lies beside this one and is trained first
         fresh: patterns of the parameters that may be new, ["upconv2.*"]
         key: which network of a file of several: "netG", "state_dict.netG"
+        adversaries: for a loss by its name, a file of weights, or a run directory, that its adversary starts from
     """
 
     weights: str = ""
     recipe: str = ""
     fresh: tuple[str, ...] = ()
     key: str = ""
+    adversaries: dict[str, str] = attrs.field(factory=dict, metadata={"silent": True})
 
 
 @attrs.frozen

@@ -104,7 +104,7 @@ class Batches:
             draws = self._draws(augmentation.stream, step, augmentation.draws)
             with _naming(augmentation.stream):
                 lr, hr = augmentation.apply(lr, hr, draws)
-        return Batch(lr, hr)
+        return Batch(lr, hr, draws=self._draws("network", step, None))
 
     def close(self) -> None:
         """End the threads."""

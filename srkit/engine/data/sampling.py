@@ -81,9 +81,10 @@ def windows(
     return images, below(drawn[:, 1], room[:, 0]), below(drawn[:, 2], room[:, 1])
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Return the seed of the chance that a network or a loss has in a step (dropout), for torch.manual_seed."""
-    return int(words(seed, "torch", step, np.zeros(1, np.int64), 1)[0, 0])
+def step_seed(seed: int, step: int, part: int = 0) -> int:
+    """Return the seed of the chance that a network or a loss has in a part of a step's batch (dropout), for
+    torch.manual_seed."""
+    return int(words(seed, "torch", step, np.array([part], np.int64), 1)[0, 0])
 
 
 # "lowbias32" of https://github.com/skeeto/hash-prospector; the second factor as the int32 of the same bits.
