@@ -6,11 +6,13 @@ import logging
 from typing import cast
 
 import attrs
+import numpy as np
 import torch
 from torch import nn
 
 from srkit.engine.builder import Loaded
 from srkit.engine.data.batches import Batch
+from srkit.engine.data.sampling import stream
 from srkit.engine.learning.learner import make_learners
 from srkit.engine.learning.objective import make_term, make_terms
 from srkit.engine.learning.prediction import Prediction, split, words_of
@@ -50,7 +52,7 @@ def _predicted(loaded: Loaded, device: torch.device) -> Prediction:
     small, large = recipe.data.patch, recipe.data.patch * recipe.scale
     for count, when in ((1, ""), (several, " in training")):
         lr = torch.rand(count, 3, small, small, device=device)
-        batch = Batch(lr, torch.rand(count, 3, large, large, device=device))
+        batch = _batch(recipe.seed, lr, torch.rand(count, 3, large, large, device=device))
         try:
             if not when:
                 network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
@@ -184,7 +186,7 @@ def _updates(loaded: Loaded, device: torch.device, prediction: Prediction) -> li
                     term.loss.to(device)
             trainer = Trainer(network, terms, make_learners(builder, recipe, network, terms), device, tried)
             trainer.network.train()
-            trainer.step(Batch(prediction.lr, prediction.hr))
+            trainer.step(_batch(recipe.seed, prediction.lr, prediction.hr))
         except Exception as error:
             _pass_on(error)
             return [Problem(path, f"{text}: {located(error)}")]
@@ -201,6 +203,10 @@ def _at_once(part: LossPart) -> LossPart:
     """Return a loss that counts from the first step on, and so does its adversary's."""
     adversary = None if part.adversary is None else attrs.evolve(part.adversary, from_step=0, every=1)
     return attrs.evolve(part, from_step=0, every=1, adversary=adversary)
+
+
+def _batch(seed: int, lr: torch.Tensor, hr: torch.Tensor) -> Batch:
+    return Batch(lr, hr, draws=stream(seed, "network", 0, np.arange(len(lr)), lr.device))
 
 
 def _pass_on(error: BaseException) -> None:
