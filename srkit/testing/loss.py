@@ -234,8 +234,8 @@ def _loss(subject: Subject) -> Any:
 
 def _side(subject: Subject) -> int:
     """Return the side of the images that it is shown: more than SIDE where it wants more."""
-    facts = subject.component.facts_of(subject.make(steps=100))
-    return max(SIDE, facts.get("min_size", 1))
+    least: int = subject.component.facts_of(subject.make(steps=100)).get("min_size", 1)
+    return max(SIDE, least)
 
 
 def _pair(subject: Subject) -> tuple[Tensor, Tensor]:
