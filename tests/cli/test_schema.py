@@ -22,12 +22,11 @@ from hypothesis import strategies as st
 from srkit.errors import RecipeError
 from srkit.plugin.component import Component
 from srkit.plugin.discovery import installed
-from srkit.plugin.part import Part
 from srkit.plugin.registry import Origin, Registry
 from srkit.plugin.settings import parameter_docs
 from srkit.recipe.layers import fields
 from srkit.recipe.reading import read_recipe
-from srkit.recipe.recipe import Data, LossPart, Recipe, Start, Train, Validate
+from srkit.recipe.recipe import PARTS, Data, LossPart, Recipe, Start, Train, Validate
 from srkit.recipe.schema import recipe_schema
 from tests.conftest import ROOT, TINY, plugin
 from tests.recipe.test_recipe import VALUES
@@ -73,7 +72,7 @@ def demanding(*, size: int, mode: bool = True) -> None:
     """
 
 
-KINDS = [cls.kind for cls in Part.__subclasses__()]
+KINDS = [cls.kind for cls in PARTS]
 
 # The least that a recipe may say.
 SMALL = {
