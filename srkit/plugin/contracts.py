@@ -38,10 +38,15 @@ class Window(NamedTuple):
 
 
 class Architecture(Protocol):
-    """Called with `scale=4, **settings`. Any `torch.nn.Module` from [n, 3, h, w] to [n, 3, h * scale, w * scale]."""
+    """Made with `scale=4, **settings`. Any `torch.nn.Module`; float32 images of the network's form in and out.
 
-    def __call__(self, *, scale: int, **settings: Any) -> nn.Module:
-        """Return the network for a scale."""
+    Where its `forward` declares `size`, it is given SR's (height, width), and serves each scale of its `scales`, or
+    else of its `scale_range`, or else all from 1; it need not be made with a scale then. An attribute of the network
+    goes before the fact of that name: one that was made for 4 and gives 2 as well has `scales = (2, 4)`.
+    """
+
+    def __call__(self, lr: Tensor) -> Tensor:
+        """Return SR of a batch, [n, 3, h, w] to [n, 3, h * scale, w * scale]."""
 
 
 class Loss(Protocol):
@@ -55,6 +60,17 @@ class Loss(Protocol):
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Return the loss of SR against HR, a scalar with a gradient with respect to SR."""
+
+
+class Discriminator(Protocol):
+    """Made from `**settings`. Any `torch.nn.Module` that looks at images of the network's form, HR and SR alike.
+
+    A loss with a parameter of this type, `discriminator: srkit.Discriminator`, is given one; a learner beside the
+    network's trains it.
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return logits of [n, 3, h, w], of any shape that begins with n: above 0 for what looks like HR."""
 
 
 class Dataset(Protocol):
@@ -109,10 +125,31 @@ class Writer(Protocol):
         """Close what is open; called once, whether it was finished or not."""
 
 
+class Draws(Protocol):
+    """The chance of a batch's samples, float32 on the images' device, a row for each sample.
+
+    A row is a function of the run's seed, the component's place in the recipe, the step and the sample's slot alone: so
+    a stopped run goes on with the same samples, and so does one on another device. Each call gives other numbers than
+    the calls before it. Once a part of a component may be skipped or added, it draws from a stream with a name, so that
+    the others' numbers stay what they were.
+    """
+
+    def uniform(self, count: int = 1) -> Tensor:
+        """Return [n, count], uniform from 0 to below 1."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return [n, *shape], of mean 0 and standard deviation 1."""
+
+    def of(self, name: str) -> Draws:
+        """Return the stream of a name, which has the same numbers whatever was drawn before."""
+
+
 class DeterministicDegradation(Protocol):
     """Called with `scale=4, **settings`. A whole HR image at rest to a whole LR image of the same dtype.
 
-    Height and width of HR are multiples of the scale. Called from several threads.
+    Height and width of HR are multiples of the scale. Called from several threads. Where its call declares `size` it is
+    given LR's (height, width), and serves any scale, 2.7 too. For a recipe's `data.scales` it has one more method,
+    `batch(hr: Tensor, size) -> Tensor`: LR of a batch in the network's form, on its device.
     """
 
     def __call__(self, hr: Image) -> Image:
@@ -120,20 +157,22 @@ class DeterministicDegradation(Protocol):
 
 
 class RandomDegradation(Protocol):
-    """Called with `scale=4, **settings`; the component states `deterministic=False` and its `draws`.
+    """Called with `scale=4, **settings`; the component states `deterministic=False`.
 
-    HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. `draws` is [n, k], uniform in 0..1, on the
-    images' device, both ends included: sample i may depend on row i alone, and on no other source of chance.
+    HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. Sample i may depend on row i of what is
+    drawn from `draws` alone, and on no other source of chance. One that states the fact `draws` is given a tensor
+    instead, [n, that many], uniform in 0..1, both ends included. Where its call declares `size`, `(hr, size, draws)`,
+    it is given LR's (height, width), and serves any scale.
     """
 
-    def __call__(self, hr: Tensor, draws: Tensor) -> Tensor:
+    def __call__(self, hr: Tensor, draws: Draws) -> Tensor:
         """Return LR of a batch."""
 
 
 class Augmentation(Protocol):
-    """Made from `**settings`. LR and HR of the network's form, and `draws` [n, k] as above; patches are square."""
+    """Made from `**settings`. LR and HR of the network's form, and `draws` as above; patches are square."""
 
-    def __call__(self, lr: Tensor, hr: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, lr: Tensor, hr: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Return (lr, hr), changed alike."""
 
 
@@ -147,7 +186,12 @@ class Metric(Protocol):
 
 class OptimizerFactory(Protocol):
     """Called with the parameters (positionally) and `**settings`. Any `torch.optim.Optimizer` whose groups have an
-    `lr`, and whose state is of tensors and of what JSON has a form for."""
+    `lr`, and whose state is of tensors and of what JSON has a form for.
+
+    Where it declares `named_parameters`, it is given the list of (name, parameter) of the same parameters by that name,
+    so that it can make groups by names: those of the network's weights, and "loss.name" of a loss's own. Declared in
+    the first place, they stand there instead of the parameters. Where a recipe is checked, the only one is named "".
+    """
 
     def __call__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:
         """Return the optimizer of these parameters."""
@@ -229,6 +273,7 @@ _ANY = {
     )
 }
 _SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
+_DRAWS = Fact(int, "takes chance as a tensor [n, that many], uniform in 0..1; else it is given Draws")
 
 
 def _kind(
@@ -267,6 +312,14 @@ KINDS: Mapping[str, Kind] = {
             given=("scale",),
             makes="torch.nn:Module",
             scales=_SCALES,
+            scale_range=Fact(
+                tuple[float, float], "the least and the greatest scale it serves, where `forward` declares `size`"
+            ),
+            weights_fit_any_scale=Fact(
+                bool,
+                "whether weights of one of its scales fit all, so that `--scale` picks which it is made with",
+                False,
+            ),
             tileable=Fact(bool, "whether the output for a window is the window of the output (no global pooling, say)"),
             min_size=Fact(int, "the least height and width of LR, in pixels; smaller images are padded, SR is cut", 1),
             multiple_of=Fact(
@@ -281,10 +334,19 @@ KINDS: Mapping[str, Kind] = {
             "a term of what training minimises",
             Loss,
             plural="losses",
-            keys=("type", "weight"),
+            keys=("type", "weight", "from_step", "every", "adversary"),
             reduction=Fact(
                 Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
             ),
+            min_size=Fact(
+                int, "the least height and width of HR patches, in pixels; an attribute `min_size` goes first", 1
+            ),
+        ),
+        _kind(
+            "discriminator",
+            "tells HR from SR, for adversarial losses",
+            Discriminator,
+            makes="torch.nn:Module",
         ),
         _kind("dataset", "a source of images", Dataset, Window),
         _kind("writer", "a format that `srkit prepare` packs images into", Writer, given=("path",)),
@@ -296,13 +358,13 @@ KINDS: Mapping[str, Kind] = {
             given=("scale",),
             scales=_SCALES,
             deterministic=Fact(bool, "whether it takes a whole image, once, or else batches, with draws", True),
-            draws=Fact(int, "for a random one: how many uniform draws a sample needs; 1 where absent"),
+            draws=_DRAWS,
         ),
         _kind(
             "augmentation",
             "a change to LR and HR alike",
             Augmentation,
-            draws=Fact(int, "how many uniform draws a sample needs", 1),
+            draws=_DRAWS,
         ),
         _kind(
             "metric",
@@ -315,7 +377,7 @@ KINDS: Mapping[str, Kind] = {
             "optimizer",
             "how the weights learn",
             OptimizerFactory,
-            given=("parameters",),
+            given=("parameters", "named_parameters"),
             first="parameters",
             makes="torch.optim:Optimizer",
         ),
@@ -324,3 +386,10 @@ KINDS: Mapping[str, Kind] = {
         _kind("detector", "tells which network a file of weights is of", Detector, Detected),
     )
 }
+
+
+def kind_of(protocol: Any) -> Kind | None:
+    """Return the kind whose components keep a protocol: a parameter of that type takes a component of that kind."""
+    if not getattr(protocol, "_is_protocol", False):
+        return None
+    return next((kind for kind in KINDS.values() if protocol in kind.protocols), None)
