@@ -422,6 +422,8 @@ def test_a_set_can_be_any_dataset(evaluate, call):
     for text, told in {
         "h6:packed.h5": "unknown dataset 'h6'",
         "h5:": "missing setting 'path' of dataset 'h5' (string)",
+        "photos": "is a path; say what reads it, folder:photos",
+        "packed.h5": "is a path; say what reads it, h5:packed.h5",
         "leaves:photos": "unknown setting 'path' of dataset 'leaves'",
     }.items():
         code, _, err = evaluate("repeat.safetensors", "--dataset", text)
