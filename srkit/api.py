@@ -217,6 +217,8 @@ def evaluate(
         raise UsageError("networks are given by name: evaluate({'mine': network}, ...)")
     for network in networks.values():
         _refuse_no_network(network)
+    if isinstance(metrics, str):
+        raise UsageError(f"metrics are a list of names: metrics=[{metrics!r}]")
     builder = Builder(registry or installed())
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
     scored_by = make_metrics(builder, [read_part(builder.registry, "metric", name) for name in metrics])
