@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from srkit.cli import output
-from srkit.errors import ComponentError, did_you_mean, public
+from srkit.errors import ComponentError, did_you_mean, nearest, public
 from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
