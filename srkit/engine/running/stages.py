@@ -69,6 +69,7 @@ def load_stages(
     `scale` and `start`; those of one stage, STAGE:KEY=VALUE, that one alone. Raises RecipeError with the problems of
     all stages, UsageError where a directory holds another run, and for an override of a stage that there is not.
     """
+    _refuse_unknown_stages(path, builder, overrides)
     own = _for(path, overrides, named=True)
     loaded = builder.load(path, overrides=own)
     home = RunDirectory(directory)
@@ -83,7 +84,7 @@ def load_stages(
     stages = [Stage(path, loaded, home, state, own)]
     while stages[0].recipe.start.recipe and stages[0].state == "new":
         after = stages[0]
-        base = _find(after, [stage.path for stage in stages])
+        base = _find(after.loaded, [stage.path for stage in stages])
         home = RunDirectory(directory.parent / base.stem)
         if any(_same(home.path, stage.home.path) for stage in stages):
             raise UsageError(f"{home.path} would be the run of {base} and of {after.path}; give another --out DIR")
@@ -95,7 +96,6 @@ def load_stages(
             raise RecipeError(error.problems, [note, *error.notes]) from None
         except UsageError as error:
             raise UsageError(f"{after.path.name} starts from {base.name}: {error}") from None
-    _refuse_unknown_stages(stages, builder, overrides)
     return stages
 
 
@@ -107,22 +107,20 @@ def _for(path: Path, overrides: Sequence[str], *, named: bool = False) -> tuple[
     )
 
 
-def _refuse_unknown_stages(stages: Sequence[Stage], builder: Builder, overrides: Sequence[str]) -> None:
+def _refuse_unknown_stages(path: Path, builder: Builder, overrides: Sequence[str]) -> None:
     """Raise UsageError for an override of a stage that there is not, those included that are needed no more."""
-    names = [stage.name for stage in stages]
-    given = [o for o in map(Override.parse, overrides) if o.stage not in ("", *names)]
-    first, seen = stages[0], [stage.path for stage in stages]
-    while given and first.recipe.start.recipe:
-        try:
-            base = _find(first, seen)
-            loaded = builder.load(base, overrides=_for(base, overrides), datasets=False)
-        except SrkitError:  # such a recipe may be gone by now
-            return
-        first = attrs.evolve(first, path=base, loaded=loaded)
-        seen.append(base)
-        names.append(first.name)
+    seen = [path]
+    given = [o for o in map(Override.parse, overrides) if o.stage not in ("", path.stem)]
+    try:
+        while given:
+            loaded = builder.load(seen[-1], overrides=_for(seen[-1], overrides, named=len(seen) == 1), datasets=False)
+            if not loaded.recipe.start.recipe:
+                break
+            seen.append(_find(loaded, seen))
+    except SrkitError:  # it is raised again, but for a recipe that is needed no more
+        return
     for override in given:
-        override.refuse_stage(names)
+        override.refuse_stage([path.stem for path in seen])
 
 
 def _progress(home: RunDirectory, recipe: Recipe) -> State:
@@ -144,17 +142,17 @@ def _same(first: Path, second: Path) -> bool:
     return first.resolve() == second.resolve()
 
 
-def _find(stage: Stage, seen: Sequence[Path]) -> Path:
-    """Return the recipe that a stage starts from: beside the file that names it, or here, or a packaged one."""
-    key, name = ("start", "recipe"), stage.recipe.start.recipe
-    written = stage.loaded.origins.file(key)
+def _find(loaded: Loaded, seen: Sequence[Path]) -> Path:
+    """Return the recipe that another starts from: beside the file that names it, or here, or a packaged one."""
+    key, name = ("start", "recipe"), loaded.recipe.start.recipe
+    written = loaded.origins.file(key)
     beside = Path(written.label).parent / name if written is not None else Path(name)
     try:
         path = beside if beside.is_file() else find_recipe(name)
     except UsageError as error:
-        raise stage.loaded.error(Problem(key, str(error))) from None
+        raise loaded.error(Problem(key, str(error))) from None
     if any(_same(path, other) for other in seen):
-        raise stage.loaded.error(Problem(key, f"'{name}' leads back to itself"))
+        raise loaded.error(Problem(key, f"'{name}' leads back to itself"))
     return path
 
 

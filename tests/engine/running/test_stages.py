@@ -261,6 +261,10 @@ def test_an_unknown_stage_is_named_with_what_is_near(x4):
     with pytest.raises(UsageError) as error:
         srkit.load_recipe("tiny.toml", set=["first:seed=5"])
     assert str(error.value) == "--set first:seed=5: there is no stage 'first'; there are: tiny"
+    Path("photos").rename("photographs")  # before what is wrong with images
+    with pytest.raises(UsageError) as error:
+        train(x4, "x3:seed=5", out="runs/new/x4")
+    assert str(error.value) == "--set x3:seed=5: there is no stage 'x3'; there are: tiny, x4"
     assert not Path("runs/tiny").exists()
 
 
