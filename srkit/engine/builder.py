@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import attrs
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from srkit.engine.networks.checking import checked
 from srkit.engine.networks.meta import MOST_PARTS, TooManyParts, at_most, sketch_or_make
@@ -19,7 +19,7 @@ from srkit.plugin.component import Component, making
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.part import Part
 from srkit.plugin.registry import Entry, Registry
-from srkit.plugin.settings import call, read_settings
+from srkit.plugin.settings import read_settings
 from srkit.recipe.layers import Origins, Problem
 from srkit.recipe.reading import read_part, read_recipe
 from srkit.recipe.recipe import Recipe
@@ -53,18 +53,21 @@ class Builder:
 
     def _make(self, part: Part, words: Mapping[str, Any]) -> Any:
         """Return what `make` does; what the target raises passes through, for those who know its line in a recipe."""
-        component = self.component(part)
-        settings = copy.deepcopy(dict(part.settings))  # a target may append to the list that it is given
-        return checked(component, call(KINDS[part.kind], component.load(), words, settings))
+        return self.registry.make(part.kind, part.type, words, part.settings, checked)
 
-    def network(self, part: Part, scale: int) -> nn.Module:
+    def optimizer(self, part: Part, named: Sequence[tuple[str, nn.Parameter]]) -> Optimizer:
+        """Return an optimizer of parameters, given with their names. Raises ComponentError."""
+        made: Optimizer = self.make(part, parameters=[p for _, p in named], named_parameters=list(named))
+        return made
+
+    def network(self, part: Part, scale: float) -> nn.Module:
         """Return a network that takes LR of any size."""
         return fit(self.make(part, scale=scale), self.component(part))
 
     def network_of(self, name: str, settings: Mapping[str, Any], scale: int) -> nn.Module:
         """Return a network by its name, with settings that nobody has checked. Raises ComponentError."""
-        component = self.registry.find("architecture", name).component
-        return fit(checked(component, self.registry.create("architecture", name, scale=scale, **settings)), component)
+        made = self.registry.make("architecture", name, {"scale": scale}, settings, checked)
+        return fit(made, self.registry.find("architecture", name).component)
 
     def sketch(self, part: Part, scale: int) -> nn.Module:
         """Return a network, without memory for its weights where torch can do without. Chance is left as it was.
@@ -84,19 +87,22 @@ class Builder:
             advice = f"if that is meant, its component states it: facts={{'most_parts': {most * 10}}}"
             raise ComponentError(f"architecture '{part.type}': {error}; {advice}") from None
 
-    def baseline(self, scale: int) -> nn.Module:
+    def baseline(self, scale: float) -> nn.Module:
         """Return the network of the bicubic row: srkit's own, whichever other distributions have one of that name."""
         return self.network(read_part(self.registry, "architecture", "srkit:bicubic"), scale)
 
-    def try_out(self, part: Part, words: Mapping[str, Any]) -> None:
-        """Make a part and throw it away, a network without memory for its weights. Raises what its target raises."""
+    def try_out(self, part: Part, words: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make a part, a network without memory for its weights, and return its facts. Raises what its target
+        raises."""
         match part.kind:
             case "architecture":
-                self._sketch(part, words["scale"])
+                return self.component(part).facts_of(self._sketch(part, words["scale"]))
             case "schedule":
                 self._make(part, words)(0)
             case _:
-                self._make(part, {"parameters": [nn.Parameter(torch.zeros(1))], **words})
+                weight = nn.Parameter(torch.zeros(1))
+                self._make(part, {"parameters": [weight], "named_parameters": [("", weight)], **words})
+        return self.facts(part)
 
     def load(self, path: str | os.PathLike[str], *, overrides: Sequence[str] = (), datasets: bool = True) -> Loaded:
         """Read a recipe and try out each of its components; datasets are opened too, unless `datasets` is False.
@@ -104,9 +110,8 @@ class Builder:
         Raises RecipeError with every problem, a constructor's ValueError at its table's line.
         """
 
-        def try_out(part: Part, words: Mapping[str, Any]) -> None:
-            if datasets or part.kind != "dataset":
-                self.try_out(part, words)
+        def try_out(part: Part, words: Mapping[str, Any]) -> Mapping[str, Any]:
+            return self.try_out(part, words) if datasets or part.kind != "dataset" else self.facts(part)
 
         recipe, origins = read_recipe(path, self.registry, overrides=overrides, try_out=try_out)
         return Loaded(recipe, origins, self)
@@ -120,7 +125,16 @@ class Builder:
         """Return those of a part's settings that are not the defaults, "kernel=3, range=1.0"."""
         known = read_settings(self.component(part).load(), KINDS[part.kind].given)
         defaults = {name: setting.default for name, setting in known.items()}
-        return ", ".join(f"{key}={value}" for key, value in part.settings.items() if value != defaults.get(key))
+        changed = {key: value for key, value in part.settings.items() if value != defaults.get(key)}
+        said = {key: (self._said(value), self._said(defaults.get(key))) for key, value in changed.items()}
+        return ", ".join(f"{key}={value}" for key, (value, default) in said.items() if value != default)
+
+    def _said(self, value: Any) -> str:
+        if isinstance(value, Part):
+            return self.signature(value)
+        if isinstance(value, list | tuple) and any(isinstance(member, Part) for member in value):
+            return f"[{', '.join(map(self._said, value))}]"
+        return str(value)
 
 
 @attrs.frozen

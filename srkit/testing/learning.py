@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from srkit import files
-from srkit.engine.learning.objective import WeightedLoss
-from srkit.engine.learning.trainer import Options, Trainer
+from srkit.engine.data.batches import Batch
+from srkit.engine.learning.objective import Term
+from srkit.engine.learning.trainer import Options, Trainer, trainer_of
 from srkit.engine.running import checkpoint
 from srkit.errors import describe
 from srkit.testing.check import Check, Inapplicable, Subject, fail
@@ -22,17 +23,22 @@ UPDATES = 50
 
 
 def parameters_are_all_taken(subject: Subject) -> None:
-    """It is a torch.optim.Optimizer of all the parameters that it is given, which may be a generator, with the learning
-    rate `lr` in each group."""
+    """It is a torch.optim.Optimizer of all the parameters that it is given, with names where it declares
+    `named_parameters`; they may be a generator. Each of its groups has the learning rate `lr`."""
     network = _network(0)
-    optimizer = subject.make(parameter for parameter in network.parameters())
-    taken = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    left_out = [name for name, parameter in network.named_parameters() if id(parameter) not in taken]
-    if left_out:
-        fail(
-            f"of parameters out of a generator it leaves out {', '.join(left_out)}",
+    for walk, what, instead in (
+        (list, "it", "put each parameter into a group, whatever its name"),
+        (
+            iter,
+            "of parameters out of a generator it",
             "make a list of them first: a generator can be walked through only once",
-        )
+        ),
+    ):
+        optimizer = subject.make(walk(network.parameters()), named_parameters=walk(network.named_parameters()))
+        taken = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        left_out = [name for name, parameter in network.named_parameters() if id(parameter) not in taken]
+        if left_out:
+            fail(f"{what} leaves out {', '.join(left_out)}", instead)
     for group in optimizer.param_groups:
         if not isinstance(group.get("lr"), float | int):
             fail(f"a group's lr is {group.get('lr')!r}", "keep the learning rate there: the schedule is told by it")
@@ -42,7 +48,7 @@ def weights_are_updated(subject: Subject) -> None:
     """One step changes every parameter that has a gradient."""
     network = _network(0)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    _trainer(subject, network).step(*_batch())
+    _trainer(subject, network).step(_batch())
     same = [name for name, parameter in network.named_parameters() if torch.equal(parameter, before[name])]
     if same:
         fail(f"a step leaves {', '.join(same)} as it is", "update every parameter in step(), whatever its shape")
@@ -53,7 +59,7 @@ def loss_falls(subject: Subject) -> None:
     trainer = _trainer(subject, _network(0))
     losses = []
     for _ in range(UPDATES):
-        trainer.step(*_batch())
+        trainer.step(_batch())
         losses.append(trainer.read_losses()["loss"])
     if not losses[-1] < losses[0]:
         fail(
@@ -66,7 +72,7 @@ def learning_rate_is_obeyed(subject: Subject) -> None:
     """The learning rate of its groups is what the schedule sets before each step: half of it makes another step."""
     networks = [_network(0) for _ in range(2)]
     for network, factor in zip(networks, (1.0, 0.5), strict=True):
-        _trainer(subject, network, factor).step(*_batch())
+        _trainer(subject, network, factor).step(_batch())
     whole, half = (nn.utils.parameters_to_vector(network.parameters()) for network in networks)
     if torch.equal(whole, half):
         fail("with half the learning rate, a step is the same", 'read group["lr"] in every step()')
@@ -77,7 +83,7 @@ def checkpoint_continues_to_the_bit(subject: Subject) -> None:
     batch = _batch()
     straight = _trainer(subject, _network(0))
     for _ in range(3):
-        straight.step(*batch)
+        straight.step(batch)
     with tempfile.TemporaryDirectory() as folder:
         try:
             contents = files.read_directory(checkpoint.save(Path(folder), straight, {}))
@@ -89,8 +95,8 @@ def checkpoint_continues_to_the_bit(subject: Subject) -> None:
     continued = _trainer(subject, _network(1))
     checkpoint.restore(contents, continued)
     for _ in range(3):
-        straight.step(*batch)
-        continued.step(*batch)
+        straight.step(batch)
+        continued.step(batch)
     again = dict(continued.network.named_parameters())
     for name, parameter in straight.network.named_parameters():
         if not torch.equal(parameter, again[name]):
@@ -158,17 +164,24 @@ def _network(seed: int) -> nn.Module:
     return nn.Conv2d(3, 3, 3, padding=1)
 
 
-def _batch() -> tuple[Tensor, Tensor]:
-    """Return (lr, hr) of noise about 0, which makes the loss round."""
+def _batch() -> Batch:
+    """Return a batch of noise about 0, which makes the loss round."""
     lr, hr = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    return lr, hr
+    return Batch(lr, hr)
 
 
 def _trainer(subject: Subject, network: nn.Module, factor: float = 1.0) -> Trainer:
     """Return what a run updates its weights with."""
-    loss = WeightedLoss("mse", nn.MSELoss(), 1.0, is_sum=False)
-    optimizer: object = subject.make(list(network.parameters()))
+    loss = Term("mse", nn.MSELoss(), 1.0, is_sum=False)
+    optimizer: object = subject.make(list(network.parameters()), named_parameters=list(network.named_parameters()))
     if not isinstance(optimizer, Optimizer) or not all("lr" in group for group in optimizer.param_groups):
         raise Inapplicable("it is no torch.optim.Optimizer with an lr in each group")
     options = Options(steps=UPDATES, seed=0)
-    return Trainer(network, [loss], optimizer, lambda step: factor, torch.device("cpu"), options)
+    return trainer_of(
+        network,
+        [loss],
+        optimizer,
+        lambda step: factor,
+        torch.device("cpu"),
+        options,
+    )

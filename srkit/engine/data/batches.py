@@ -1,10 +1,12 @@
-"""A step to its batch of (lr, hr) on the device."""
+"""A step to its batch on the device."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import attrs
 import numpy as np
@@ -15,7 +17,36 @@ from srkit.engine.data import sampling
 from srkit.engine.data.conversions import rounded_to_8_bits, to_device, to_network
 from srkit.engine.data.pools import Pool
 from srkit.engine.data.ring import Shape, Windows
+from srkit.engine.networks.calling import scaled, takes
 from srkit.errors import RunFailed, SrkitError, located
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """Samples of a step, in the network's form: float32 NCHW in 0..1, on the device.
+
+    `size` is HR's (height, width). `points` [n, q], int64, are the pixels of each HR that count, as flat indices; all
+    of them where it is None. `draws` is the chance that a network may ask for, a row a sample, or None.
+    """
+
+    lr: Tensor
+    hr: Tensor
+    size: tuple[int, int] = attrs.field(
+        default=attrs.Factory(lambda self: (self.hr.shape[-2], self.hr.shape[-1]), takes_self=True)
+    )
+    points: Tensor | None = None
+    draws: Any = None
+
+    def parts(self, count: int) -> Iterator[Batch]:
+        """Yield the batch in so many parts, of its samples in order."""
+
+        def cut(rows: Any) -> Any:
+            return itertools.repeat(None) if rows is None else rows.chunk(count)
+
+        for lr, hr, points, draws in zip(
+            self.lr.chunk(count), self.hr.chunk(count), cut(self.points), cut(self.draws), strict=False
+        ):
+            yield Batch(lr, hr, self.size, points, draws)
 
 
 @attrs.frozen
@@ -23,21 +54,24 @@ class Augmentation:
     """One augmentation of a recipe, and its stream of draws."""
 
     stream: str
-    apply: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    draws: int
+    apply: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]]
+    draws: int | None = None  # how many it states; it is given a Stream where it states none
 
 
 @attrs.frozen
 class RandomDegradation:
-    """A random degradation of a recipe: HR batch to LR batch."""
+    """A degradation of batches: (HR, draws) to LR, or (HR, LR's size, draws) where it declares `size`."""
 
-    apply: Callable[[Tensor, Tensor], Tensor]
-    draws: int
+    apply: Callable[..., Tensor]
+    draws: int | None = None
 
 
 @attrs.frozen
 class BatchPlan:
-    """What decides which samples a batch has and what is done to them."""
+    """What decides which samples a batch has and what is done to them.
+
+    With `scales`, the least and the greatest, a step's scale is drawn; the pool then has HR alone, at scale 1.
+    """
 
     seed: int
     batch: int
@@ -45,11 +79,14 @@ class BatchPlan:
     scale: int
     augmentations: tuple[Augmentation, ...] = ()
     degradation: RandomDegradation | None = None
+    scales: tuple[float, float] | None = None
+    points: int | None = None  # HR pixels drawn of each sample; all count where None
+    with_draws: bool = False  # whether the network draws, too
     slots: tuple[int, int] | None = None  # this process's share of the batch, [first, last); all of it where None
 
 
 class Batches:
-    """`batches[step]` is the batch of a step: (lr, hr), float32 NCHW in 0..1, augmented, on the device.
+    """`batches[step]` is the batch of a step, augmented, on the device.
 
     Any step may be asked for at any time; the one after it is ready soonest. `waited` counts the seconds that were
     spent waiting for images.
@@ -60,10 +97,11 @@ class Batches:
         self._pool, self._plan, self._device = pool, plan, device
         first, last = plan.slots or (0, plan.batch)
         self._slots = np.arange(first, last, dtype=np.int64)
-        shape = Shape(len(self._slots), plan.patch, plan.scale, with_lr=plan.degradation is None)
+        side, scale = (plan.patch, plan.scale) if plan.scales is None else (scaled(plan.patch, plan.scales[1]), 1)
+        shape = Shape(len(self._slots), side, scale, with_lr=plan.degradation is None)
         self._fetched = pool.fetch(self._windows, shape, device, threads=threads)
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0."""
         started = time.perf_counter()
         small, large = self._fetched[step]
@@ -74,25 +112,33 @@ class Batches:
             draws = self._draws(augmentation.stream, step, augmentation.draws)
             with _naming(augmentation.stream):
                 lr, hr = augmentation.apply(lr, hr, draws)
-        return lr, hr
+        points, pixels = None, hr.shape[2] * hr.shape[3]
+        if self._plan.points is not None:
+            drawn = sampling.points(self._plan.seed, step, self._slots, pixels, self._plan.points)
+            points = to_device(drawn, self._device)
+        of_network = self._draws("network", step, None) if self._plan.with_draws else None
+        return Batch(lr, hr, points=points, draws=of_network)
 
     def close(self) -> None:
         """End the threads."""
         self._fetched.close()
 
     def _windows(self, step: int) -> Windows:
-        return Windows(*sampling.windows(self._plan.seed, step, self._slots, self._pool.sizes, self._plan.patch))
+        plan, side = self._plan, self._plan.patch
+        if plan.scales is not None:
+            side = scaled(side, sampling.scale(plan.seed, step, *plan.scales))
+        return Windows(*sampling.windows(plan.seed, step, self._slots, self._pool.sizes, side), side)
 
-    def _draws(self, stream: str, step: int, count: int) -> Tensor:
-        draws = sampling.uniforms(self._plan.seed, stream, step, self._slots, count)
-        return to_device(draws.astype(np.float32), self._device)
+    def _draws(self, stream: str, step: int, count: int | None) -> sampling.Stream | Tensor:
+        return sampling.counted(self._plan.seed, stream, step, self._slots, self._device, count)
 
     def _degraded(self, step: int, hr: Tensor) -> Tensor:
         degradation = self._plan.degradation
         assert degradation is not None
         draws = self._draws("degradation", step, degradation.draws)
         with _naming("degradation"):
-            lr = degradation.apply(hr, draws)
+            size = ((self._plan.patch, self._plan.patch),) if takes(degradation.apply, "size") else ()
+            lr = degradation.apply(hr, *size, draws)
             # Rounded, as a saved LR file would be: the network is to see what it will be given.
             return rounded_to_8_bits(lr)
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+from typing import cast
+
 import attrs
+import numpy as np
 import torch
 from torch import nn
 
 from srkit.engine.builder import Loaded
-from srkit.engine.learning.objective import make_losses, trainable
+from srkit.engine.data import sampling
+from srkit.engine.data.batches import Batch
+from srkit.engine.data.sampling import stream
+from srkit.engine.learning.learner import make_learners
+from srkit.engine.learning.objective import make_term, make_terms
+from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
 from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
+from srkit.engine.networks.calling import scaled, scales_of, takes, takes_size
 from srkit.engine.running import checkpoint
-from srkit.errors import SrkitError, located
+from srkit.errors import RecipeError, SrkitError, located
 from srkit.recipe.layers import Problem
+from srkit.recipe.recipe import LossPart
+
+log = logging.getLogger("srkit")
 
 
 def rehearse(loaded: Loaded, device: torch.device) -> None:
@@ -20,59 +33,153 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
 
     What a plugin's network or loss gets wrong is reported now, in the recipe's terms. Raises RecipeError.
     """
-    recipe, builder = loaded.recipe, loaded.builder
-    problems: list[Problem] = []
+    recipe = loaded.recipe
+    name = f"architecture '{recipe.architecture.type}'"
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
-        # In training two where there are two: statistics of a batch may want more than one.
-        several = min(2, recipe.data.batch // recipe.train.accumulate)
-        small, large = recipe.data.patch, recipe.data.patch * recipe.scale
-        name = f"architecture '{recipe.architecture.type}'"
-        for count, when in ((1, ""), (several, " in training")):
-            lr = torch.rand(count, 3, small, small, device=device)
-            hr = torch.rand(count, 3, large, large, device=device)
-            try:
-                if not when:
-                    network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
-                sr = network.train(bool(when))(lr)
-            except SrkitError as error:
-                raise loaded.error(Problem(("architecture",), str(error))) from error
-            except (Exception, SystemExit) as error:
-                _pass_on(error)
-                raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
-            if not any(parameter.requires_grad for parameter in network.parameters()):
-                raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
-            if not isinstance(sr, torch.Tensor) or sr.shape != hr.shape:
-                must = f"at scale {recipe.scale} it must return {list(hr.shape)}"
-                text = f"{name} returns {_shape(sr)} for {list(lr.shape)}{when}; {must}"
-                raise loaded.error(Problem(("architecture",), text))
-        if not sr.requires_grad:
-            text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
-            raise loaded.error(Problem(("architecture",), text))
-        values = []
-        for i, part in enumerate(recipe.loss):
-            try:
-                loss = builder.make(part)
-                value = (loss.to(device) if isinstance(loss, nn.Module) else loss)(sr, hr)
-            except SrkitError as error:
-                problems.append(Problem(("loss", i), str(error)))
-                continue
-            except (Exception, SystemExit) as error:
-                _pass_on(error)
-                problems.append(Problem(("loss", i), f"loss '{part.type}' fails: {located(error)}"))
-                continue
-            if not isinstance(value, torch.Tensor) or value.numel() != 1:
-                text = f"loss '{part.type}' returns {_shape(value)}; it must return a tensor of one value"
-                problems.append(Problem(("loss", i), text))
-            elif not value.requires_grad:
-                text = f"loss '{part.type}' has no gradient with respect to SR (is something detached?)"
-                problems.append(Problem(("loss", i), text))
-            else:
-                values.append(value.reshape(()))
+        batch, prediction = _predicted(loaded, device)
+        problems, values = _losses(loaded, device, prediction)
         if not problems:
-            problems += _backward(name, torch.stack(values).sum()) or _updates(loaded, device, lr, hr)
+            problems = _backward(name, torch.stack(values).sum()) or _updates(loaded, device, batch)
     if problems:
         raise loaded.error(*problems)
+
+
+def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction]:
+    """Return a small batch, and what the network makes of it in training. Raises RecipeError."""
+    recipe, builder = loaded.recipe, loaded.builder
+    name = f"architecture '{recipe.architecture.type}'"
+    # In training two where there are two: statistics of a batch may want more than one.
+    several = min(2, recipe.data.batch // recipe.train.accumulate)
+    scale = recipe.scale if recipe.data.scales is None else recipe.data.scales[1]
+    small, large = recipe.data.patch, scaled(recipe.data.patch, scale)
+    for count, when in ((1, ""), (several, " in training")):
+        lr = torch.rand(count, 3, small, small, device=device)
+        batch = _batch(recipe.seed, lr, torch.rand(count, 3, large, large, device=device))
+        if when and recipe.data.points is not None:
+            points = sampling.points(0, 0, np.arange(count), large * large, recipe.data.points)
+            batch = attrs.evolve(batch, points=torch.from_numpy(points).to(device))
+        try:
+            if not when:
+                network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
+                if problems := _problems_of_scale(loaded, network):
+                    raise loaded.error(*problems)
+            network.train(bool(when))
+            output = network(lr, **words_of(network, batch))
+        except RecipeError:
+            raise
+        except SrkitError as error:
+            raise loaded.error(Problem(("architecture",), str(error))) from error
+        except (Exception, SystemExit) as error:
+            _pass_on(error)
+            raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
+        sr, extras = split(output) if when else (output, {})
+        hr = hr_at(batch)
+        if not isinstance(sr, torch.Tensor) or sr.shape != hr.shape:
+            must = f"at scale {scale:g} it must return {list(hr.shape)}"
+            text = f"{name} returns {_shape(sr)} for {list(lr.shape)}{when}; {must}"
+            raise loaded.error(Problem(("architecture",), text))
+        odd = {key: extra for key, extra in extras.items() if not isinstance(cast("object", extra), torch.Tensor)}
+        for key, extra in odd.items():
+            text = f"{name} returns {_shape(extra)} as '{key}' beside SR; it must be a tensor"
+            raise loaded.error(Problem(("architecture",), text))
+    if not sr.requires_grad:
+        text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
+        raise loaded.error(Problem(("architecture",), text))
+    average = (lambda: sr.detach()) if recipe.train.ema else None
+    return batch, Prediction(lr, hr, sr, extras, average=average)
+
+
+def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
+    """Return which scales of the recipe its network does not serve, and whether points can be sampled."""
+    recipe = loaded.recipe
+    name = f"architecture '{recipe.architecture.type}'"
+    facts = loaded.builder.component(recipe.architecture).facts_of(network)
+    served = scales_of(network, facts, recipe.scale)
+    asked: list[tuple[tuple[str | int, ...], float]] = [(("scale",), recipe.scale)]
+    asked += [(("validate", i, "scale"), part.scale) for i, part in enumerate(recipe.validate) if part.scale]
+    drawn, problems = recipe.data.scales, []
+    if drawn is not None and served.some:
+        text = f"{name} {served.line}, and data.scales draws any of a range"
+        cure = "" if takes_size(network) else ": a network serves it whose forward declares 'size'"
+        problems.append(Problem(("data", "scales"), text + cure))
+    elif drawn is not None:
+        asked += [(("data", "scales"), scale) for scale in drawn]
+    problems += [Problem(path, f"{name} {fault}") for path, scale in asked if (fault := served.fault(scale))]
+    if recipe.data.points is not None and not takes(network.forward, "points"):
+        text = f"{name} makes whole images: data.points needs a network whose forward declares 'points'"
+        problems.append(Problem(("data", "points"), text))
+    return problems
+
+
+def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tuple[list[Problem], list[torch.Tensor]]:
+    """Return what is wrong with the recipe's losses, and the values of those that are right."""
+    recipe, builder = loaded.recipe, loaded.builder
+    problems: list[Problem] = []
+    values = []
+    for i, part in enumerate(recipe.loss):
+        what = f"loss '{part.type}'"
+
+        def wrong(text: str, *below: str, i: int = i) -> None:
+            problems.append(Problem(("loss", i, *below), text))
+
+        try:
+            term = make_term(builder, part, part.type, recipe.train.steps)
+            if isinstance(term.loss, nn.Module):
+                term.loss.to(device)
+            if "ema" in term.words and not recipe.train.ema:
+                wrong(f"{what} needs SR of the moving average of the weights: set train.ema, to 0.999, say")
+                continue
+            if "extras" in term.words and not prediction.extras:
+                wrong(
+                    f"{what} needs what a network returns beside SR, and '{recipe.architecture.type}' returns nothing"
+                )
+                continue
+            if part.adversary is not None and term.adversary is None:
+                wrong(f"{what} has no adversary", "adversary")
+            value = term.returned(prediction, part.from_step)
+            opposed = term.returned_to_adversary(prediction, part.from_step) if term.adversary else None
+        except SrkitError as error:
+            wrong(str(error))
+            continue
+        except (Exception, SystemExit) as error:
+            _pass_on(error)
+            wrong(f"{what} fails: {located(error)}")
+            continue
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            wrong(f"{what} returns {_shape(value)}; it must return a tensor of one value")
+        elif not value.requires_grad:
+            wrong(f"{what} has no gradient with respect to SR (is something detached?)")
+        else:
+            values.append(value.reshape(()))
+        if term.adversary is not None:
+            if fault := _fault_of_adversary(term.adversary, opposed):
+                wrong(f"{what}: {fault}")
+            elif recipe.train.accumulate > 1 and _has_spectral_norm(term.adversary):
+                log.warning(
+                    "%s: with train.accumulate the spectral norm of its adversary is estimated once a part", what
+                )
+    return problems, values
+
+
+def _fault_of_adversary(adversary: nn.Module, value: object) -> str:
+    """Return why an adversary cannot learn, or nothing."""
+    parameters = [p for p in adversary.parameters() if p.requires_grad]
+    if not parameters:
+        return "its adversary has nothing to train"
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        return f"adversary_loss returns {_shape(value)}; it must return a tensor of one value"
+    if not value.requires_grad or not any(
+        gradient is not None for gradient in torch.autograd.grad(value.sum(), parameters, allow_unused=True)
+    ):
+        return "its adversary cannot learn: no gradient of adversary_loss reaches its weights (is something detached?)"
+    return ""
+
+
+def _has_spectral_norm(network: nn.Module) -> bool:
+    return any(name.endswith(("weight_u", ".0._u")) for name, _ in network.named_buffers())
 
 
 def _backward(name: str, loss: torch.Tensor) -> list[Problem]:
@@ -84,9 +191,9 @@ def _backward(name: str, loss: torch.Tensor) -> list[Problem]:
     return []
 
 
-def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.Tensor) -> list[Problem]:
+def _updates(loaded: Loaded, device: torch.device, batch: Batch) -> list[Problem]:
     """Make all that a run makes, with plain options first, and update and save it once; return what fails first."""
-    recipe, builder = loaded.recipe, loaded.builder
+    recipe, builder = attrs.evolve(loaded.recipe, loss=tuple(map(_at_once, loaded.recipe.loss))), loaded.builder
     name = f"architecture '{recipe.architecture.type}'"
     options = Options.of(recipe)
     plain = attrs.evolve(options, accumulate=1, ema=0.0, precision=torch.float32, compile=False)
@@ -106,20 +213,13 @@ def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.T
         done.append(tried)
         try:
             network = builder.network(recipe.architecture, recipe.scale).to(device)
-            losses = make_losses(builder, recipe.loss)
-            for loss in losses:
-                if isinstance(loss.function, nn.Module):
-                    loss.function.to(device)
-            trainer = Trainer(
-                network,
-                losses,
-                builder.make(recipe.optimizer, parameters=trainable(network, losses)),
-                builder.make(recipe.schedule, steps=recipe.train.steps),
-                device,
-                tried,
-            )
+            terms = make_terms(builder, recipe.loss, recipe.train.steps)
+            for term in terms:
+                if isinstance(term.loss, nn.Module):
+                    term.loss.to(device)
+            trainer = Trainer(network, terms, make_learners(builder, recipe, network, terms), device, tried)
             trainer.network.train()
-            trainer.step(lr, hr)
+            trainer.step(batch)
         except Exception as error:
             _pass_on(error)
             return [Problem(path, f"{text}: {located(error)}")]
@@ -130,6 +230,16 @@ def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.T
         _pass_on(error)
         return [Problem(("architecture",), f"what is trained of {name} cannot be saved: {located(error)}")]
     return []
+
+
+def _at_once(part: LossPart) -> LossPart:
+    """Return a loss that counts from the first step on, and so does its adversary's."""
+    adversary = None if part.adversary is None else attrs.evolve(part.adversary, from_step=0, every=1)
+    return attrs.evolve(part, from_step=0, every=1, adversary=adversary)
+
+
+def _batch(seed: int, lr: torch.Tensor, hr: torch.Tensor) -> Batch:
+    return Batch(lr, hr, draws=stream(seed, "network", 0, np.arange(len(lr)), lr.device))
 
 
 def _pass_on(error: BaseException) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from srkit.engine.learning.objective import WeightedLoss
-from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, Trainer
+from srkit.engine.data.batches import Batch
+from srkit.engine.learning.objective import Term
+from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, trainer_of
 
 CPU = torch.device("cpu")
 
@@ -29,15 +30,22 @@ class Made:
     def __getitem__(self, step):
         generator = torch.Generator().manual_seed(step)
         hr = torch.rand(8, 3, 16, 16, generator=generator)
-        return nn.functional.avg_pool2d(hr, 2), hr
+        return Batch(nn.functional.avg_pool2d(hr, 2), hr)
 
 
 def trainer(losses=None, optimizer=torch.optim.Adam, schedule=lambda step: 1.0, **options):
     torch.manual_seed(0)
     network = Doubled()
-    losses = losses or [WeightedLoss("l1", nn.L1Loss(), 1.0, False)]
+    losses = losses or [Term("l1", nn.L1Loss(), 1.0, False)]
     made = optimizer(network.parameters(), lr=1e-2)
-    return Trainer(network, losses, made, schedule, CPU, Options(**{"steps": 12, "seed": 3, **options}))
+    return trainer_of(
+        network,
+        losses,
+        made,
+        schedule,
+        CPU,
+        Options(**{"steps": 12, "seed": 3, **options}),
+    )
 
 
 def never():
@@ -76,7 +84,7 @@ def test_stopping_ends_after_the_step_that_is_under_way():
 def test_the_learning_rate_is_the_schedules_factor_of_the_step():
     rates = []
     made = trainer(schedule=lambda step: 1 / (1 + step), steps=3)
-    made.fit(Made(), [Duty(1, lambda: rates.append(made.optimizer.param_groups[0]["lr"]))], never)
+    made.fit(Made(), [Duty(1, lambda: rates.append(made.learner.optimizer.param_groups[0]["lr"]))], never)
     assert rates == pytest.approx([1e-2, 1e-2 / 2, 1e-2 / 3])
 
 
@@ -86,9 +94,9 @@ def test_accumulation_gives_the_gradients_of_the_whole_batch(is_sum):
     # SGD shows a gradient's size, which Adam would hide; no dropout, which draws by part.
     results = []
     for parts in (1, 4):
-        loss = [WeightedLoss("l2", nn.MSELoss(reduction=reduction), 1.0, is_sum)]
+        loss = [Term("l2", nn.MSELoss(reduction=reduction), 1.0, is_sum)]
         made = trainer(loss, optimizer=torch.optim.SGD, accumulate=parts, steps=3)
-        made.base_rates = [1e-5 if is_sum else 1e-1]
+        made.learner.base_rates = [1e-5 if is_sum else 1e-1]
         made.network.drop.p = 0.0
         made.fit(Made(), [], never)
         results.append((weights(made), made.read_losses()["loss"]))
@@ -97,9 +105,9 @@ def test_accumulation_gives_the_gradients_of_the_whole_batch(is_sum):
 
 
 def test_losses_are_weighed_and_logged_each_by_its_name():
-    l1 = [WeightedLoss("l1", nn.L1Loss(), 2.0, False), WeightedLoss("l2", nn.MSELoss(), 0.5, False)]
+    l1 = [Term("l1", nn.L1Loss(), 2.0, False), Term("l2", nn.MSELoss(), 0.5, False)]
     made = trainer(l1, steps=1)
-    made.step(*Made()[made.done])
+    made.step(Made()[made.done])
     values = made.read_losses()
     assert values["loss"] == pytest.approx(2 * values["l1"] + 0.5 * values["l2"])
     assert made.read_losses() == {}
@@ -108,7 +116,7 @@ def test_losses_are_weighed_and_logged_each_by_its_name():
 def test_clipping_bounds_the_step_of_the_weights():
     made = trainer(optimizer=torch.optim.SGD, clip=1e-3, steps=1)
     before = weights(made)
-    made.step(*Made()[made.done])
+    made.step(Made()[made.done])
     assert (weights(made) - before).norm() <= 1e-2 * 1e-3 * 1.001
 
 
@@ -127,7 +135,7 @@ def test_global_randomness_before_a_step_does_not_change_it():
         for _ in range(3):
             if disturb:
                 torch.rand(5)
-            made.step(*Made()[made.done])
+            made.step(Made()[made.done])
     assert torch.equal(weights(first), weights(second))
 
 
@@ -146,18 +154,18 @@ class Poisoned(Made):
         self.bad = bad
 
     def __getitem__(self, step):
-        lr, hr = super().__getitem__(step)
-        return (lr * float("nan"), hr) if step in self.bad else (lr, hr)
+        batch = super().__getitem__(step)
+        return Batch(batch.lr * float("nan"), batch.hr) if step in self.bad else batch
 
 
 def test_an_update_whose_loss_is_not_finite_leaves_the_weights_alone():
     batches = Poisoned({1})
     made = trainer()
-    made.step(*batches[made.done])
+    made.step(batches[made.done])
     before = weights(made)
-    made.step(*batches[made.done])
+    made.step(batches[made.done])
     assert torch.equal(weights(made), before)
-    made.step(*batches[made.done])
+    made.step(batches[made.done])
     assert not torch.equal(weights(made), before)
     assert weights(made).isfinite().all()
 
@@ -183,7 +191,7 @@ def sharp(sr, hr):
 @pytest.mark.parametrize(("precision", "updates"), [(torch.float32, PATIENCE), (torch.float16, 16 + PATIENCE)])
 def test_gradients_that_are_never_finite_end_the_run_though_the_loss_is(precision, updates):
     # In float16 they may only be too large: the scale is halved 16 times, from 2**16 to 1, before they count.
-    made = trainer([WeightedLoss("sharp", sharp, 1.0, False)], steps=50, precision=precision)
+    made = trainer([Term("sharp", sharp, 1.0, False)], steps=50, precision=precision)
     with pytest.raises(Diverged, match="the loss or its gradients were not finite"):
         made.fit(Made(), [], never)
     assert made.done == updates
@@ -192,8 +200,8 @@ def test_gradients_that_are_never_finite_end_the_run_though_the_loss_is(precisio
 def test_one_bad_part_of_an_accumulated_batch_makes_a_bad_update():
     class Parts(Made):
         def __getitem__(self, step):
-            lr, hr = super().__getitem__(step)
-            return torch.cat([lr[:2] * float("nan"), lr[2:]]), hr
+            batch = super().__getitem__(step)
+            return Batch(torch.cat([batch.lr[:2] * float("nan"), batch.lr[2:]]), batch.hr)
 
     made = trainer(accumulate=4, steps=50)
     with pytest.raises(Diverged):
@@ -211,8 +219,15 @@ def test_the_moving_average_leaves_constant_buffers_as_they_are():
     torch.manual_seed(0)
     network = Windowed()
     optimizer = torch.optim.Adam(network.parameters())
-    losses = [WeightedLoss("l1", nn.L1Loss(), 1.0, False)]
-    made = Trainer(network, losses, optimizer, lambda step: 1.0, CPU, Options(steps=4, seed=0, ema=0.9995))
+    losses = [Term("l1", nn.L1Loss(), 1.0, False)]
+    made = trainer_of(
+        network,
+        losses,
+        optimizer,
+        lambda step: 1.0,
+        CPU,
+        Options(steps=4, seed=0, ema=0.9995),
+    )
     made.fit(Made(), [], never)
     assert torch.equal(made.ema.module.index, network.index)
     assert torch.equal(made.ema.module.mask, network.mask)
