@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -168,18 +169,37 @@ def _load(
     loaded = builder.load(path, overrides=overrides)
     if not home.recipe.exists():
         return Stage(path, loaded, home, "new", overrides)
-    shared = [text for text in overrides if not Override.parse(text).stage]
-    alone = [f"--set {shlex.quote(f'{stage.name}:{text}')}" for stage in later for text in shared]
+    fingerprints = open_data(loaded).fingerprints()
+    try:
+        home.refuse_another(loaded.recipe, fingerprints)
+    except UsageError as error:
+        advice = "\n".join(_cures(loaded, home, path, overrides, later, str(error)))
+        home.refuse_another(loaded.recipe, fingerprints, advice)
+    return Stage(path, loaded, home, state if checkpoint.exists(home.checkpoints) else "new", overrides)
+
+
+def _cures(
+    loaded: Loaded, home: RunDirectory, path: Path, overrides: Sequence[str], later: Sequence[Stage], refused: str
+) -> Iterator[str]:
+    """Yield what to do where a stage's directory holds another run; `refused` names the keys that differ."""
+    keys = [line.split()[0].removesuffix(":") for line in refused.splitlines() if line.startswith("  ")]
+    laid = sorted(overrides, key=lambda text: Override.parse(text).stage != "")  # as the recipe's layers are
+    shared = [
+        text
+        for text, (where, _) in zip(laid, loaded.origins.overrides, strict=True)
+        if not Override.parse(text).stage and any(f"{key}.".startswith(f"{'.'.join(map(str, where))}.") for key in keys)
+    ]
+    rest = [text for text in overrides if text not in shared]
+    with contextlib.suppress(RecipeError):  # of what cannot be without them
+        if shared and home.is_of(loaded.builder.load(path, overrides=rest, datasets=False).recipe):
+            names = " and ".join(stage.name for stage in later)
+            instead = shlex.join(word for text in shared for word in ("--set", text))
+            alone = (word for stage in later for text in shared for word in ("--set", f"{stage.name}:{text}"))
+            yield f"to change {names} alone, in place of {instead}: {shlex.join(alone)}"
     after = later[0].name
     weights = [as_set(f"{after}:start.recipe", ""), as_set(f"{after}:start.weights", str(home.path))]
-    cures = [
-        f"to start from that run as it is: {' '.join(weights)}",
-        f"to train that stage anew: rename {home.path}, or give an --out DIR in another folder",
-    ]
-    if shared:
-        cures.insert(0, f"to leave it as it is and change {' and '.join(s.name for s in later)}: {' '.join(alone)}")
-    home.refuse_another(loaded.recipe, open_data(loaded).fingerprints(), "\n".join(cures))
-    return Stage(path, loaded, home, state if checkpoint.exists(home.checkpoints) else "new", overrides)
+    yield f"to start from that run as it is: {' '.join(weights)}"
+    yield f"to train that stage anew: rename {home.path}, or give an --out DIR in another folder"
 
 
 def rehearse_start(stage: Stage, before: Stage) -> transfer.Transfer:
