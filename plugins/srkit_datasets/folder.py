@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
@@ -133,7 +134,8 @@ class Folder(Files):
         if self._root is not None and self._root.suffix in (".h5", ".hdf5") and self._root.is_file():
             raise InputRejected(
                 self._root,
-                'is a file, and a folder of images is needed here; in a recipe, type = "h5" reads HDF5 files',
+                'is a file, and a folder of images is needed here; in a recipe, type = "h5" reads HDF5 files, '
+                f"and `srkit eval` takes --dataset {shlex.quote(f'h5:{self._root}')}",
             )
         if self._root is not None:
             layout = find_layout(self._root, split)

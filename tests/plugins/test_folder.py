@@ -851,7 +851,7 @@ def test_an_hdf5_file_is_told_the_dataset_that_reads_it(tmp_path):
     (tmp_path / "set.h5").write_bytes(b"")
     assert rejected(Folder, path=str(tmp_path / "set.h5")) == (
         f"{tmp_path / 'set.h5'}: is a file, and a folder of images is needed here; "
-        'in a recipe, type = "h5" reads HDF5 files'
+        f'in a recipe, type = "h5" reads HDF5 files, and `srkit eval` takes --dataset h5:{tmp_path / "set.h5"}'
     )
 
 

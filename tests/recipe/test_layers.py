@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from srkit.engine.builder import Builder
 from srkit.errors import RecipeError, UsageError
 from srkit.plugin.discovery import discover, installed
+from srkit.recipe.layers import REMOVED, Override, as_set
 from srkit.recipe.reading import read_part, read_recipe
 from tests.conftest import plugin
 
@@ -532,3 +534,33 @@ def test_a_component_by_its_name_is_a_table_with_its_type(short, long):
     assert over(short) == over(long)
     key, _, value = short.partition(" = ")
     assert over("", f"{key}={value}") == over(long)
+
+
+@pytest.mark.parametrize(
+    ("text", "stage", "path"),
+    [
+        ("train.steps=5", "", ("train", "steps")),
+        ("x2:train.steps=5", "x2", ("train", "steps")),
+        ("my x2.v1:train.steps=a:b", "my x2.v1", ("train", "steps")),
+        ("a:b:train.steps=5", "a:b", ("train", "steps")),
+        ('loss."a:b"=5', "", ("loss", "a:b")),
+        ('x2:loss."a:b"=5', "x2", ("loss", "a:b")),
+    ],
+)
+def test_a_stage_stands_before_the_key(text, stage, path):
+    override = Override.parse(text)
+    assert (override.stage, override.path, override.text) == (stage, path, text)
+
+
+@pytest.mark.parametrize("text", [":train.steps=5", "x2:=5", "x2:train..steps=5", "x2:"])
+def test_a_stage_without_a_key_is_an_error(text):
+    assert refused(text) == f"--set {text}: write KEY=VALUE, as in --set train.steps=500"
+
+
+@pytest.mark.parametrize("value", ["runs/x2", "my runs/x2", "it's", "5", "true", "", " ", 'a"b', "2024-01-01"])
+def test_what_is_advised_gives_the_key_that_text(value):
+    option, word = shlex.split(as_set("x2:start.weights", value))
+    assert option == "--set"
+    override = Override.parse(word)
+    assert override.stage == "x2"
+    assert override.value == value if value else override.value is REMOVED
