@@ -135,6 +135,9 @@ class Data:
         degradation: HR to LR; without one, the LR files beside HR where there are any, or else MATLAB's bicubic
         augment: a list of augmentations
         patch: side of the training windows in LR pixels
+        scales: the least and the greatest scale, of which one is drawn for each step: for a network that is given the
+            size of SR; LR is then made of each window by the degradation
+        points: pixels of each HR window that count, drawn anew; without, all do
         batch: samples of one update
         threads: that decode images
         cache: "memory", "device", "none", or "auto": the device where they fit, the file where windows are read from
@@ -145,6 +148,8 @@ class Data:
     degradation: DegradationPart | None = None
     augment: tuple[AugmentationPart, ...] = ()
     patch: int = _number(48, least=1)
+    scales: tuple[float, float] | None = None
+    points: int | None = _number(None, least=1)
     batch: int = _number(16, least=1)
     threads: int = _number(2, least=1, below=257)
     cache: Literal["auto", "memory", "device", "none"] = "auto"
@@ -157,10 +162,15 @@ class Validate:
     Args:
         name: what every table calls the set
         dataset: its images
+        scale: how much larger SR is than LR here, 2.7 too; without, the recipe's
+        degradation: HR to LR here; a random one draws by the image's number, so that scores are repeatable; without,
+            the LR files beside HR, or what the recipe's makes of whole images, or MATLAB's bicubic
     """
 
     name: str
     dataset: DatasetPart
+    scale: int | float | None = _number(None, least=1, below=65)
+    degradation: DegradationPart | None = None
 
 
 @attrs.frozen
