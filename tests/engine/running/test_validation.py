@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
+
+import safetensors
 
 import srkit
 from srkit.engine.running.validation import file_name
+from srkit.plugin.discovery import discover
+from srkit.runs.history import read_history
 from tests.conftest import ROOT
+
+ALONE = """
+import numpy as np
+import srkit
+
+
+def variation():
+    return lambda sr: float(np.abs(np.diff(sr.astype(float), axis=1)).mean())
+
+
+@srkit.hookimpl
+def srkit_components():
+    facts = {"reference": False, "better": "lower"}
+    yield srkit.Component("metric", "variation", f"{__name__}:variation", summary="v", facts=facts)
+"""
 
 
 def test_plain_names_are_the_files_names():
@@ -19,6 +40,18 @@ def test_names_that_differ_have_files_that_differ_and_are_short():
     assert len(set(files)) == len(names)
     assert max(len(name.encode()) for name in files) <= 109
     assert not any("/" in name for name in files)
+
+
+def test_a_metric_that_looks_at_sr_alone_scores_a_run_and_says_which_step_is_best(tiny):
+    Path("alone.py").write_text(ALONE)
+    chosen = ['metric=["variation", "psnr_y"]', "train.steps=2", "train.validate_every=1"]
+    result = srkit.run("tiny.toml", out="run", registry=discover(["alone.py"]), set=chosen)
+    scores = {step: tables[0].mean["variation"] for step, tables in read_history(Path("run")).validated.items()}
+    ours, bicubic = result.tables[0]["rows"]
+    assert ours["mean"]["variation"] == scores[2] != scores[1]
+    assert math.isfinite(bicubic["mean"]["variation"])
+    best = safetensors.safe_open("run/best.safetensors", "pt").metadata()
+    assert json.loads(best["srkit"])["step"] == min(scores, key=scores.get)
 
 
 def test_a_set_of_any_name_has_its_picture(tiny):
