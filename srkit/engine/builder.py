@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from srkit.engine.networks.checking import checked
 from srkit.engine.networks.meta import MOST_PARTS, TooManyParts, at_most, sketch_or_make
@@ -54,6 +55,11 @@ class Builder:
         """Return what `make` does; what the target raises passes through, for those who know its line in a recipe."""
         return self.registry.make(part.kind, part.type, words, part.settings, checked)
 
+    def optimizer(self, part: Part, named: Sequence[tuple[str, nn.Parameter]]) -> Optimizer:
+        """Return an optimizer of parameters, given with their names. Raises ComponentError."""
+        made: Optimizer = self.make(part, parameters=[p for _, p in named], named_parameters=list(named))
+        return made
+
     def network(self, part: Part, scale: float) -> nn.Module:
         """Return a network that takes LR of any size."""
         return fit(self.make(part, scale=scale), self.component(part))
@@ -93,7 +99,8 @@ class Builder:
             case "schedule":
                 self._make(part, words)(0)
             case _:
-                self._make(part, {"parameters": [nn.Parameter(torch.zeros(1))], **words})
+                weight = nn.Parameter(torch.zeros(1))
+                self._make(part, {"parameters": [weight], "named_parameters": [("", weight)], **words})
 
     def load(self, path: str | os.PathLike[str], *, overrides: Sequence[str] = (), datasets: bool = True) -> Loaded:
         """Read a recipe and try out each of its components; datasets are opened too, unless `datasets` is False.

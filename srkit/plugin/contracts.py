@@ -125,6 +125,25 @@ class Writer(Protocol):
         """Close what is open; called once, whether it was finished or not."""
 
 
+class Draws(Protocol):
+    """The chance of a batch's samples, float32 on the images' device, a row for each sample.
+
+    A row is a function of the run's seed, the component's place in the recipe, the step and the sample's slot alone: so
+    a stopped run goes on with the same samples, and so does one on another device. Each call gives other numbers than
+    the calls before it. Once a part of a component may be skipped or added, it draws from a stream with a name, so that
+    the others' numbers stay what they were.
+    """
+
+    def uniform(self, count: int = 1) -> Tensor:
+        """Return [n, count], uniform from 0 to below 1."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return [n, *shape], of mean 0 and standard deviation 1."""
+
+    def of(self, name: str) -> Draws:
+        """Return the stream of a name, which has the same numbers whatever was drawn before."""
+
+
 class DeterministicDegradation(Protocol):
     """Called with `scale=4, **settings`. A whole HR image at rest to a whole LR image of the same dtype.
 
@@ -138,21 +157,22 @@ class DeterministicDegradation(Protocol):
 
 
 class RandomDegradation(Protocol):
-    """Called with `scale=4, **settings`; the component states `deterministic=False` and its `draws`.
+    """Called with `scale=4, **settings`; the component states `deterministic=False`.
 
-    HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. `draws` is [n, k], uniform in 0..1, on the
-    images' device, both ends included: sample i may depend on row i alone, and on no other source of chance. Where its
-    call declares `size`, `(hr, size, draws)`, it is given LR's (height, width), and serves any scale.
+    HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. Sample i may depend on row i of what is
+    drawn from `draws` alone, and on no other source of chance. One that states the fact `draws` is given a tensor
+    instead, [n, that many], uniform in 0..1, both ends included. Where its call declares `size`, `(hr, size, draws)`,
+    it is given LR's (height, width), and serves any scale.
     """
 
-    def __call__(self, hr: Tensor, draws: Tensor) -> Tensor:
+    def __call__(self, hr: Tensor, draws: Draws) -> Tensor:
         """Return LR of a batch."""
 
 
 class Augmentation(Protocol):
-    """Made from `**settings`. LR and HR of the network's form, and `draws` [n, k] as above; patches are square."""
+    """Made from `**settings`. LR and HR of the network's form, and `draws` as above; patches are square."""
 
-    def __call__(self, lr: Tensor, hr: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, lr: Tensor, hr: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Return (lr, hr), changed alike."""
 
 
@@ -166,7 +186,12 @@ class Metric(Protocol):
 
 class OptimizerFactory(Protocol):
     """Called with the parameters (positionally) and `**settings`. Any `torch.optim.Optimizer` whose groups have an
-    `lr`, and whose state is of tensors and of what JSON has a form for."""
+    `lr`, and whose state is of tensors and of what JSON has a form for.
+
+    Where it declares `named_parameters`, it is given the list of (name, parameter) of the same parameters by that name,
+    so that it can make groups by names: those of the network's weights, and "loss.name" of a loss's own. Declared in
+    the first place, they stand there instead of the parameters. Where a recipe is checked, the only one is named "".
+    """
 
     def __call__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:
         """Return the optimizer of these parameters."""
@@ -248,6 +273,7 @@ _ANY = {
     )
 }
 _SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
+_DRAWS = Fact(int, "takes chance as a tensor [n, that many], uniform in 0..1; else it is given Draws")
 
 
 def _kind(
@@ -332,13 +358,13 @@ KINDS: Mapping[str, Kind] = {
             given=("scale",),
             scales=_SCALES,
             deterministic=Fact(bool, "whether it takes a whole image, once, or else batches, with draws", True),
-            draws=Fact(int, "for a random one: how many uniform draws a sample needs; 1 where absent"),
+            draws=_DRAWS,
         ),
         _kind(
             "augmentation",
             "a change to LR and HR alike",
             Augmentation,
-            draws=Fact(int, "how many uniform draws a sample needs", 1),
+            draws=_DRAWS,
         ),
         _kind(
             "metric",
@@ -351,7 +377,7 @@ KINDS: Mapping[str, Kind] = {
             "optimizer",
             "how the weights learn",
             OptimizerFactory,
-            given=("parameters",),
+            given=("parameters", "named_parameters"),
             first="parameters",
             makes="torch.optim:Optimizer",
         ),

@@ -176,7 +176,7 @@ def _of_any_scale(loaded: Loaded) -> RandomDegradation:
     made = builder.make(part, scale=recipe.scale)
     if _is_random(builder, part):
         if takes(made, "size"):
-            return RandomDegradation(made, int(builder.facts(part).get("draws", 1)))
+            return RandomDegradation(made, builder.facts(part).get("draws"))
         raise UsageError(f"degradation '{part.type}' has one scale, and data.scales draws any: it must declare 'size'")
     if hasattr(made, "batch"):
         return RandomDegradation(lambda hr, size, draws: made.batch(hr, size), 0)
@@ -188,18 +188,15 @@ def make_plan(loaded: Loaded) -> BatchPlan:
     """Return what decides each batch of the recipe."""
     recipe, builder = loaded.recipe, loaded.builder
 
-    def draws(part: Part) -> int:
-        return int(builder.facts(part).get("draws", 1))
-
     augmentations = [
-        Augmentation(f"augment.{i}.{part.type}", builder.make(part), draws(part))
+        Augmentation(f"augment.{i}.{part.type}", builder.make(part), builder.facts(part).get("draws"))
         for i, part in enumerate(recipe.data.augment)
     ]
     named, degradation = recipe.data.degradation, None
     if recipe.data.scales is not None:
         degradation = _of_any_scale(loaded)
     elif named is not None and _is_random(builder, named):
-        degradation = RandomDegradation(builder.make(named, scale=recipe.scale), draws(named))
+        degradation = RandomDegradation(builder.make(named, scale=recipe.scale), builder.facts(named).get("draws"))
     return BatchPlan(
         seed=recipe.seed,
         batch=recipe.data.batch,
@@ -230,9 +227,9 @@ def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[..., ND
         given = (size,) if takes_size else ()
         if facts.get("deterministic", True):
             return np.asarray(apply(hr, *given))
-        drawn = sampling.uniforms(0, "degradation", index, np.zeros(1, np.int64), int(facts.get("draws", 1)))
-        draws = torch.from_numpy(drawn.astype(np.float32))
-        return to_rest(apply(to_batch(hr, torch.device("cpu")), *given, draws), np.uint8)
+        cpu = torch.device("cpu")
+        draws = sampling.counted(0, "degradation", index, np.zeros(1, np.int64), cpu, facts.get("draws"))
+        return to_rest(apply(to_batch(hr, cpu), *given, draws), np.uint8)
 
     return degrade
 

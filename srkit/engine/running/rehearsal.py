@@ -13,6 +13,7 @@ from torch import nn
 from srkit.engine.builder import Loaded
 from srkit.engine.data import sampling
 from srkit.engine.data.batches import Batch
+from srkit.engine.data.sampling import stream
 from srkit.engine.learning.learner import make_learners
 from srkit.engine.learning.objective import make_term, make_terms
 from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
@@ -54,7 +55,7 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction]
     small, large = recipe.data.patch, scaled(recipe.data.patch, scale)
     for count, when in ((1, ""), (several, " in training")):
         lr = torch.rand(count, 3, small, small, device=device)
-        batch = Batch(lr, torch.rand(count, 3, large, large, device=device))
+        batch = _batch(recipe.seed, lr, torch.rand(count, 3, large, large, device=device))
         if when and recipe.data.points is not None:
             points = sampling.points(0, 0, np.arange(count), large * large, recipe.data.points)
             batch = attrs.evolve(batch, points=torch.from_numpy(points).to(device))
@@ -234,6 +235,10 @@ def _at_once(part: LossPart) -> LossPart:
     """Return a loss that counts from the first step on, and so does its adversary's."""
     adversary = None if part.adversary is None else attrs.evolve(part.adversary, from_step=0, every=1)
     return attrs.evolve(part, from_step=0, every=1, adversary=adversary)
+
+
+def _batch(seed: int, lr: torch.Tensor, hr: torch.Tensor) -> Batch:
+    return Batch(lr, hr, draws=stream(seed, "network", 0, np.arange(len(lr)), lr.device))
 
 
 def _pass_on(error: BaseException) -> None:
