@@ -338,7 +338,7 @@ def _run(network: Any, x: Tensor, **words: Any) -> Tensor:
     return sr
 
 
-def _made(subject: Subject) -> nn.Module:
+def _made(subject: Subject) -> Any:
     """Return the network of the subject's scale, which needs no size."""
     return _ready(subject.make(), subject.scale)
 
@@ -357,7 +357,8 @@ def _ready(network: nn.Module, scale: float) -> nn.Module:
 
 def _seeded(subject: Subject, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    return _made(subject)
+    network: nn.Module = _made(subject)
+    return network
 
 
 @torch.no_grad()
