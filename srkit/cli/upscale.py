@@ -89,7 +89,7 @@ def main(arguments: argparse.Namespace) -> int:
     work, bad = plan.work, plan.bad
     registry = discover(arguments.plugins, arguments.ambient)
     model = models.read(arguments.model, arguments, registry)
-    facts = registry.find("architecture", model.architecture).component.facts
+    facts = registry.find("architecture", model.architecture).component.facts_of(model.network)
     tileable = facts.get("tileable")
     served = scales_of(model.network, facts, model.made_for)
     if arguments.size is not None and not takes_size(model.network):

@@ -91,16 +91,18 @@ class Builder:
         """Return the network of the bicubic row: srkit's own, whichever other distributions have one of that name."""
         return self.network(read_part(self.registry, "architecture", "srkit:bicubic"), scale)
 
-    def try_out(self, part: Part, words: Mapping[str, Any]) -> None:
-        """Make a part and throw it away, a network without memory for its weights. Raises what its target raises."""
+    def try_out(self, part: Part, words: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make a part, a network without memory for its weights, and return its facts. Raises what its target
+        raises."""
         match part.kind:
             case "architecture":
-                self._sketch(part, words["scale"])
+                return self.component(part).facts_of(self._sketch(part, words["scale"]))
             case "schedule":
                 self._make(part, words)(0)
             case _:
                 weight = nn.Parameter(torch.zeros(1))
                 self._make(part, {"parameters": [weight], "named_parameters": [("", weight)], **words})
+        return self.facts(part)
 
     def load(self, path: str | os.PathLike[str], *, overrides: Sequence[str] = (), datasets: bool = True) -> Loaded:
         """Read a recipe and try out each of its components; datasets are opened too, unless `datasets` is False.
@@ -108,9 +110,8 @@ class Builder:
         Raises RecipeError with every problem, a constructor's ValueError at its table's line.
         """
 
-        def try_out(part: Part, words: Mapping[str, Any]) -> None:
-            if datasets or part.kind != "dataset":
-                self.try_out(part, words)
+        def try_out(part: Part, words: Mapping[str, Any]) -> Mapping[str, Any]:
+            return self.try_out(part, words) if datasets or part.kind != "dataset" else self.facts(part)
 
         recipe, origins = read_recipe(path, self.registry, overrides=overrides, try_out=try_out)
         return Loaded(recipe, origins, self)

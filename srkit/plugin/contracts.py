@@ -1,9 +1,11 @@
 """What the target of each kind is called with, and what it gives.
 
 A row of `KINDS` says what a target is given beside its settings, where it declares it, and which facts a component may
-state; the protocol of the same name says what comes back. Images have two forms. At rest: uint8 or uint16,
-[height, width, 3], RGB, numpy.
-In the network: float32, [n, 3, height, width], 0..1, torch.
+state; the protocol of the same name says what comes back. An attribute of that, of a fact's name and type, goes before
+the fact: so facts may depend on settings. A parameter that has a kind's protocol as its type takes a component.
+
+Images have two forms. At rest: uint8 or uint16, [height, width, 3], RGB, numpy. In the network: float32,
+[n, 3, height, width], 0..1, torch.
 
 A component of a kind is any callable that keeps its protocol: it need not inherit from anything here.
 """
@@ -41,8 +43,12 @@ class Architecture(Protocol):
     """Made with `scale=4, **settings`. Any `torch.nn.Module`; float32 images of the network's form in and out.
 
     Where its `forward` declares `size`, it is given SR's (height, width), and serves each scale of its `scales`, or
-    else of its `scale_range`, or else all from 1; it need not be made with a scale then. An attribute of the network
-    goes before the fact of that name: one that was made for 4 and gives 2 as well has `scales = (2, 4)`.
+    else of its `scale_range`, or else all from 1; it need not be made with a scale then. One that was made for 4 and
+    gives 2 as well has an attribute `scales = (2, 4)`.
+
+    In training it may return `(SR, {name: tensor})`; losses that declare `extras` are given the dictionary. `forward`
+    may also declare `hr` and `draws`, which it is given in training alone, and `points`, int64 [n, q]: pixels of SR as
+    flat indices, or None for all of them. Of points it returns [n, 3, q, 1].
     """
 
     def __call__(self, lr: Tensor) -> Tensor:
@@ -54,8 +60,16 @@ class Loss(Protocol):
 
     A loss that is a sum over the batch says so (see the facts), so that the trainer can scale its gradients when a
     batch is taken in parts. Where it is an `nn.Module`, it is moved to the device of the images, and its parameters are
-    trained by the network's optimizer, to lower the loss like the network's: a discriminator would learn to help. A
-    function that uses a module of its closure has it where it was made, on the CPU: make it an `nn.Module` instead.
+    trained by the network's optimizer, to lower the loss like the network's. A function that uses a module of its
+    closure has it where it was made, on the CPU: make it an `nn.Module` instead. With an attribute `autocast = True` it
+    computes in `train.precision`, else in float32.
+
+    It may declare more: `lr`; `extras`, what the network returned beside SR; `ema`, SR of the moving average of the
+    weights; `step`, from 0. Where points were sampled, SR and HR are [n, 3, q, 1].
+
+    An adversarial loss is an `nn.Module` that has `adversary`, one of its modules, and
+    `adversary_loss(sr, hr) -> Tensor`, which the adversary minimises with a separate optimizer. It is given SR
+    without its gradient, and may declare the same words.
     """
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
@@ -335,12 +349,8 @@ KINDS: Mapping[str, Kind] = {
             Loss,
             plural="losses",
             keys=("type", "weight", "from_step", "every", "adversary"),
-            reduction=Fact(
-                Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
-            ),
-            min_size=Fact(
-                int, "the least height and width of HR patches, in pixels; an attribute `min_size` goes first", 1
-            ),
+            reduction=Fact(Literal["mean", "sum"], "over the batch", "mean"),
+            min_size=Fact(int, "the least height and width of HR patches, in pixels", 1),
         ),
         _kind(
             "discriminator",

@@ -81,6 +81,7 @@ class BatchPlan:
     degradation: RandomDegradation | None = None
     scales: tuple[float, float] | None = None
     points: int | None = None  # HR pixels drawn of each sample; all count where None
+    with_draws: bool = False  # whether the network draws, too
     slots: tuple[int, int] | None = None  # this process's share of the batch, [first, last); all of it where None
 
 
@@ -115,7 +116,8 @@ class Batches:
         if self._plan.points is not None:
             drawn = sampling.points(self._plan.seed, step, self._slots, pixels, self._plan.points)
             points = to_device(drawn, self._device)
-        return Batch(lr, hr, points=points, draws=self._draws("network", step, None))
+        of_network = self._draws("network", step, None) if self._plan.with_draws else None
+        return Batch(lr, hr, points=points, draws=of_network)
 
     def close(self) -> None:
         """End the threads."""

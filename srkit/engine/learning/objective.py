@@ -85,7 +85,7 @@ class Term:
 def make_term(builder: Builder, part: LossPart, name: str, steps: int) -> Term:
     """Return a loss of a recipe. Raises ComponentError for one that cannot be trained with."""
     loss = builder.make(part, steps=steps)
-    reduction = getattr(loss, "reduction", builder.facts(part).get("reduction", "mean"))
+    reduction = builder.component(part).facts_of(loss).get("reduction", "mean")
     try:
         adversary_of(loss)
     except ComponentError as error:

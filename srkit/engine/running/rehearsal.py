@@ -96,7 +96,8 @@ def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
     """Return which scales of the recipe its network does not serve, and whether points can be sampled."""
     recipe = loaded.recipe
     name = f"architecture '{recipe.architecture.type}'"
-    served = scales_of(network, loaded.builder.facts(recipe.architecture), recipe.scale)
+    facts = loaded.builder.component(recipe.architecture).facts_of(network)
+    served = scales_of(network, facts, recipe.scale)
     asked: list[tuple[tuple[str | int, ...], float]] = [(("scale",), recipe.scale)]
     asked += [(("validate", i, "scale"), part.scale) for i, part in enumerate(recipe.validate) if part.scale]
     drawn, problems = recipe.data.scales, []

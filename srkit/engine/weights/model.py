@@ -215,7 +215,7 @@ def _refuse_other_scale(
     path: Path, builder: Builder, description: Description, network: nn.Module, scale: float | None
 ) -> None:
     """Raise UsageError where a network does not serve the scale that was said."""
-    facts = builder.registry.find("architecture", description.architecture).component.facts
+    facts = builder.registry.find("architecture", description.architecture).component.facts_of(network)
     fault = "" if scale is None else scales_of(network, facts, description.scale).fault(scale)
     if fault and takes_size(network):
         raise UsageError(f"{path} is a network '{description.architecture}', which {fault}")
