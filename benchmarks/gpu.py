@@ -41,7 +41,7 @@ from torch import Tensor, nn
 import srkit
 from srkit.cli.output import clean, console, grid
 from srkit.engine.builder import Builder
-from srkit.engine.data.batches import Augmentation, Batches, BatchPlan
+from srkit.engine.data.batches import Augmentation, Batch, Batches, BatchPlan
 from srkit.engine.data.opening import make_pairs
 from srkit.engine.data.pairs import Pairs
 from srkit.engine.data.pools import DevicePool, PackedPool, Pool, SourcePool, make_pool
@@ -252,6 +252,11 @@ def plan(*, batch: int, patch: int) -> BatchPlan:
     return BatchPlan(seed=3, batch=batch, patch=patch, scale=SCALE, augmentations=turned)
 
 
+def images_of(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return a batch's LR and HR."""
+    return batch.lr, batch.hr
+
+
 def batches(setup: Setup, where: str) -> str:
     """Augmented batches on the device against those from memory on the CPU, in order and out of it."""
     pool, packed = pool_of(setup, where)
@@ -261,7 +266,9 @@ def batches(setup: Setup, where: str) -> str:
         contextlib.closing(Batches(pool, drawing, setup.device)) as found,
     ):
         for step in (0, 1, 2, 3, 9, 10, 4):
-            for name, ours, theirs in zip(("LR", "HR"), found[step], expected[step], strict=True):
+            for name, ours, theirs in zip(
+                ("LR", "HR"), *(images_of(made[step]) for made in (found, expected)), strict=True
+            ):
                 require(ours.device.type == setup.device.type, f"{name} is on {ours.device}")
                 ours = ours.cpu()
                 levels = [(images.double() * top).round() for images in (ours, theirs)]
@@ -322,7 +329,7 @@ def make_trainer(setup: Setup, size: dict[str, int], *, weight: float = 1.0, ste
     return Trainer(made, losses, optimizer, lambda step: 1.0, setup.device, Options(steps=steps, seed=1, **given))
 
 
-def one_batch(setup: Setup) -> tuple[Tensor, Tensor]:
+def one_batch(setup: Setup) -> Batch:
     """Return a batch on the device."""
     drawing = plan(batch=4, patch=8 if setup.small else 16)
     with contextlib.closing(Batches(pool_of(setup, "memory")[0], drawing, setup.device)) as made:
@@ -342,7 +349,7 @@ def ten_steps(setup: Setup, precision: str, *, compile: bool) -> str:
     trainer = make_trainer(setup, TINY if setup.small else SHORT, **given)
     batch, losses, first = one_batch(setup), [], flat(trainer.network)
     for _ in range(10):
-        trainer.step(*batch)
+        trainer.step(batch)
         losses.append(trainer.read_losses()["loss"])
     text = f"L1 {losses[0]:.4f} to {losses[-1]:.4f}"
     last, mean = flat(trainer.network), flat(trainer.averaged)
@@ -368,7 +375,7 @@ def without_waiting(setup: Setup, do: Callable[[], object]) -> str:
 def no_waiting(setup: Setup, **given: Any) -> str:
     """Updates wait for nothing that the device computes."""
     trainer, batch = make_trainer(setup, TINY, **given), one_batch(setup)
-    return without_waiting(setup, lambda: trainer.step(*batch))
+    return without_waiting(setup, lambda: trainer.step(batch))
 
 
 def no_waiting_batch(setup: Setup, where: str) -> str:
@@ -530,14 +537,14 @@ def speed(setup: Setup) -> list[dict[str, Any]]:
         trainer = make_trainer(setup, size, **given)
         pool = make_pool(pairs, range(len(pairs)), cache=cache, threads=2, device=setup.device)
         sources.append(made := Batches(pool, drawing, setup.device))
-        return Way(f"srkit, {name}", lambda: trainer.step(*made[trainer.done]), lambda: made.waited)
+        return Way(f"srkit, {name}", lambda: trainer.step(made[trainer.done]), lambda: made.waited)
 
     half = {"precision": torch.bfloat16}
     ways = [ours(name, precision=precision) for name, precision in PRECISIONS.items()]
     ways.append(ours("bfloat16, images in memory", cache="memory", **half))
     if not setup.small:
         ways.append(ours("bfloat16, compiled", compile=True, **half))
-    ways.insert(0, eager(setup, size, *(images.contiguous() for images in sources[0][0])))
+    ways.insert(0, eager(setup, size, *(images.contiguous() for images in images_of(sources[0][0]))))
     for _ in range(rounds + 1):
         for way in ways:
             try:

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import srkit
+from srkit.engine.data.batches import Batch
 from srkit.engine.learning.objective import WeightedLoss
 from srkit.engine.learning.trainer import PRECISIONS, Options, Trainer
 from tests.conftest import HANGS, ROOT
@@ -149,7 +150,7 @@ def steps(device, loss=None, *, optimizer, count=3, mode=None, **options):
         made = optimizer(network.parameters(), lr=1e-3)
         trainer = Trainer(network, losses, made, lambda step: 1.0, device, Options(steps=count, seed=1, **options))
         for _ in range(count):
-            trainer.step(lr, hr)
+            trainer.step(Batch(lr, hr))
     assert trainer.done == count
 
 

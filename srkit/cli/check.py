@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from srkit.cli import error_text, output, print_traceback
 from srkit.errors import SrkitError, UsageError
 from srkit.plugin.discovery import discover
+from srkit.plugin.part import as_tree
 from srkit.recipe.packaged import find_recipe
 
 if TYPE_CHECKING:
@@ -127,17 +128,19 @@ def _rows(stage: Stage) -> list[list[str]]:
         pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)
         batches = Batches(pool, make_plan(stage.loaded), cpu)
         try:
-            lr, hr = batches[0]
+            batch = batches[0]
         finally:
             batches.close()
 
-    settings = ", ".join(f"{key} {output.toml_value(value)}" for key, value in recipe.architecture.settings.items())
-    samples = f"LR {lr.shape[3]}x{lr.shape[2]}, HR {hr.shape[3]}x{hr.shape[2]}"
+    settings = ", ".join(
+        f"{key} {output.toml_value(value)}" for key, value in as_tree(recipe.architecture.settings).items()
+    )
+    samples = f"LR {batch.lr.shape[3]}x{batch.lr.shape[2]}, HR {batch.size[1]}x{batch.size[0]}"
     epochs = recipe.train.steps * recipe.data.batch / len(data.usable)
     rows = [
         ["network", f"{recipe.architecture.type} x{recipe.scale}{'; ' if settings else ''}{settings}"],
         ["data", f"{data.training.describe()}; LR by {data.training.made_by}"],
-        ["batch", f"{lr.shape[0]} samples, {samples}"],
+        ["batch", f"{len(batch.lr)} samples, {samples}"],
         [
             "training",
             f"{recipe.train.steps:,} steps, {epochs:,.1f} epochs, {recipe.optimizer.type}, {recipe.schedule.type}",

@@ -24,6 +24,7 @@ from srkit.plugin.settings import Setting, read_settings, type_name
 HEADERS = {
     "architecture": "[architecture]",
     "loss": "[[loss]]",
+    "discriminator": "[loss.discriminator]",
     "dataset": "[data.dataset]",
     "degradation": "[data.degradation]",
     "augmentation": "[[data.augment]]",

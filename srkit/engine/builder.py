@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from srkit.plugin.component import Component, making
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.part import Part
 from srkit.plugin.registry import Entry, Registry
-from srkit.plugin.settings import call, read_settings
+from srkit.plugin.settings import read_settings
 from srkit.recipe.layers import Origins, Problem
 from srkit.recipe.reading import read_part, read_recipe
 from srkit.recipe.recipe import Recipe
@@ -53,9 +52,7 @@ class Builder:
 
     def _make(self, part: Part, words: Mapping[str, Any]) -> Any:
         """Return what `make` does; what the target raises passes through, for those who know its line in a recipe."""
-        component = self.component(part)
-        settings = copy.deepcopy(dict(part.settings))  # a target may append to the list that it is given
-        return checked(component, call(KINDS[part.kind], component.load(), words, settings))
+        return self.registry.make(part.kind, part.type, words, part.settings, checked)
 
     def network(self, part: Part, scale: int) -> nn.Module:
         """Return a network that takes LR of any size."""
@@ -63,8 +60,8 @@ class Builder:
 
     def network_of(self, name: str, settings: Mapping[str, Any], scale: int) -> nn.Module:
         """Return a network by its name, with settings that nobody has checked. Raises ComponentError."""
-        component = self.registry.find("architecture", name).component
-        return fit(checked(component, self.registry.create("architecture", name, scale=scale, **settings)), component)
+        made = self.registry.make("architecture", name, {"scale": scale}, settings, checked)
+        return fit(made, self.registry.find("architecture", name).component)
 
     def sketch(self, part: Part, scale: int) -> nn.Module:
         """Return a network, without memory for its weights where torch can do without. Chance is left as it was.
@@ -120,7 +117,16 @@ class Builder:
         """Return those of a part's settings that are not the defaults, "kernel=3, range=1.0"."""
         known = read_settings(self.component(part).load(), KINDS[part.kind].given)
         defaults = {name: setting.default for name, setting in known.items()}
-        return ", ".join(f"{key}={value}" for key, value in part.settings.items() if value != defaults.get(key))
+        changed = {key: value for key, value in part.settings.items() if value != defaults.get(key)}
+        said = {key: (self._said(value), self._said(defaults.get(key))) for key, value in changed.items()}
+        return ", ".join(f"{key}={value}" for key, (value, default) in said.items() if value != default)
+
+    def _said(self, value: Any) -> str:
+        if isinstance(value, Part):
+            return self.signature(value)
+        if isinstance(value, list | tuple) and any(isinstance(member, Part) for member in value):
+            return f"[{', '.join(map(self._said, value))}]"
+        return str(value)
 
 
 @attrs.frozen

@@ -38,10 +38,10 @@ class Window(NamedTuple):
 
 
 class Architecture(Protocol):
-    """Called with `scale=4, **settings`. Any `torch.nn.Module` from [n, 3, h, w] to [n, 3, h * scale, w * scale]."""
+    """Made with `scale=4, **settings`. Any `torch.nn.Module`; float32 images of the network's form in and out."""
 
-    def __call__(self, *, scale: int, **settings: Any) -> nn.Module:
-        """Return the network for a scale."""
+    def __call__(self, lr: Tensor) -> Tensor:
+        """Return SR of a batch, [n, 3, h, w] to [n, 3, h * scale, w * scale]."""
 
 
 class Loss(Protocol):
@@ -55,6 +55,17 @@ class Loss(Protocol):
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Return the loss of SR against HR, a scalar with a gradient with respect to SR."""
+
+
+class Discriminator(Protocol):
+    """Made from `**settings`. Any `torch.nn.Module` that looks at images of the network's form, HR and SR alike.
+
+    A loss with a parameter of this type, `discriminator: srkit.Discriminator`, is given one; a learner beside the
+    network's trains it.
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return logits of [n, 3, h, w], of any shape that begins with n: above 0 for what looks like HR."""
 
 
 class Dataset(Protocol):
@@ -286,6 +297,12 @@ KINDS: Mapping[str, Kind] = {
                 Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
             ),
         ),
+        _kind(
+            "discriminator",
+            "tells HR from SR, for adversarial losses",
+            Discriminator,
+            makes="torch.nn:Module",
+        ),
         _kind("dataset", "a source of images", Dataset, Window),
         _kind("writer", "a format that `srkit prepare` packs images into", Writer, given=("path",)),
         _kind(
@@ -324,3 +341,10 @@ KINDS: Mapping[str, Kind] = {
         _kind("detector", "tells which network a file of weights is of", Detector, Detected),
     )
 }
+
+
+def kind_of(protocol: Any) -> Kind | None:
+    """Return the kind whose components keep a protocol: a parameter of that type takes a component of that kind."""
+    if not getattr(protocol, "_is_protocol", False):
+        return None
+    return next((kind for kind in KINDS.values() if protocol in kind.protocols), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -11,7 +11,7 @@ import attrs
 from srkit.errors import ComponentError, did_you_mean, nearest
 from srkit.plugin.component import LONGEST, Component, one_line
 from srkit.plugin.contracts import KINDS
-from srkit.plugin.settings import call, of_type, read_settings, refuse_unknown
+from srkit.plugin.settings import call, of_type, read_settings, refuse_unknown, with_parts
 
 MOST = 1_000  # characters of a reason: an exception may hold a file
 FEW = 3  # failures that are listed with their reasons
@@ -177,15 +177,39 @@ class Registry:
         Raises ComponentError for an unknown component or setting; what the target raises passes through.
         """
         component = self.find(kind, name).component
-        target = component.load()
-        known = read_settings(target, KINDS[kind].given)
-        refuse_unknown(component, settings, known, KINDS[kind].given)
         words = {word: settings.pop(word) for word in KINDS[kind].given if word in settings}
         if given:
             if not KINDS[kind].first or len(given) > 1:
+                known = read_settings(component.load(), KINDS[kind].given)
                 raise ComponentError(f"{kind} '{name}' takes its settings by name, {next(iter(known), 'name')}=...")
             words[KINDS[kind].first] = given[0]
-        return call(KINDS[kind], target, words, settings)
+        return self.make(kind, name, words, settings)
+
+    def make(
+        self,
+        kind: str,
+        name: str,
+        words: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        accept: Callable[[Component, Any], Any] = lambda component, made: made,
+    ) -> Any:
+        """Call a component's target with those of `words` that its kind is given, and its settings.
+
+        A setting that takes a component may be a part, its name, or a table with its `type`: it is made first, from
+        the same words. `accept` looks at each component that was made, and returns it.
+        Raises ComponentError for an unknown component or setting; what targets and `accept` raise passes through.
+        """
+        component = self.find(kind, name).component
+        target = component.load()
+        known = read_settings(target, KINDS[kind].given)
+        refuse_unknown(component, settings, known, KINDS[kind].given)
+
+        def within(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
+            return self.make(kind, name, words, settings, accept)
+
+        of_target = {setting.name: setting.default for setting in known.values() if setting.names_components}
+        filled = {key: with_parts(value, known[key].type, within) for key, value in {**of_target, **settings}.items()}
+        return accept(component, call(KINDS[kind], target, words, filled))
 
 
 def check(component: Component) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import inspect
 import os
 import types
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 import attrs
 
 from srkit.errors import ComponentError, did_you_mean
+from srkit.plugin.contracts import KINDS, kind_of
 from srkit.plugin.kind import Kind
+from srkit.plugin.part import Part, part_within
 
 if TYPE_CHECKING:
     from srkit.plugin.component import Component
@@ -35,16 +38,32 @@ class Setting:
         """Whether it has no default."""
         return self.default is REQUIRED
 
+    @property
+    def names_components(self) -> bool:
+        """Whether its default names components, which are made before the target is called: `loss: Loss = "l1"`."""
+        return not self.required and with_parts(self.default, self.type, lambda *_: _UNMADE) != self.default
 
-class _Unwritable:
-    """Stands in for a type that cannot be resolved, and so cannot be written in TOML either."""
+
+_UNMADE = object()
+
+
+class _Attributes(type):
+    def __getattr__(cls, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return cls
+
+
+class _Unwritable(metaclass=_Attributes):
+    """Stands in for a type, or a module of types, that cannot be resolved, and so cannot be written in TOML either."""
 
 
 def read_settings(target: Callable[..., Any], given: Collection[str] = ()) -> dict[str, Setting]:
     """Return the settings of a target: its parameters but for those in `given`, in the signature's order.
 
     Each is of its type, or else of its default's, where that is plain: `nf=64` is an integer, `depths=(6, 6)` a list of
-    integers. Members of a union that TOML cannot write are dropped; a parameter of which nothing is left is no setting.
+    integers. A kind's protocol becomes that kind's class of parts. Members of a union that TOML cannot write are
+    dropped; a parameter of which nothing is left is no setting.
     Raises ComponentError where such a parameter has no default either: nobody could call the target.
     """
     settings, others = _read(target, given)
@@ -126,6 +145,29 @@ def call(kind: Kind, target: Callable[..., Any], words: Mapping[str, Any], setti
     return target(*first, **declared(target, given), **settings)
 
 
+def with_parts(value: Any, hint: Any, make: Callable[[str, str, Mapping[str, Any]], Any]) -> Any:
+    """Return a setting's value with the components in it made by `make(kind, name, settings)`, and all else copied.
+
+    A component is a part, or by its name or a table with a `type` where the setting's type is a kind's; one that is
+    made already stays as it is. A target may append to a list that it is given: so lists and tables are copies.
+    """
+    if isinstance(value, Part):
+        return make(value.kind, value.type, value.settings)
+    members = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for member in members:
+        origin, arguments = typing.get_origin(member), typing.get_args(member)
+        if is_part(member) and isinstance(value, str) and str not in members:
+            return make(member.kind, value, {})
+        if is_part(member) and isinstance(value, Mapping) and isinstance(value.get("type"), str):
+            return make(member.kind, value["type"], {key: entry for key, entry in value.items() if key != "type"})
+        if origin in (list, tuple) and isinstance(value, list | tuple):
+            entries = [with_parts(entry, arguments[0], make) for entry in value]
+            return tuple(entries) if isinstance(value, tuple) else entries
+        if origin is dict and isinstance(value, Mapping):
+            return {key: with_parts(entry, arguments[1], make) for key, entry in value.items()}
+    return copy.deepcopy(value) if isinstance(value, list | dict) else value
+
+
 def advice_on(name: str, target: Callable[..., Any], given: Collection[str], known: Collection[str]) -> str:
     """Return what to write in place of a setting that a target does not have: the nearest of those `known`, or a type
     where it is a parameter without one."""
@@ -162,8 +204,10 @@ def _type_hints(function: Any) -> dict[str, Any]:
 
 
 def _writable(hint: Any) -> Any:
-    """Return what of a type TOML can write, or None."""
+    """Return what of a type TOML can write, or None; for a kind's protocol, the class of that kind's parts."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if (kind := kind_of(hint)) is not None:
+        return part_within(kind.name)
     if hint in (bool, int, float, str) or origin is Literal:
         return hint
     if inspect.isclass(hint) and issubclass(hint, os.PathLike):
@@ -197,6 +241,8 @@ def type_name(hint: Any) -> str:
     plain = {bool: "boolean", int: "integer", float: "number", str: "string"}
     if hint in plain:
         return plain[hint]
+    if is_part(hint):
+        return str(hint.kind)
     if origin is Literal:
         return " or ".join(f'"{a}"' if isinstance(a, str) else str(a).lower() for a in arguments)
     if origin in (Union, types.UnionType):
@@ -213,7 +259,12 @@ def type_name(hint: Any) -> str:
 
 def _plural(noun: str) -> str:
     head, of, rest = noun.partition(" of ")
-    return f"{head}s{of}{rest}"
+    return f"{KINDS[head].plural if head in KINDS else f'{head}s'}{of}{rest}"
+
+
+def is_part(hint: Any) -> bool:
+    """Say whether a type is a class of parts."""
+    return inspect.isclass(hint) and issubclass(hint, Part)
 
 
 def of_type(hint: Any) -> str:

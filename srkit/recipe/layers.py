@@ -258,8 +258,11 @@ def _merge_value(below: Any, value: Any, indexed: bool) -> Any:
         entries = {int(key): entry for key, entry in value.items() if _is_index(key) and int(key) < len(below)}
         if len(entries) == len(value):
             return [_merge_value(entry, entries[i], True) if i in entries else entry for i, entry in enumerate(below)]
-    if indexed and isinstance(below, dict) and "type" in below and isinstance(value, str):
+    # A component within another may stand in its short form, which is known by what the other layer has.
+    if isinstance(below, dict) and "type" in below and isinstance(value, str):
         value = {"type": value}
+    if isinstance(below, str) and isinstance(value, dict) and "type" not in value:
+        below = {"type": below}
     if (
         isinstance(below, dict)
         and isinstance(value, dict)

@@ -6,13 +6,12 @@ What its keys mean stands in the `Args:` of each class, as with a component's se
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import attrs
 import tomli_w
 
-from srkit.plugin.part import Part
+from srkit.plugin.part import Part, as_tree
 
 
 def _number(default: Any = attrs.NOTHING, *, least: float, below: float | None = None) -> Any:
@@ -215,7 +214,7 @@ class Recipe:
     def to_tree(self) -> dict[str, Any]:
         """Return the recipe as TOML's types, every default written out, keys in a reader's order."""
         order = ["title", "scale", "seed", "start", "architecture", "loss", "data", "validate", "metric"]
-        tree = _tree(self)
+        tree = as_tree(self)
         return {
             key: tree[key] for key in [*order, *(k for k in tree if k not in order)] if tree.get(key) not in ((), [])
         }
@@ -230,14 +229,14 @@ class Recipe:
         return hashlib.sha256(self.to_toml().encode()).hexdigest()[:16]
 
 
-def _tree(value: Any) -> Any:
-    if isinstance(value, Part):
-        own = {f.name: getattr(value, f.name) for f in attrs.fields(type(value)) if f.name not in ("type", "settings")}
-        return {"type": value.type, **own, **_tree(value.settings)}
-    if attrs.has(type(value)):
-        value = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
-    if isinstance(value, Mapping):
-        return {key: _tree(member) for key, member in value.items() if member is not None}
-    if isinstance(value, list | tuple):
-        return [_tree(member) for member in value]
-    return value
+PARTS: tuple[type[Part], ...] = (
+    ArchitecturePart,
+    LossPart,
+    DatasetPart,
+    DegradationPart,
+    AugmentationPart,
+    MetricPart,
+    OptimizerPart,
+    SchedulePart,
+    ObserverPart,
+)

@@ -20,8 +20,11 @@ refused by a schema that nothing fulfils.
 from __future__ import annotations
 
 import inspect
+import itertools
+import json
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,6 +76,11 @@ def recipe_schema(registry: Registry) -> Schema:
     A component that is missing, or whose target cannot be imported, accepts any settings.
     """
     known = {kind: _choices(registry, kind) for kind in KINDS}
+    within = {
+        _name_within(kind, whole=whole): _part({}, kind, known[kind], whole=whole)
+        for kind in sorted(_kinds_within(known))
+        for whole in (False, True)
+    }
     properties = {"extends": {"type": "string", "description": EXTENDS}, **_properties(Recipe, known, whole=False)}
     closed = _closed(properties, "key")
     demanded = _demanded(Recipe, known)
@@ -83,6 +91,7 @@ def recipe_schema(registry: Registry) -> Schema:
         "description": f"Made by `srkit schema` with the components of {', '.join(origins)}.",
         "type": "object",
         "properties": properties,
+        **({"definitions": within} if within else {}),
         # What a recipe leaves out may stand in the one that it extends.
         "if": {"required": ["extends"]},
         "then": closed,
@@ -297,8 +306,22 @@ def _type(hint: Any, table: Callable[..., Schema] | None = None, *, whole: bool 
         return {"type": "array", "items": items, "minItems": len(items), "maxItems": len(items)}
     if origin is dict:
         return {"type": "object", "additionalProperties": _type(arguments[1], table, whole=True)}
-    assert table is not None
-    return table(hint, whole=whole)
+    if table is not None:
+        return table(hint, whole=whole)
+    return {"$ref": f"#/definitions/{_name_within(hint.kind, whole=whole)}"}
+
+
+def _name_within(kind: str, *, whole: bool) -> str:
+    """Return what the definition of components of a kind that are settings of others is called."""
+    return f"{kind}_whole" if whole else kind
+
+
+def _kinds_within(known: Mapping[str, Sequence[_Choice]]) -> set[str]:
+    """Return the kinds whose components are settings of others."""
+    choices = itertools.chain.from_iterable(known.values())
+    settings = itertools.chain.from_iterable((choice.settings or {}).values() for choice in choices)
+    refers = re.compile(r"#/definitions/([a-z]+)")
+    return {kind for setting in settings for kind in refers.findall(json.dumps(setting.values))}
 
 
 def _default(value: Any) -> Schema:

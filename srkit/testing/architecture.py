@@ -18,6 +18,7 @@ from srkit.engine.builder import Builder
 from srkit.engine.networks.padding import fitting
 from srkit.engine.weights.model import read_model, save_model
 from srkit.errors import describe, located
+from srkit.plugin.part import as_tree
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import largest, refuse_unreached
 
@@ -140,7 +141,7 @@ def weights_survive_a_file(subject: Subject) -> None:
     x = _images(subject)
     described = {
         "architecture": subject.entry.full_name,
-        "settings": dict(subject.settings),
+        "settings": as_tree(subject.settings),
         "scale": subject.scale,
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,6 @@ from srkit.errors import reason_of
 from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.registry import Entry, Registry
-from srkit.plugin.settings import call
 
 SCALES = (2, 3, 4)  # what is tried where a component states none
 
@@ -56,7 +55,7 @@ class Subject:
         """Call the target with what its kind is given (its first scale, where no other is said) and the settings."""
         kind = KINDS[self.component.kind]
         words = {"scale": self.scale, **dict.fromkeys([kind.first] if first else [], *first), **words}
-        return call(kind, self.component.load(), words, self.settings)
+        return self.registry.make(kind.name, self.entry.full_name, words, self.settings)
 
     def made_at_each_scale(self) -> Iterator[tuple[int, Any]]:
         """Yield each scale that the component states, or else 2, 3 and 4, and what it makes for it."""

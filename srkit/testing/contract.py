@@ -12,6 +12,7 @@ from srkit.testing import (
     dataset,
     degradation,
     detector,
+    discriminator,
     learning,
     loss,
     metric,
@@ -23,6 +24,7 @@ from srkit.testing.check import Check, Subject, fail
 _OWN: Mapping[str, tuple[Check, ...]] = {
     "architecture": architecture.CHECKS,
     "loss": loss.CHECKS,
+    "discriminator": discriminator.CHECKS,
     "degradation": degradation.CHECKS,
     "augmentation": augmentation.CHECKS,
     "metric": metric.CHECKS,

@@ -20,6 +20,7 @@ from srkit.errors import InputRejected, describe, located
 from srkit.images.manifest import HR, ImageRecord, Manifest
 from srkit.images.reading import SUFFIXES
 from srkit.plugin.contracts import Dataset, Window
+from srkit.plugin.part import as_tree
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.watching import watching
 
@@ -407,7 +408,7 @@ def _fingerprint_elsewhere(subject: Subject) -> str | None:
     origin, target = subject.entry.origin, subject.component.target
     file = getattr(sys.modules.get(target.partition(":")[0]), "__file__", None) if origin.is_file else None
     try:
-        told = json.dumps({"file": file, "target": target, "settings": dict(subject.settings)})
+        told = json.dumps({"file": file, "target": target, "settings": as_tree(subject.settings)})
     except (TypeError, ValueError):
         return None
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "random"}

@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from srkit import files
+from srkit.engine.data.batches import Batch
 from srkit.engine.learning.objective import WeightedLoss
 from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.running import checkpoint
@@ -42,7 +43,7 @@ def weights_are_updated(subject: Subject) -> None:
     """One step changes every parameter that has a gradient."""
     network = _network(0)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    _trainer(subject, network).step(*_batch())
+    _trainer(subject, network).step(_batch())
     same = [name for name, parameter in network.named_parameters() if torch.equal(parameter, before[name])]
     if same:
         fail(f"a step leaves {', '.join(same)} as it is", "update every parameter in step(), whatever its shape")
@@ -53,7 +54,7 @@ def loss_falls(subject: Subject) -> None:
     trainer = _trainer(subject, _network(0))
     losses = []
     for _ in range(UPDATES):
-        trainer.step(*_batch())
+        trainer.step(_batch())
         losses.append(trainer.read_losses()["loss"])
     if not losses[-1] < losses[0]:
         fail(
@@ -66,7 +67,7 @@ def learning_rate_is_obeyed(subject: Subject) -> None:
     """The learning rate of its groups is what the schedule sets before each step: half of it makes another step."""
     networks = [_network(0) for _ in range(2)]
     for network, factor in zip(networks, (1.0, 0.5), strict=True):
-        _trainer(subject, network, factor).step(*_batch())
+        _trainer(subject, network, factor).step(_batch())
     whole, half = (nn.utils.parameters_to_vector(network.parameters()) for network in networks)
     if torch.equal(whole, half):
         fail("with half the learning rate, a step is the same", 'read group["lr"] in every step()')
@@ -77,7 +78,7 @@ def checkpoint_continues_to_the_bit(subject: Subject) -> None:
     batch = _batch()
     straight = _trainer(subject, _network(0))
     for _ in range(3):
-        straight.step(*batch)
+        straight.step(batch)
     with tempfile.TemporaryDirectory() as folder:
         try:
             contents = files.read_directory(checkpoint.save(Path(folder), straight, {}))
@@ -89,8 +90,8 @@ def checkpoint_continues_to_the_bit(subject: Subject) -> None:
     continued = _trainer(subject, _network(1))
     checkpoint.restore(contents, continued)
     for _ in range(3):
-        straight.step(*batch)
-        continued.step(*batch)
+        straight.step(batch)
+        continued.step(batch)
     again = dict(continued.network.named_parameters())
     for name, parameter in straight.network.named_parameters():
         if not torch.equal(parameter, again[name]):
@@ -158,10 +159,10 @@ def _network(seed: int) -> nn.Module:
     return nn.Conv2d(3, 3, 3, padding=1)
 
 
-def _batch() -> tuple[Tensor, Tensor]:
-    """Return (lr, hr) of noise about 0, which makes the loss round."""
+def _batch() -> Batch:
+    """Return a batch of noise about 0, which makes the loss round."""
     lr, hr = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    return lr, hr
+    return Batch(lr, hr)
 
 
 def _trainer(subject: Subject, network: nn.Module, factor: float = 1.0) -> Trainer:

@@ -1,10 +1,12 @@
-"""A step to its batch of (lr, hr) on the device."""
+"""A step to its batch on the device."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import attrs
 import numpy as np
@@ -16,6 +18,34 @@ from srkit.engine.data.conversions import rounded_to_8_bits, to_device, to_netwo
 from srkit.engine.data.pools import Pool
 from srkit.engine.data.ring import Shape, Windows
 from srkit.errors import RunFailed, SrkitError, located
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """Samples of a step, in the network's form: float32 NCHW in 0..1, on the device.
+
+    `size` is HR's (height, width). `points` [n, q], int64, are the pixels of each HR that count, as flat indices; all
+    of them where it is None. `draws` is the chance that a network may ask for, a row a sample, or None.
+    """
+
+    lr: Tensor
+    hr: Tensor
+    size: tuple[int, int] = attrs.field(
+        default=attrs.Factory(lambda self: (self.hr.shape[-2], self.hr.shape[-1]), takes_self=True)
+    )
+    points: Tensor | None = None
+    draws: Any = None
+
+    def parts(self, count: int) -> Iterator[Batch]:
+        """Yield the batch in so many parts, of its samples in order."""
+
+        def cut(rows: Any) -> Any:
+            return itertools.repeat(None) if rows is None else rows.chunk(count)
+
+        for lr, hr, points, draws in zip(
+            self.lr.chunk(count), self.hr.chunk(count), cut(self.points), cut(self.draws), strict=False
+        ):
+            yield Batch(lr, hr, self.size, points, draws)
 
 
 @attrs.frozen
@@ -49,7 +79,7 @@ class BatchPlan:
 
 
 class Batches:
-    """`batches[step]` is the batch of a step: (lr, hr), float32 NCHW in 0..1, augmented, on the device.
+    """`batches[step]` is the batch of a step, augmented, on the device.
 
     Any step may be asked for at any time; the one after it is ready soonest. `waited` counts the seconds that were
     spent waiting for images.
@@ -63,7 +93,7 @@ class Batches:
         shape = Shape(len(self._slots), plan.patch, plan.scale, with_lr=plan.degradation is None)
         self._fetched = pool.fetch(self._windows, shape, device, threads=threads)
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0."""
         started = time.perf_counter()
         small, large = self._fetched[step]
@@ -74,7 +104,7 @@ class Batches:
             draws = self._draws(augmentation.stream, step, augmentation.draws)
             with _naming(augmentation.stream):
                 lr, hr = augmentation.apply(lr, hr, draws)
-        return lr, hr
+        return Batch(lr, hr)
 
     def close(self) -> None:
         """End the threads."""

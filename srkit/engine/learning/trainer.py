@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from srkit.engine.data.batches import Batch
 from srkit.engine.data.sampling import step_seed
 from srkit.engine.learning.objective import WeightedLoss
 from srkit.errors import RunFailed
@@ -37,10 +38,10 @@ class Duty:
 
 
 class BatchSource(Protocol):
-    """`batches[step]` is the (lr, hr) of a step."""
+    """`batches[step]` is the batch of a step."""
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the (lr, hr) of a step, float32 NCHW in 0..1 on the device."""
+    def __getitem__(self, step: int) -> Batch:
+        """Return the batch of a step, on the device."""
 
 
 @attrs.frozen
@@ -126,7 +127,7 @@ class Trainer:
         """Train to the last step, or until `stopping()`. Raises Diverged."""
         self.network.train()
         while self.done < self.options.steps and not stopping():
-            self.step(*batches[self.done])
+            self.step(batches[self.done])
             due = [duty for duty in duties if self.done % duty.every == 0 or self.done == self.options.steps]
             if due or self.device.type == "cpu":  # elsewhere a look each step would wait for the device
                 self._refuse_divergence()
@@ -135,19 +136,18 @@ class Trainer:
             for duty in due:
                 duty.do()
 
-    def step(self, lr: Tensor, hr: Tensor) -> None:
+    def step(self, batch: Batch) -> None:
         """Update the weights once, with a batch."""
         torch.manual_seed(step_seed(self.options.seed, self.done))
         for group, rate in zip(self.optimizer.param_groups, self.learning_rates(self.done), strict=True):
             group["lr"] = rate
 
-        parts = self.options.accumulate
-        for lr_part, hr_part in zip(lr.chunk(parts), hr.chunk(parts), strict=True):
+        for part in batch.parts(self.options.accumulate):
             with torch.autocast(
                 self.device.type, self.options.precision, enabled=self.options.precision != torch.float32
             ):
-                sr = self.forward(lr_part)
-            loss = self._loss(sr.float(), hr_part)
+                sr = self.forward(part.lr)
+            loss = self._loss(sr.float(), part.hr)
             torch.autograd.backward(self.scaler.scale(loss))
 
         if self.options.clip:

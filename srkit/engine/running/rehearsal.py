@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from srkit.engine.builder import Loaded
+from srkit.engine.data.batches import Batch
 from srkit.engine.learning.objective import make_losses, trainable
 from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
@@ -119,7 +120,7 @@ def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.T
                 tried,
             )
             trainer.network.train()
-            trainer.step(lr, hr)
+            trainer.step(Batch(lr, hr))
         except Exception as error:
             _pass_on(error)
             return [Problem(path, f"{text}: {located(error)}")]

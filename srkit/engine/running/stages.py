@@ -16,6 +16,7 @@ from srkit.engine.running import checkpoint, run
 from srkit.engine.running.session import Result
 from srkit.engine.weights import model, transfer
 from srkit.errors import InputRejected, RecipeError, UsageError
+from srkit.plugin.part import as_tree
 from srkit.recipe.layers import Override, Problem
 from srkit.recipe.packaged import find_recipe
 from srkit.recipe.recipe import Recipe
@@ -152,7 +153,7 @@ def rehearse_start(stage: Stage, before: Stage) -> transfer.Transfer:
     except InputRejected as error:
         ours, theirs = stage.recipe.architecture, before.recipe.architecture
         told = [
-            f"{key} = {theirs.settings.get(key)}, not {value}"
+            f"{key} = {as_tree(theirs.settings.get(key))}, not {as_tree(value)}"
             for key, value in ours.settings.items()
             if ours.type == theirs.type and theirs.settings.get(key) != value
         ]

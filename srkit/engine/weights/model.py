@@ -21,6 +21,7 @@ from srkit.engine.weights.reading import Weights, digest, read_metadata, read_we
 from srkit.engine.weights.recognise import Description, recognise
 from srkit.engine.weights.transfer import Transfer, load_weights, plan
 from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError, describe, located
+from srkit.plugin.part import as_tree
 
 # Parts (modules, parameters, buffers) of a network: as many for each tensor of its file, and some without any.
 PARTS, PARTS_EACH = 20_000, 20
@@ -140,7 +141,7 @@ def description(builder: Builder, architecture: str, settings: Mapping[str, Any]
     return {
         "format": 1,
         "architecture": entry.full_name if ":" in architecture else entry.component.name,
-        "settings": dict(settings),
+        "settings": as_tree(settings),
         "scale": scale,
         "distribution": entry.origin.distribution,
         "version": entry.origin.version,
@@ -189,7 +190,7 @@ def _refuse_other_network(
 
 def _refuse_other_settings(path: Path, own: Description, settings: Mapping[str, Any], said: Collection[str]) -> None:
     for name in said:
-        ours, theirs = (json.loads(json.dumps(s.get(name), default=str)) for s in (settings, own.settings))
+        ours, theirs = (json.loads(json.dumps(as_tree(s.get(name)), default=str)) for s in (settings, own.settings))
         if ours != theirs:
             raise UsageError(f"{path} is a network with {name} = {json.dumps(theirs)}, not {json.dumps(ours)}")
 

@@ -15,6 +15,7 @@ from srkit.engine.builder import Loaded
 from srkit.engine.weights.reading import read_metadata, read_weights
 from srkit.engine.weights.transfer import load_weights
 from srkit.errors import InputRejected, UsageError
+from srkit.plugin.part import as_tree
 from srkit.recipe.layers import Problem
 from srkit.recipe.recipe import Recipe
 
@@ -72,6 +73,6 @@ def _others(recipe: Recipe, path: Path) -> Iterator[tuple[str, Any, Any]]:
     described = (read_metadata(path) or {}) if path.suffix == ".safetensors" else {}
     settings = described.get("settings")
     if described.get("architecture") == recipe.architecture.type and isinstance(settings, Mapping):
-        for name, ours in recipe.architecture.settings.items():
+        for name, ours in as_tree(recipe.architecture.settings).items():
             if name in settings and settings[name] != ours:
                 yield name, settings[name], ours

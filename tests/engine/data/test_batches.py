@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from srkit.engine.data.batches import Augmentation, Batches, BatchPlan, RandomDegradation
+from srkit.engine.data.batches import Augmentation, Batch, Batches, BatchPlan, RandomDegradation
 from srkit.engine.data.conversions import rounded_to_8_bits
 from srkit.engine.data.pairs import Pairs
 from srkit.engine.data.pools import NAMED, DevicePool, PackedPool, SourcePool, large_enough, make_pool
@@ -35,7 +35,7 @@ def plan(**changes):
 def draw(pool, steps, **changes):
     made = Batches(pool, plan(**changes), CPU)
     try:
-        return [made[step] for step in steps]
+        return [(made[step].lr, made[step].hr) for step in steps]
     finally:
         made.close()
 
@@ -66,7 +66,7 @@ def test_any_order_of_asking_gives_the_same_batches(packed):
     straight = draw(packed, range(6))
     made = Batches(packed, plan(), CPU)
     for step in (5, 0, 3, 4, 2, 1, 0):
-        assert equal([made[step]], [straight[step]])
+        assert equal([(made[step].lr, made[step].hr)], [straight[step]])
     made.close()
 
 
@@ -83,7 +83,7 @@ def test_every_cache_gives_the_same_batches(pairs, packed):
     assert equal(expected, draw(SourcePool(pairs, range(4)), range(4)))
     assert equal(expected, draw(DevicePool(packed, CPU), range(4)))
     reader = Batches(SourcePool(pairs, range(4)), plan(), CPU, threads=3)
-    assert equal(expected, [reader[step] for step in range(4)])
+    assert equal(expected, [(reader[step].lr, reader[step].hr) for step in range(4)])
     reader.close()
 
 
@@ -227,3 +227,14 @@ def test_images_smaller_than_a_patch_are_left_out_by_name(pairs):
 def test_rounding_to_8_bits_clamps_and_rounds_halves_up():
     values = torch.tensor([-0.5, 0.0, 0.4 / 255, 1.5 / 255, 254.6 / 255, 3.0])
     assert (rounded_to_8_bits(values) * 255).round().tolist() == [0, 0, 0, 2, 255, 255]
+
+
+def test_a_batch_is_cut_into_parts_in_the_order_of_its_samples():
+    lr, hr = torch.rand(5, 3, 4, 6), torch.rand(5, 3, 8, 12)
+    points, draws = torch.randint(0, 96, (5, 7)), torch.rand(5, 2)
+    parts = list(Batch(lr, hr, points=points, draws=draws).parts(2))
+    assert [len(part.lr) for part in parts] == [3, 2]
+    assert [part.size for part in parts] == [(8, 12)] * 2
+    for name, whole in (("lr", lr), ("hr", hr), ("points", points), ("draws", draws)):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), whole)
+    assert [(part.points, part.draws) for part in Batch(lr, hr).parts(2)] == [(None, None)] * 2

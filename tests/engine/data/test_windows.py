@@ -186,7 +186,7 @@ def test_the_lr_of_any_batch_is_the_saved_files_at_the_windows_of_its_step(made,
     drawn = sampling.windows(5, step, np.arange(4), sizes, 7)
     saved = made.saved("plain", "bicubic", 3)
     windows = [saved[pairs.name(i)][0][top : top + 7, left : left + 7] for i, top, left in zip(*drawn, strict=True)]
-    lr, _ = batches[pool][step]
+    lr = batches[pool][step].lr
     assert torch.equal(lr, to_network(torch.from_numpy(np.stack(windows))))
 
 

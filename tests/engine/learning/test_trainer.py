@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from srkit.engine.data.batches import Batch
 from srkit.engine.learning.objective import WeightedLoss
 from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, Trainer
 
@@ -29,7 +30,7 @@ class Made:
     def __getitem__(self, step):
         generator = torch.Generator().manual_seed(step)
         hr = torch.rand(8, 3, 16, 16, generator=generator)
-        return nn.functional.avg_pool2d(hr, 2), hr
+        return Batch(nn.functional.avg_pool2d(hr, 2), hr)
 
 
 def trainer(losses=None, optimizer=torch.optim.Adam, schedule=lambda step: 1.0, **options):
@@ -99,7 +100,7 @@ def test_accumulation_gives_the_gradients_of_the_whole_batch(is_sum):
 def test_losses_are_weighed_and_logged_each_by_its_name():
     l1 = [WeightedLoss("l1", nn.L1Loss(), 2.0, False), WeightedLoss("l2", nn.MSELoss(), 0.5, False)]
     made = trainer(l1, steps=1)
-    made.step(*Made()[made.done])
+    made.step(Made()[made.done])
     values = made.read_losses()
     assert values["loss"] == pytest.approx(2 * values["l1"] + 0.5 * values["l2"])
     assert made.read_losses() == {}
@@ -108,7 +109,7 @@ def test_losses_are_weighed_and_logged_each_by_its_name():
 def test_clipping_bounds_the_step_of_the_weights():
     made = trainer(optimizer=torch.optim.SGD, clip=1e-3, steps=1)
     before = weights(made)
-    made.step(*Made()[made.done])
+    made.step(Made()[made.done])
     assert (weights(made) - before).norm() <= 1e-2 * 1e-3 * 1.001
 
 
@@ -127,7 +128,7 @@ def test_global_randomness_before_a_step_does_not_change_it():
         for _ in range(3):
             if disturb:
                 torch.rand(5)
-            made.step(*Made()[made.done])
+            made.step(Made()[made.done])
     assert torch.equal(weights(first), weights(second))
 
 
@@ -146,18 +147,18 @@ class Poisoned(Made):
         self.bad = bad
 
     def __getitem__(self, step):
-        lr, hr = super().__getitem__(step)
-        return (lr * float("nan"), hr) if step in self.bad else (lr, hr)
+        batch = super().__getitem__(step)
+        return Batch(batch.lr * float("nan"), batch.hr) if step in self.bad else batch
 
 
 def test_an_update_whose_loss_is_not_finite_leaves_the_weights_alone():
     batches = Poisoned({1})
     made = trainer()
-    made.step(*batches[made.done])
+    made.step(batches[made.done])
     before = weights(made)
-    made.step(*batches[made.done])
+    made.step(batches[made.done])
     assert torch.equal(weights(made), before)
-    made.step(*batches[made.done])
+    made.step(batches[made.done])
     assert not torch.equal(weights(made), before)
     assert weights(made).isfinite().all()
 
@@ -192,8 +193,8 @@ def test_gradients_that_are_never_finite_end_the_run_though_the_loss_is(precisio
 def test_one_bad_part_of_an_accumulated_batch_makes_a_bad_update():
     class Parts(Made):
         def __getitem__(self, step):
-            lr, hr = super().__getitem__(step)
-            return torch.cat([lr[:2] * float("nan"), lr[2:]]), hr
+            batch = super().__getitem__(step)
+            return Batch(torch.cat([batch.lr[:2] * float("nan"), batch.lr[2:]]), batch.hr)
 
     made = trainer(accumulate=4, steps=50)
     with pytest.raises(Diverged):

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from srkit.engine.data.batches import Batch
 from srkit.engine.learning.objective import WeightedLoss
 from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, Trainer
 from srkit.engine.running import checkpoint
@@ -21,7 +22,7 @@ CPU = torch.device("cpu")
 class Made:
     def __getitem__(self, step):
         hr = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(step))
-        return hr * 0.5, hr
+        return Batch(hr * 0.5, hr)
 
 
 def trainer(optimizer=torch.optim.Adam, steps=8):
@@ -37,14 +38,14 @@ def test_updates_that_were_not_finite_are_counted_on(tmp_path):
     straight = trainer()
     nan = torch.full((4, 3, 8, 8), math.nan)
     for _ in range(3):
-        straight.step(nan, nan)
+        straight.step(Batch(nan, nan))
     saved(tmp_path, straight, 3)
     continued = trainer()
     checkpoint.restore(checkpoint.newest(tmp_path)[1], continued)
     for _ in range(PATIENCE - 4):
-        continued.step(nan, nan)
+        continued.step(Batch(nan, nan))
     continued._refuse_divergence()
-    continued.step(nan, nan)
+    continued.step(Batch(nan, nan))
     with pytest.raises(Diverged, match="for 10 updates in a row"):
         continued._refuse_divergence()
 
@@ -73,7 +74,7 @@ def with_frozen(value):
 
 def test_frozen_parameters_of_a_loss_are_not_saved(tmp_path):
     straight = with_frozen(0.5)
-    straight.step(*Made()[0])
+    straight.step(Made()[0])
     path = saved(tmp_path, straight, 1)
     kept = safetensors.torch.load_file(path / "losses.safetensors")
     assert sorted(kept) == ["0.mean", "0.weight"]
@@ -85,7 +86,7 @@ def test_frozen_parameters_of_a_loss_are_not_saved(tmp_path):
 
 def test_a_run_does_not_go_on_with_other_frozen_parameters(tmp_path):
     straight = with_frozen(0.5)
-    straight.step(*Made()[0])
+    straight.step(Made()[0])
     saved(tmp_path, straight, 1)
     with pytest.raises(RunFailed) as error:
         checkpoint.restore(checkpoint.newest(tmp_path)[1], with_frozen(0.25))
