@@ -35,7 +35,7 @@ dataset = {{ type = "folder", path = "{data}/T91" }}
 degradation = {{ type = "bicubic" }}
 augment = ["hflip", "vflip", "rot90"]
 patch = 24
-batch = 16
+batch = 8
 
 [[validate]]
 name = "Set5"
@@ -50,7 +50,7 @@ type = "psnr_y"
 
 [optimizer]
 type = "adam"
-lr = 1e-3
+lr = 4e-3
 
 [schedule]
 type = "cosine"
@@ -59,6 +59,7 @@ warmup = 50
 [train]
 steps = {steps}
 threads = 1
+ema = 0.99
 log_every = 100
 validate_every = {steps}
 checkpoint_every = 500
@@ -81,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/questions"))
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     given = parser.parse_args()
     torch.set_num_threads(1)
