@@ -1,4 +1,4 @@
-"""Pixel losses: L1, L2 and Charbonnier."""
+"""Pixel losses: L1, L2 and Charbonnier; of SR, or of every output."""
 
 from collections.abc import Iterator
 
@@ -15,5 +15,12 @@ def srkit_components() -> Iterator[srkit.Component]:
         "charbonnier",
         "srkit_losses.pixel:Charbonnier",
         summary="Absolute difference, smooth around zero",
+        source="arXiv:1710.01992",
+    )
+    yield srkit.Component(
+        "loss",
+        "deep_supervision",
+        "srkit_losses.supervision:DeepSupervision",
+        summary="A loss of every output, against HR of its size",
         source="arXiv:1710.01992",
     )
