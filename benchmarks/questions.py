@@ -50,7 +50,7 @@ type = "psnr_y"
 
 [optimizer]
 type = "adam"
-lr = 4e-3
+lr = 2e-3
 
 [schedule]
 type = "cosine"
@@ -60,6 +60,7 @@ warmup = 50
 steps = {steps}
 threads = 1
 ema = 0.99
+clip = 1.0
 log_every = 100
 validate_every = {steps}
 checkpoint_every = 500

@@ -19,7 +19,7 @@ class AnyScale(nn.Module):
 
     MOST = 2**14  # pixels computed at a time outside training: a large image would take gigabytes
 
-    def __init__(self, scale: int) -> None:
+    def __init__(self, scale: float) -> None:
         refuse_below_one(scale=scale)
         super().__init__()
         self.scale = scale
@@ -29,7 +29,7 @@ class AnyScale(nn.Module):
 
         With `points` [n, q], flat indices of SR's pixels (row * width + column), [n, 3, q, 1]. SR may leave 0..1.
         """
-        height, width = size or (lr.shape[-2] * self.scale, lr.shape[-1] * self.scale)
+        height, width = size or (round(lr.shape[-2] * self.scale), round(lr.shape[-1] * self.scale))
         indices = torch.arange(height * width, device=lr.device)[None] if points is None else points
         prepared = self.prepared(lr)
         most = indices.shape[1] if self.training else max(1, self.MOST // len(lr))

@@ -16,8 +16,8 @@ def conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
 
 
-def refuse_below_one(**counts: int) -> None:
-    """Raise ValueError for a count below 1, naming it."""
+def refuse_below_one(**counts: float) -> None:
+    """Raise ValueError for a count or a scale below 1, naming it."""
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{name} must be at least 1, not {count}")

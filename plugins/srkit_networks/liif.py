@@ -34,7 +34,7 @@ class LIIF(AnyScale):
     opposite neighbour. The trunk is EDSR's; the defaults are the paper's (1.57 M parameters).
 
     Args:
-        scale: how much larger SR is where no size is asked for; any integer from 1. No weight depends on it.
+        scale: how much larger SR is where no size is asked for; any from 1. No weight depends on it.
         features: channels of the trunk.
         blocks: residual blocks of the trunk.
         res_scale: what a block's residual is multiplied by.
@@ -44,7 +44,7 @@ class LIIF(AnyScale):
     def __init__(
         self,
         *,
-        scale: int,
+        scale: float,
         features: int = 64,
         blocks: int = 16,
         res_scale: float = 1.0,

@@ -22,7 +22,7 @@ class MetaSR(AnyScale):
     its kernel from where in that pixel it lies, and from the scale. The paper's trunk is RDN; here it is EDSR's.
 
     Args:
-        scale: how much larger SR is where no size is asked for; any integer from 1. No weight depends on it.
+        scale: how much larger SR is where no size is asked for; any from 1. No weight depends on it.
         features: channels of the trunk.
         blocks: residual blocks of the trunk.
         res_scale: what a block's residual is multiplied by.
@@ -32,7 +32,7 @@ class MetaSR(AnyScale):
     MOST = 2**13  # each with a kernel of its own
 
     def __init__(
-        self, *, scale: int, features: int = 64, blocks: int = 16, res_scale: float = 1.0, hidden: int = 256
+        self, *, scale: float, features: int = 64, blocks: int = 16, res_scale: float = 1.0, hidden: int = 256
     ) -> None:
         super().__init__(scale)
         refuse_below_one(hidden=hidden)

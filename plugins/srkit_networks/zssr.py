@@ -14,12 +14,12 @@ class ZSSR(nn.Module):
     Small enough to be trained on one image. The defaults are the paper's (225 k parameters).
 
     Args:
-        scale: how much larger SR is where no size is asked for; any integer from 1. No weight depends on it.
+        scale: how much larger SR is where no size is asked for; any from 1. No weight depends on it.
         features: channels between the convolutions.
         layers: how many convolutions there are; at least 2.
     """
 
-    def __init__(self, *, scale: int, features: int = 64, layers: int = 8) -> None:
+    def __init__(self, *, scale: float, features: int = 64, layers: int = 8) -> None:
         refuse_below_one(scale=scale, features=features)
         if layers < 2:
             raise ValueError(f"layers must be at least 2, not {layers}")
@@ -32,7 +32,7 @@ class ZSSR(nn.Module):
 
     def forward(self, lr: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Return SR of LR [n, 3, h, w] in 0..1: [n, 3, *size], `scale` times LR's size where none is given."""
-        size = size or (lr.shape[-2] * self.scale, lr.shape[-1] * self.scale)
+        size = size or (round(lr.shape[-2] * self.scale), round(lr.shape[-1] * self.scale))
         # Only with `antialias` has torch's bicubic the kernel of MATLAB's; enlarging, nothing is smoothed by it.
         enlarged = F.interpolate(lr, size=size, mode="bicubic", align_corners=False, antialias=True)
         out: Tensor = enlarged + self.body(enlarged)
