@@ -11,14 +11,26 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from srkit_resize.kernel import Edge, Kernel, Mode, check_choices, enlarging, inside, shrinking
+from srkit_resize.kernel import (
+    NEARLY_HALF,
+    Edge,
+    Kernel,
+    Mode,
+    check_choices,
+    enlarging,
+    inside,
+    order,
+    resizing,
+    shrinking,
+)
 
 _INTEGERS = (torch.uint8, torch.uint16)
 
 
-def shrink(images: Tensor, scale: int, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> Tensor:
+def shrink(images: Tensor, scale: float, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> Tensor:
     """Return imresize(image, 1 / scale, "bicubic") of each image [n, c, h, w], in the same dtype, on the same device.
 
     It is [n, c, ceil(h / scale), ceil(w / scale)]; benchmarks crop HR to a multiple of the scale first.
@@ -34,12 +46,48 @@ def shrink(images: Tensor, scale: int, *, mode: Mode = "uint8", edge: Edge = "sy
     return _resize(images, shrinking(scale), mode, edge)
 
 
-def enlarge(images: Tensor, scale: int, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> Tensor:
+def enlarge(images: Tensor, scale: float, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> Tensor:
     """Return imresize(image, scale, "bicubic") of each image [n, c, h, w], in the same dtype, on the same device.
 
     It is [n, c, h * scale, w * scale]. All else is as with `shrink`.
     """
     return _resize(images, enlarging(scale), mode, edge)
+
+
+def resize(images: Tensor, size: tuple[int, int], *, edge: Edge = "symmetric") -> Tensor:
+    """Return imresize(image, [height, width], "bicubic") of floats [n, c, h, w] of any range, as MATLAB resizes double
+    images: nothing is rounded or clamped. In the same dtype, on the same device.
+
+    Raises ValueError for another dtype or shape, and for an unknown edge.
+    """
+    if images.ndim != 4 or 0 in images.shape[1:] or not images.dtype.is_floating_point:
+        found = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+        raise ValueError(f"images are floats [n, channels, height, width], not {found}")
+    return resize_levels(images, size, mode="double", edge=edge)
+
+
+def resize_levels(levels: Tensor, size: tuple[int, int], *, mode: Mode, edge: Edge) -> Tensor:
+    """Return what `resize` does; with mode "uint8" rounded to levels of 0..255 after rows and again after columns, as
+    MATLAB does with images of 8 bits."""
+    check_choices(mode, edge)
+    # Sums of float64, so that a GPU rounds as a CPU does, and neither TF32 nor autocast takes bits; Apple's have none.
+    work = torch.float32 if levels.device.type == "mps" else torch.float64
+    made = levels.to(work)
+    sides = (levels.shape[2], levels.shape[3])
+    for axis in order(sides, size):
+        matrix = torch.from_numpy(_matrix(sides[axis], size[axis], edge)).to(work).to(levels.device)
+        made = matrix @ made if axis == 0 else made @ matrix.T
+        if mode == "uint8":
+            made = (made + NEARLY_HALF).floor_().clamp_(0, 255)
+    return made.to(levels.dtype)
+
+
+def _matrix(length: int, outputs: int, edge: Edge) -> NDArray[np.float64]:
+    """Return the weights of all pixels of a side in all outputs, [outputs, length]."""
+    positions, weights = resizing(length, outputs, edge)
+    matrix = np.zeros((outputs, length))
+    np.add.at(matrix, (np.arange(outputs)[:, None], positions), weights)
+    return matrix
 
 
 def _resize(images: Tensor, kernel: Kernel, mode: Mode, edge: Edge) -> Tensor:

@@ -1,7 +1,8 @@
-"""The weights of MATLAB's bicubic imresize, as integers, and the pixels that they weigh."""
+"""The weights of MATLAB's bicubic imresize, and the pixels that they weigh: as integers for whole scales."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, get_args
 
 import attrs
@@ -42,12 +43,12 @@ class Kernel:
         return largest
 
 
-def shrinking(scale: int) -> Kernel:
+def shrinking(scale: float) -> Kernel:
     """Return the kernel of imresize(image, 1 / scale), widened by the scale against aliasing.
 
-    Raises ValueError for a scale below 1.
+    Raises ValueError for a scale below 1, or one that is no whole number.
     """
-    check_scale(scale)
+    scale = _whole(scale)
     # In half inputs, since the centre of an output lies between two inputs where the scale is even.
     centre = scale - 1
     first = (centre - 4 * scale) // 2 + 1
@@ -55,12 +56,37 @@ def shrinking(scale: int) -> Kernel:
     return _reduced(_keys(centre - 2 * positions, scale)[None], 16 * scale**4, before=-first, step=scale)
 
 
-def enlarging(scale: int) -> Kernel:
-    """Return the kernel of imresize(image, scale). Raises ValueError for a scale below 1."""
-    check_scale(scale)
+def enlarging(scale: float) -> Kernel:
+    """Return the kernel of imresize(image, scale). Raises ValueError as `shrinking` does."""
+    scale = _whole(scale)
     centres = 2 * np.arange(scale) + 1 - scale  # in units of 1 / (2 * scale)
     distances = centres[:, None] - 2 * scale * np.arange(-2, 3)
     return _reduced(_keys(distances, scale), 16 * scale**3, before=2, step=1)
+
+
+def resizing(length: int, outputs: int, edge: Edge) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return which pixels of a side weigh how much in imresize(image, [.. outputs ..]): two arrays [outputs, taps].
+
+    The weights of an output add up to 1. This is MATLAB's rule in its float64, for any two lengths.
+    """
+    ratio = outputs / length
+    widened = min(ratio, 1.0)
+    centres = (np.arange(outputs) + 0.5) / ratio - 0.5
+    first = np.floor(centres - 2 / widened).astype(np.int64)
+    positions = first[:, None] + np.arange(math.ceil(4 / widened) + 2)
+    x = np.abs((centres[:, None] - positions) * widened)
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    weights = np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+    return inside(positions, length, edge), weights / weights.sum(1, keepdims=True)
+
+
+# Added before rounding down, beside a half: in float64 a sum that is a half may come to a little less.
+NEARLY_HALF = 0.5 + 1e-9
+
+
+def order(inputs: tuple[int, int], outputs: tuple[int, int]) -> tuple[int, int]:
+    """Return which of rows (0) and columns (1) MATLAB resizes first: those that shrink more, or else rows."""
+    return (0, 1) if outputs[0] / inputs[0] <= outputs[1] / inputs[1] else (1, 0)
 
 
 def inside(positions: NDArray[np.int64], length: int, edge: Edge) -> NDArray[np.int64]:
@@ -74,7 +100,14 @@ def inside(positions: NDArray[np.int64], length: int, edge: Edge) -> NDArray[np.
     return np.minimum(positions, 2 * length - 1 - positions)
 
 
-def check_scale(scale: int) -> None:
+def _whole(scale: float) -> int:
+    check_scale(scale)
+    if scale != int(scale):
+        raise ValueError(f"scale {scale:g} is no whole number: give the size that the image is resized to")
+    return int(scale)
+
+
+def check_scale(scale: float) -> None:
     """Raise ValueError for a scale below 1."""
     if scale < 1:
         raise ValueError(f"scale must be at least 1, not {scale}")

@@ -1,14 +1,29 @@
-"""MATLAB's imresize with the bicubic kernel, for integer factors, bit by bit."""
+"""MATLAB's imresize with the bicubic kernel: bit by bit for whole factors, and by its rule in float64 to any size."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from srkit_resize.kernel import Edge, Kernel, Mode, check_choices, check_scale, enlarging, inside, shrinking
+from srkit_resize.kernel import (
+    NEARLY_HALF,
+    Edge,
+    Kernel,
+    Mode,
+    check_choices,
+    check_scale,
+    enlarging,
+    inside,
+    order,
+    resizing,
+    shrinking,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OUTPUTS = 4  # rows or columns made by one small matrix product, or one period of the weights where that is more
 _STRIP = 2**18  # values of the image resized at a time: they stay in a core's cache
@@ -17,27 +32,37 @@ _STRIP = 2**18  # values of the image resized at a time: they stay in a core's c
 class Bicubic:
     """MATLAB's imresize(hr, 1 / scale, "bicubic"): [h, w, 3] uint8 or uint16 to [h / scale, w / scale, 3], rounded up.
 
+    Given the size of LR, it is imresize(hr, [height, width], "bicubic"), which serves any scale.
+
     Args:
-        scale: how much smaller the output is.
+        scale: how much smaller the output is, where no size is given.
         mode: "uint8" rounds to the image's own integers after the rows and again after the columns, as MATLAB does with
             integer images and the benchmarks' LR files were made; "double" rounds once, as after im2double.
         edge: "symmetric" mirrors the image at its edge; "replicate" repeats its last pixels, as MATLAB did when
             SelfExSR's files were made.
     """
 
-    def __init__(self, *, scale: int, mode: Mode = "uint8", edge: Edge = "symmetric") -> None:
+    def __init__(self, *, scale: float = 1, mode: Mode = "uint8", edge: Edge = "symmetric") -> None:
         check_scale(scale)
         check_choices(mode, edge)
         self.scale = scale
         self.mode: Mode = mode
         self.edge: Edge = edge
 
-    def __call__(self, hr: NDArray[Any]) -> NDArray[Any]:
+    def __call__(self, hr: NDArray[Any], size: tuple[int, int] | None = None) -> NDArray[Any]:
         """Return LR in HR's dtype. Raises ValueError unless HR is a non-empty uint8 or uint16 [h, w, c]."""
-        return shrink(hr, self.scale, mode=self.mode, edge=self.edge)
+        if size is None:
+            return shrink(hr, self.scale, mode=self.mode, edge=self.edge)
+        return resize(hr, size, mode=self.mode, edge=self.edge)
+
+    def batch(self, hr: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return LR of a batch [n, 3, h, w], floats of 8 bits in 0..1, of a size, on its device and in its dtype."""
+        from srkit_resize.device import resize_levels
+
+        return resize_levels(hr * 255, size, mode=self.mode, edge=self.edge) / 255
 
 
-def shrink(image: NDArray[Any], scale: int, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> NDArray[Any]:
+def shrink(image: NDArray[Any], scale: float, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> NDArray[Any]:
     """Return imresize(image, 1 / scale, "bicubic") of [h, w, c], uint8 or uint16, in the same dtype.
 
     It is [ceil(h / scale), ceil(w / scale), c]: where the scale does not divide a side, the last output reaches beyond
@@ -47,7 +72,7 @@ def shrink(image: NDArray[Any], scale: int, *, mode: Mode = "uint8", edge: Edge 
     return _resize(image, shrinking(scale), mode, edge)
 
 
-def enlarge(image: NDArray[Any], scale: int, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> NDArray[Any]:
+def enlarge(image: NDArray[Any], scale: float, *, mode: Mode = "uint8", edge: Edge = "symmetric") -> NDArray[Any]:
     """Return imresize(image, scale, "bicubic") of [h, w, c], uint8 or uint16, in the same dtype.
 
     It is [h * scale, w * scale, c]. Raises ValueError as `shrink` does.
@@ -55,12 +80,45 @@ def enlarge(image: NDArray[Any], scale: int, *, mode: Mode = "uint8", edge: Edge
     return _resize(image, enlarging(scale), mode, edge)
 
 
-def _resize(image: NDArray[Any], kernel: Kernel, mode: Mode, edge: Edge) -> NDArray[Any]:
-    """Filter the rows, then the columns."""
+def resize(
+    image: NDArray[Any], size: tuple[int, int], *, mode: Mode = "uint8", edge: Edge = "symmetric"
+) -> NDArray[Any]:
+    """Return imresize(image, [height, width], "bicubic") of [h, w, c], uint8 or uint16, in the same dtype.
+
+    Where a whole number divides both sides alike it is `shrink`, or `enlarge`, bit by bit. Raises ValueError as they
+    do, and for a size without pixels.
+    """
+    _check(image, mode, edge)
+    if min(size) < 1:
+        raise ValueError(f"an image cannot be resized to {size[1]}x{size[0]}")
+    (height, width), (tall, wide) = image.shape[:2], size
+    if (tall * (height // tall), wide * (height // tall)) == (height, width):
+        return shrink(image, height // tall, mode=mode, edge=edge)
+    if (height * (tall // height), width * (tall // height)) == size:
+        return enlarge(image, tall // height, mode=mode, edge=edge)
+    values, peak = image.astype(np.float64), int(np.iinfo(image.dtype).max)
+    for done, axis in enumerate(order((height, width), size)):
+        positions, weights = resizing(image.shape[axis], size[axis], edge)
+        lines = np.moveaxis(values, axis, 0)
+        total = np.zeros((size[axis], *lines.shape[1:]))
+        for tap in range(positions.shape[1]):
+            total += lines[positions[:, tap]] * weights[:, tap, None, None]
+        if mode == "uint8" or done:
+            np.clip(np.floor(total + NEARLY_HALF), 0, peak, out=total)
+        values = np.moveaxis(total, 0, axis)
+    return np.ascontiguousarray(values.astype(image.dtype))
+
+
+def _check(image: NDArray[Any], mode: str, edge: str) -> None:
     check_choices(mode, edge)
     if image.ndim != 3 or 0 in image.shape or image.dtype not in (np.uint8, np.uint16):
         shape = ", ".join(map(str, image.shape))
         raise ValueError(f"an image is uint8 or uint16 [height, width, channels], not {image.dtype} [{shape}]")
+
+
+def _resize(image: NDArray[Any], kernel: Kernel, mode: Mode, edge: Edge) -> NDArray[Any]:
+    """Filter the rows, then the columns."""
+    _check(image, mode, edge)
     height, width, channels = image.shape
     peak = int(np.iinfo(image.dtype).max)
     # What a float holds without loss, less what rounding needs: then every sum and every half is exact. float64 holds

@@ -38,7 +38,12 @@ class Window(NamedTuple):
 
 
 class Architecture(Protocol):
-    """Made with `scale=4, **settings`. Any `torch.nn.Module`; float32 images of the network's form in and out."""
+    """Made with `scale=4, **settings`. Any `torch.nn.Module`; float32 images of the network's form in and out.
+
+    Where its `forward` declares `size`, it is given SR's (height, width), and serves each scale of its `scales`, or
+    else of its `scale_range`, or else all from 1; it need not be made with a scale then. An attribute of the network
+    goes before the fact of that name: one that was made for 4 and gives 2 as well has `scales = (2, 4)`.
+    """
 
     def __call__(self, lr: Tensor) -> Tensor:
         """Return SR of a batch, [n, 3, h, w] to [n, 3, h * scale, w * scale]."""
@@ -123,7 +128,9 @@ class Writer(Protocol):
 class DeterministicDegradation(Protocol):
     """Called with `scale=4, **settings`. A whole HR image at rest to a whole LR image of the same dtype.
 
-    Height and width of HR are multiples of the scale. Called from several threads.
+    Height and width of HR are multiples of the scale. Called from several threads. Where its call declares `size` it is
+    given LR's (height, width), and serves any scale, 2.7 too. For a recipe's `data.scales` it has one more method,
+    `batch(hr: Tensor, size) -> Tensor`: LR of a batch in the network's form, on its device.
     """
 
     def __call__(self, hr: Image) -> Image:
@@ -134,7 +141,8 @@ class RandomDegradation(Protocol):
     """Called with `scale=4, **settings`; the component states `deterministic=False` and its `draws`.
 
     HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. `draws` is [n, k], uniform in 0..1, on the
-    images' device, both ends included: sample i may depend on row i alone, and on no other source of chance.
+    images' device, both ends included: sample i may depend on row i alone, and on no other source of chance. Where its
+    call declares `size`, `(hr, size, draws)`, it is given LR's (height, width), and serves any scale.
     """
 
     def __call__(self, hr: Tensor, draws: Tensor) -> Tensor:
@@ -278,6 +286,14 @@ KINDS: Mapping[str, Kind] = {
             given=("scale",),
             makes="torch.nn:Module",
             scales=_SCALES,
+            scale_range=Fact(
+                tuple[float, float], "the least and the greatest scale it serves, where `forward` declares `size`"
+            ),
+            weights_fit_any_scale=Fact(
+                bool,
+                "whether weights of one of its scales fit all, so that `--scale` picks which it is made with",
+                False,
+            ),
             tileable=Fact(bool, "whether the output for a window is the window of the output (no global pooling, say)"),
             min_size=Fact(int, "the least height and width of LR, in pixels; smaller images are padded, SR is cut", 1),
             multiple_of=Fact(

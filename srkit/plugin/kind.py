@@ -28,13 +28,16 @@ def _is(hint: Any, value: Any) -> bool:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return any(type(choice) is type(value) and choice == value for choice in arguments)
+    if origin is tuple and Ellipsis not in arguments:
+        same_length = isinstance(value, list | tuple) and len(value) == len(arguments)
+        return same_length and all(map(_is, arguments, value))
     if origin is tuple:
         return isinstance(value, list | tuple) and all(_is(arguments[0], member) for member in value)
     if origin is dict:
         return isinstance(value, Mapping) and all(
             _is(arguments[0], key) and _is(arguments[1], member) for key, member in value.items()
         )
-    return type(value) is hint
+    return type(value) is hint or (hint is float and type(value) is int)
 
 
 @attrs.frozen(kw_only=True)

@@ -129,3 +129,9 @@ def test_the_methods_of_a_protocol_are_those_that_it_demands():
     assert methods(Palette) == ("color",)
     assert methods(contracts.Dataset) == ("__len__", "name", "size", "read", "lr", "fingerprint")
     assert methods(contracts.Loss) == ("__call__",)
+
+
+def test_a_fact_of_two_numbers_holds_for_two_and_whole_ones_are_numbers():
+    fact = Fact(tuple[float, float], "from and to")
+    assert [fact.holds(value) for value in ((1.0, 4.5), [1, 4])] == [True, True]
+    assert not any(fact.holds(value) for value in ((1.0,), (1.0, 2.0, 3.0), ("1", "4"), (True, 4.0), 4.0))

@@ -21,7 +21,7 @@ from srkit_metrics.ssim import ssim, ssim_y
 from srkit_resize import device
 from srkit_resize.blurred import KnownKernel
 from srkit_resize.kernel import Edge, Mode
-from srkit_resize.matlab import Bicubic, enlarge, shrink
+from srkit_resize.matlab import Bicubic, enlarge, resize, shrink
 from srkit_resize.network import Bicubic as Baseline
 from srkit_resize.pillow import PillowBicubic
 
@@ -197,6 +197,95 @@ def test_any_size_and_scale_equals_the_definition(scale: int, dtype: type[np.int
         np.testing.assert_array_equal(images(made)[0], smaller, strict=True)
         made = device.enlarge(batch(image), scale, mode=mode, edge=edge)
         np.testing.assert_array_equal(images(made)[0], larger, strict=True)
+
+
+def resized_to(image: NDArray[np.integer], size: tuple[int, int], mode: Mode, edge: Edge) -> NDArray[np.integer]:
+    """imresize(image, size) as MATLAB's own file does it: in float64, the side that shrinks most first."""
+    peak, values = np.iinfo(image.dtype).max, image.astype(np.float64)
+    ratios = [outputs / length for outputs, length in zip(size, image.shape, strict=False)]
+    for number, axis in enumerate(sorted((0, 1), key=lambda axis: ratios[axis])):
+        ratio, lines = ratios[axis], np.moveaxis(values, axis, 0)
+        widened, length = min(ratio, 1.0), len(lines)
+        made = []
+        for output in range(1, size[axis] + 1):
+            centre = output / ratio + 0.5 * (1 - 1 / ratio)
+            positions = np.floor(centre - 2 / widened) + np.arange(np.ceil(4 / widened) + 2)
+            weights = keys((centre - positions) * widened)
+            weights /= weights.sum()
+            around = [*range(length), *reversed(range(length))]
+            taken = [
+                around[int(p - 1) % (2 * length)] if edge == "symmetric" else int(np.clip(p - 1, 0, length - 1))
+                for p in positions
+            ]
+            made.append(np.tensordot(weights, lines[taken], 1))
+        values = np.moveaxis(np.stack(made), 0, axis)
+        if mode == "uint8" or number == 1:
+            values = np.clip(np.floor(values + (0.5 + 1e-9)), 0, peak)
+    return values.astype(image.dtype)
+
+
+SIZES = [((50, 61), (19, 23)), ((48, 48), (31, 47)), ((27, 40), (73, 108)), ((40, 30), (41, 12)), ((9, 5), (1, 1))]
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("of", "to"), SIZES)
+def test_any_size_equals_matlabs_rule_in_float64(
+    of: tuple[int, int], to: tuple[int, int], dtype: type[np.integer], mode: Mode, edge: Edge
+) -> None:
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (*of, 3), dtype=dtype, endpoint=True)
+    image[: of[0] // 2] = np.where(image[: of[0] // 2] % 2, np.iinfo(dtype).max, 0)  # sums beyond the levels
+    expected = resized_to(image, to, mode, edge)
+    np.testing.assert_array_equal(resize(image, to, mode=mode, edge=edge), expected, strict=True)
+    np.testing.assert_array_equal(Bicubic(mode=mode, edge=edge)(image, to), expected, strict=True)
+
+
+@pytest.mark.parametrize("on", DEVICES)
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("of", "to"), [*SIZES, ((60, 40), (30, 20)), ((60, 39), (20, 13)), ((48, 32), (12, 8))])
+def test_the_lr_of_a_batch_is_that_of_its_images_whatever_the_size(
+    of: tuple[int, int], to: tuple[int, int], mode: Mode, edge: Edge, on: str
+) -> None:
+    hr = [np.random.default_rng(seed).integers(0, 256, (*of, 3), dtype=np.uint8) for seed in range(2)]
+    made = Bicubic(mode=mode, edge=edge)
+    lr = made.batch(batch(*hr, on=on).float() / 255, to)
+    assert (lr.dtype, lr.device.type) == (torch.float32, on)
+    np.testing.assert_array_equal(images(rounded(lr * 255)), np.stack([made(image, to) for image in hr]))
+
+
+@pytest.mark.parametrize(("size", "scale"), [((13, 20), 2.7), ((31, 12), 3.5), ((20, 20), 1.0)])
+def test_the_baseline_serves_any_size(size: tuple[int, int], scale: float) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    to = tuple(int(side * scale + 0.5) for side in size)
+    expected = resized_to(image, to, "double", "symmetric")
+    sr = Baseline()(batch(image).double(), to)
+    np.testing.assert_array_equal(images(rounded(sr + 1e-9))[0], expected)  # a half may come to a little less
+
+
+def test_a_whole_scale_by_its_size_has_the_same_bits() -> None:
+    hr = REFERENCE["img"][:48, :36]
+    for scale in (2, 3, 4):
+        np.testing.assert_array_equal(Bicubic()(hr, (48 // scale, 36 // scale)), shrink(hr, scale))
+        large, x = (48 * scale, 36 * scale), batch(hr).float()
+        np.testing.assert_array_equal(resize(hr, large), enlarge(hr, scale))
+        assert torch.equal(Baseline()(x, large), Baseline(scale=scale)(x))
+
+
+def test_pillow_bicubic_takes_any_size() -> None:
+    hr = REFERENCE["img"]
+    expected = np.array(Image.fromarray(hr).resize((21, 33), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(PillowBicubic()(hr, (33, 21)), expected)
+
+
+def test_a_scale_that_is_no_whole_number_needs_a_size() -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is compared in full
+        Bicubic(scale=2.7)(REFERENCE["img"])
+    assert str(error.value) == "scale 2.7 is no whole number: give the size that the image is resized to"
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is compared in full
+        resize(REFERENCE["img"], (0, 3))
+    assert str(error.value) == "an image cannot be resized to 3x0"
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srkit.engine.networks.calling import nearest_to_whole, scaled
 from srkit.plugin.component import Component
 
 
@@ -15,25 +17,38 @@ def fit(network: nn.Module, component: Component) -> nn.Module:
     """Let a network take LR of any size, where its component states a `min_size` or what sides are a `multiple_of`.
 
     LR is padded at the right and the bottom by its mirror image, and SR is cut. The network itself is returned, of a
-    class of its own, so that the names of its weights stay what they are.
+    class of its own, so that the names of its weights stay what they are. Words beside LR are passed on; a `size` grows
+    with LR, which then has sides whose enlargement is as near to whole pixels as it gets.
     """
     least, multiple = component.facts.get("min_size", 1), component.facts.get("multiple_of", 1)
     if least <= 1 and multiple <= 1:
         return network
     cls = type(network)
 
-    def forward(self: Any, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        padded = _padded(x, fitting(height, least, multiple), fitting(width, least, multiple))
-        sr: Tensor = cls.forward(self, padded)
-        scale = sr.shape[-2] // padded.shape[-2]
-        return sr[..., : height * scale, : width * scale]
+    @functools.wraps(cls.forward)  # which words it declares is read from its signature
+    def forward(self: Any, x: Tensor, *more: Any, **words: Any) -> Any:
+        sides, size = x.shape[-2:], words.get("size")
+        if size is None:
+            padded = [fitting(side, least, multiple) for side in sides]
+        else:
+            padded = [_aligned(side, large, least, multiple) for side, large in zip(sides, size, strict=True)]
+        if padded == list(sides):
+            return cls.forward(self, x, *more, **words)
+        if size is not None:
+            grown = (scaled(p, large / side) for p, side, large in zip(padded, sides, size, strict=True))
+            words["size"] = tuple(grown)
+        made = cls.forward(self, _padded(x, *padded), *more, **words)
+        sr, extras = made if isinstance(made, tuple) else (made, None)
+        height, width = size or (side * (sr.shape[-2] // padded[0]) for side in sides)
+        sr = sr[..., :height, :width]
+        return sr if extras is None else (sr, extras)
 
     own = {"forward": forward, "__module__": cls.__module__, _SIDES: (least, multiple)}
     network.__class__ = type(cls.__name__, (cls,), own)
     return network
 
 
+_TRIED = 8
 _SIDES = "_srkit_sides"  # (least, multiple) of a network's class that was fitted
 
 
@@ -53,6 +68,12 @@ def padding_of(network: nn.Module, sizes: Iterable[tuple[int, int]]) -> str:
 def fitting(side: int, least: int, multiple: int) -> int:
     """Return the smallest side that is not below this one and that a network takes."""
     return -(-max(side, least) // multiple) * multiple
+
+
+def _aligned(side: int, large: int, least: int, multiple: int) -> int:
+    """Return a side that a network takes, of the next few, at which the pixels of SR lie as they do without padding."""
+    first = fitting(side, least, multiple)
+    return nearest_to_whole(range(first, first + _TRIED * multiple, multiple), large / side)
 
 
 def _padded(x: Tensor, height: int, width: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import each_image
+from srkit.engine.networks.calling import Size
 from srkit.engine.networks.padding import padding_of
 from srkit.engine.scoring.finished import Finished
 from srkit.engine.scoring.metrics import Metric
@@ -37,10 +38,13 @@ def upscale(
     network: nn.Module,
     device: torch.device | None = None,
     *,
+    size: Size | None = None,
     method: Method = PAPER,
     progress: Callable[[int, int], None] | None = None,
 ) -> Image:
     """Return an image at rest, [h, w, 3] uint8 or uint16, enlarged by a network; the dtype is kept.
+
+    `size` is SR's (height, width), for a network that serves several scales; the others have their own.
 
     In tiles, each is rounded as it comes, and SR is nowhere whole in floats. `progress(done, all)` hears of each tile.
     Raises NotFinite, and ValueError for what is no image.
@@ -56,8 +60,8 @@ def upscale(
     try:
         with torch.no_grad():  # not inference_mode: what a network keeps of it could not be trained with
             if method.forward == "tiles" and method.ensemble == "none":
-                return _in_tiles(image, network, device, dtype, progress)
-            sr = forward(network, to_batch(image, device).to(dtype), method.forward, method.ensemble)
+                return _in_tiles(image, network, device, dtype, size, progress)
+            sr = forward(network, to_batch(image, device).to(dtype), method.forward, method.ensemble, size)
             return _at_rest(sr, image.dtype)
     finally:
         network.train(was_training)
@@ -79,15 +83,16 @@ def _in_tiles(
     network: nn.Module,
     device: torch.device,
     dtype: torch.dtype,
+    size: Size | None,
     progress: Callable[[int, int], None] | None,
 ) -> Image:
     height, width = image.shape[:2]
     count = count_tiles(height, width)
     canvas: Image | None = None
-    parts = each_tile(network, lambda *window: to_batch(image[window], device).to(dtype), height, width)
+    parts = each_tile(network, lambda *window: to_batch(image[window], device).to(dtype), height, width, size)
     for done, part in enumerate(parts, 1):
         if canvas is None:
-            canvas = np.empty((height * part.scale, width * part.scale, 3), image.dtype)
+            canvas = np.empty((*part.size, 3), image.dtype)
         canvas[part.rows, part.columns] = _at_rest(part.sr, image.dtype)
         if progress is not None:
             progress(done, count)
@@ -150,7 +155,7 @@ def score(
     """
 
     def enlarge(index: int, lr: Image, shape: tuple[int, ...]) -> Image:
-        sr = upscale(lr, network, device, method=method)
+        sr = upscale(lr, network, device, size=(shape[0], shape[1]), method=method)
         if sr.shape != shape:
             name = evaluation.pairs.name(index)
             raise InputRejected(name, f"the network gives {list(sr.shape)} where HR is {list(shape)}")

@@ -1,16 +1,24 @@
-"""Ways to take a whole image through a network: at once, in quarters, in tiles, and as the mean of its symmetries."""
+"""Ways to take a whole image through a network: at once, in quarters, in tiles, and as the mean of its symmetries.
+
+A network of any scale is given the size of SR; the others say by their output how much larger it is. An image is cut
+where an edge between LR pixels is one of SR's, too: at scale 2.5 at every other pixel. Where there are few such edges
+(427 pixels that become 1067), a scale nearby that has many, 2.5, is taken: no seam is seen, and the last pixels lie off
+by a part of a pixel.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 import attrs
 import torch
 from torch import Tensor
 
+from srkit.engine.networks.calling import Network, Size, enlarge, scaled, takes_size
 from srkit.protocol import Ensemble, Forward
 
-Network = Callable[[Tensor], Tensor]
 Span = tuple[int, int]
 
 # EDSR's --chop, which the A2N authors' numbers were measured with: how many LR pixels the quarters share, and how many
@@ -19,6 +27,7 @@ SHAVE = 10
 LARGEST = 160_000
 # Tiles of so many LR pixels a side, of which so many at each inner side are thrown away.
 TILE, OVERLAP = 128, 16
+COARSEST = 64  # LR pixels between two edges that are edges of SR, too
 # LR pixels from which a network that states `tileable` takes an image in tiles where nothing is said. An image of 64
 # features in float32 takes 256 bytes an LR pixel, and a network holds several at once, four times as large behind an
 # enlargement: that is more than a gigabyte here.
@@ -30,55 +39,58 @@ def forward_for(height: int, width: int, tileable: object) -> Forward:
     return "tiles" if tileable is True and height * width > LARGE else "whole"
 
 
-def forward(network: Network, lr: Tensor, how: Forward, ensemble: Ensemble) -> Tensor:
-    """Return a network's output for LR [n, 3, h, w]: [n, 3, h * scale, w * scale]."""
-    ways: dict[Forward, Callable[[Tensor], Tensor]] = {
-        "whole": network,
-        "chop": lambda x: chop(network, x),
-        "tiles": lambda x: tiles(network, x),
-    }
-    return _mean_of_symmetries(ways[how], lr) if ensemble == "x8" else ways[how](lr)
+def forward(network: Network, lr: Tensor, how: Forward, ensemble: Ensemble, size: Size | None = None) -> Tensor:
+    """Return a network's output for LR [n, 3, h, w]: of this size where the network takes one, or else of its own."""
+    way = functools.partial({"whole": enlarge, "chop": chop, "tiles": tiles}[how], network)
+    return _mean_of_symmetries(way, lr, size) if ensemble == "x8" else way(lr, size)
 
 
-def chop(network: Network, lr: Tensor) -> Tensor:
+def chop(network: Network, lr: Tensor, size: Size | None = None) -> Tensor:
     """Return the output put together of four quarters, each with SHAVE pixels more on its inner sides.
 
     A quarter of LARGEST pixels or more is divided in turn. Where a network pools over the image, this is another
     function than the whole image's: the published A2N numbers are this one's.
     """
-    height, width = lr.shape[-2:]
-    pieces = [
-        _Piece(rows, columns, rows_kept, columns_kept)
-        for rows, rows_kept in _halves(height)
-        for columns, columns_kept in _halves(width)
-    ]
+    size = size if takes_size(network) else None
+    pieces = _pieces(_halves, lr.shape[-2], lr.shape[-1], size)
     if len(pieces) == 4 and pieces[0].pixels >= LARGEST:
-        return _stitched(lambda x: chop(network, x), lr, pieces)
-    return _stitched(network, lr, pieces)
+        return _stitched(lambda x, size=None: chop(network, x, size), lr, pieces, size)
+    return _stitched(network, lr, pieces, size)
 
 
-def _halves(length: int) -> list[tuple[Span, Span]]:
+def _halves(length: int, scale: Fraction) -> list[tuple[Span, Span]]:
     """Return the two halves of a side, each as (what goes in, what is kept of it)."""
     half = length // 2
     size = half + SHAVE
     if size >= length:  # nothing would be saved
         return [((0, length), (0, length))]
-    return [((0, size), (0, half)), ((length - size, length), (half, length))]
+    return [((0, _end(size, length, scale)), (0, half)), ((_start(length - size, scale), length), (half, length))]
 
 
-def tiles(network: Network, lr: Tensor) -> Tensor:
+def tiles(network: Network, lr: Tensor, size: Size | None = None) -> Tensor:
     """Return the output put together of overlapping tiles.
 
     It is the whole image's where no output depends on LR further away than OVERLAP; a network that pools over the image
     has another one.
     """
-    return _stitched(network, lr, _tiling(*lr.shape[-2:]))
+    size = size if takes_size(network) else None
+    return _stitched(network, lr, _pieces(_tiles, lr.shape[-2], lr.shape[-1], size), size)
 
 
-def _tiles(length: int) -> list[tuple[Span, Span]]:
+def _tiles(length: int, scale: Fraction) -> list[tuple[Span, Span]]:
     inner = TILE - 2 * OVERLAP
     kept = [(start, min(start + inner, length)) for start in range(0, length, inner)]
-    return [((max(0, first - OVERLAP), min(end + OVERLAP, length)), (first, end)) for first, end in kept]
+    return [((_start(first - OVERLAP, scale), _end(end + OVERLAP, length, scale)), (first, end)) for first, end in kept]
+
+
+def _start(first: int, scale: Fraction) -> int:
+    """Return where a piece begins that needs the pixels from `first` on: where an edge is one of SR's, too."""
+    return max(first, 0) // scale.denominator * scale.denominator
+
+
+def _end(end: int, length: int, scale: Fraction) -> int:
+    """Return where a piece ends that needs the pixels before `end`."""
+    return min(-(-end // scale.denominator) * scale.denominator, length)
 
 
 @attrs.frozen
@@ -95,63 +107,100 @@ class _Piece:
         return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
 
 
-def _stitched(network: Network, lr: Tensor, pieces: Sequence[_Piece]) -> Tensor:
+def _pieces(
+    spans: Callable[[int, Fraction], list[tuple[Span, Span]]], height: int, width: int, size: Size | None
+) -> list[_Piece]:
+    """Return the pieces of an image whose sides are cut by `spans`, for SR of a size."""
+    down, across = _scales((height, width), size or (height, width))
+    return [_Piece(r, c, r_kept, c_kept) for r, r_kept in spans(height, down) for c, c_kept in spans(width, across)]
+
+
+def _scales(lr: Size, sr: Size) -> tuple[Fraction, Fraction]:
+    """Return by how much rows and columns are enlarged, as fractions that leave enough edges to cut at."""
+    down, across = (Fraction(large, side).limit_denominator(COARSEST) for side, large in zip(lr, sr, strict=True))
+    return down, across
+
+
+def _stitched(network: Network, lr: Tensor, pieces: Sequence[_Piece], size: Size | None) -> Tensor:
     out: Tensor | None = None
-    for passed in _passed(network, lambda rows, columns: lr[..., rows, columns], pieces):
+    lr_size = (lr.shape[-2], lr.shape[-1])
+    for passed in _passed(network, lambda rows, columns: lr[..., rows, columns], pieces, lr_size, size):
         if out is None:
-            height, width = (side * passed.scale for side in lr.shape[-2:])
-            out = passed.sr.new_empty((*passed.sr.shape[:-2], height, width))
+            out = passed.sr.new_empty((*passed.sr.shape[:-2], *passed.size))
         out[..., passed.rows, passed.columns] = passed.sr
     return lr if out is None else out
 
 
 @attrs.frozen(eq=False)
 class Passed:
-    """A part of SR, [n, 3, h, w]; the rows and columns that it has in the whole; how much larger SR is."""
+    """A part of SR, [n, 3, h, w]; the rows and columns that it has in the whole; the size of that."""
 
     sr: Tensor
     rows: slice
     columns: slice
-    scale: int
+    size: Size
 
 
-def each_tile(network: Network, cut: Callable[[slice, slice], Tensor], height: int, width: int) -> Iterator[Passed]:
+def each_tile(
+    network: Network, cut: Callable[[slice, slice], Tensor], height: int, width: int, size: Size | None = None
+) -> Iterator[Passed]:
     """Yield the parts that `tiles` puts together, for LR of a size; `cut(rows, columns)` returns a window of LR.
 
     So neither LR nor SR need be anywhere as a whole. Its length is `count_tiles(height, width)`.
     """
-    yield from _passed(network, cut, _tiling(height, width))
+    size = size if takes_size(network) else None
+    yield from _passed(network, cut, _pieces(_tiles, height, width, size), (height, width), size)
 
 
 def count_tiles(height: int, width: int) -> int:
     """Return how many tiles an image of a size has."""
-    return len(_tiling(height, width))
+    return len(_pieces(_tiles, height, width, None))
 
 
-def _tiling(height: int, width: int) -> list[_Piece]:
-    return [_Piece(r, c, r_kept, c_kept) for r, r_kept in _tiles(height) for c, c_kept in _tiles(width)]
-
-
-def _passed(network: Network, cut: Callable[[slice, slice], Tensor], pieces: Sequence[_Piece]) -> Iterator[Passed]:
+def _passed(
+    network: Network,
+    cut: Callable[[slice, slice], Tensor],
+    pieces: Sequence[_Piece],
+    lr_size: Size,
+    size: Size | None,
+) -> Iterator[Passed]:
     for piece in pieces:
-        sr = network(cut(slice(*piece.rows), slice(*piece.columns)))
-        scale = sr.shape[-2] // (piece.rows[1] - piece.rows[0])
-        top, left = piece.rows[0], piece.columns[0]
-        kept = sr[..., _scaled(piece.rows_kept, scale, top), _scaled(piece.columns_kept, scale, left)]
-        yield Passed(kept, _scaled(piece.rows_kept, scale), _scaled(piece.columns_kept, scale), scale)
+        lr = cut(slice(*piece.rows), slice(*piece.columns))
+        if size is None:
+            sr = enlarge(network, lr, None)
+            scale = sr.shape[-2] // lr.shape[-2]
+            whole = lr_size[0] * scale, lr_size[1] * scale
+        else:
+            rows, columns = _in_sr((piece.rows, piece.columns), lr_size, size)
+            sr = enlarge(network, lr, (rows.stop - rows.start, columns.stop - columns.start))
+            whole = size
+        rows, columns = _in_sr((piece.rows_kept, piece.columns_kept), lr_size, whole)
+        top, left = (span.start for span in _in_sr((piece.rows, piece.columns), lr_size, whole))
+        kept = sr[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        yield Passed(kept, rows, columns, whole)
 
 
-def _scaled(span: Span, scale: int, start: int = 0) -> slice:
-    return slice((span[0] - start) * scale, (span[1] - start) * scale)
+def _in_sr(spans: tuple[Span, Span], lr: Size, sr: Size) -> tuple[slice, slice]:
+    """Return where rows and columns of LR lie in SR; the last of LR ends where SR does."""
+
+    def place(at: int, scale: Fraction, side: int, large: int) -> int:
+        return large if at == side else min(scaled(at, scale), large)
+
+    rows, columns = (
+        slice(*(place(at, scale, side, large) for at in span))
+        for span, scale, side, large in zip(spans, _scales(lr, sr), lr, sr, strict=True)
+    )
+    return rows, columns
 
 
-def _mean_of_symmetries(network: Network, lr: Tensor) -> Tensor:
+def _mean_of_symmetries(way: Callable[[Tensor, Size | None], Tensor], lr: Tensor, size: Size | None) -> Tensor:
     """Return the mean of the outputs for the eight turned and mirrored images, turned back."""
     total: Tensor | None = None
     for mirrored in (False, True):
         for turns in range(4):
             x = torch.rot90(lr.flip(-1) if mirrored else lr, turns, (-2, -1))
-            y = torch.rot90(network(x), -turns, (-2, -1))
+            turned = size if size is None or turns % 2 == 0 else (size[1], size[0])
+            y = torch.rot90(way(x, turned), -turns, (-2, -1))
             y = y.flip(-1) if mirrored else y
             total = y if total is None else total + y
     assert total is not None

@@ -10,6 +10,7 @@ from torch import nn
 
 import srkit
 from srkit.cli import main
+from srkit.engine.networks.calling import takes_size
 from srkit.engine.networks.padding import fit, padding_of
 from srkit.errors import RecipeError
 from srkit.plugin.discovery import discover
@@ -151,3 +152,37 @@ def test_a_run_and_an_evaluation_say_how_lr_was_padded(tiny, tmp_path):
         padded = fit(network, registry.find("architecture", "halves").component)
         (table,) = srkit.evaluate({"mine": padded}, "photos", registry=registry)
     assert table["protocol"]["padding"] == {"mine": "multiples of 8"}
+
+
+class Sized(nn.Module):
+    """Takes multiples of 8, and enlarges to any size; tells more in training."""
+
+    def forward(self, x, size):
+        assert x.shape[2] % 8 == 0
+        assert x.shape[3] % 8 == 0
+        self.seen = (tuple(x.shape[2:]), size)
+        sr = nn.functional.interpolate(x, size, mode="nearest")
+        return (sr, {"lr": x}) if self.training else sr
+
+
+def test_the_size_of_sr_is_passed_on_and_grows_with_what_is_padded():
+    network = fit(Sized(), component(multiple_of=8)).eval()
+    assert takes_size(network)
+    x = torch.rand(1, 3, 13, 16)
+    sr = network(x, size=(26, 48))
+    assert network.seen == ((16, 16), (32, 48))
+    assert torch.equal(sr[..., ::3], nn.functional.interpolate(x, (26, 16), mode="nearest"))
+    network(x, size=(39, 40))
+    assert network.seen == ((16, 16), (48, 40))
+
+
+def test_padded_lr_has_sides_at_which_the_pixels_of_sr_lie_as_without_padding():
+    network = fit(Sized(), component(multiple_of=8)).eval()
+    assert network(torch.rand(1, 3, 10, 10), size=(27, 27)).shape == (1, 3, 27, 27)
+    assert network.seen == ((40, 40), (108, 108))  # 16 pixels would become 43.2
+
+
+def test_what_a_network_tells_beside_sr_in_training_stays_beside_it():
+    network = fit(Sized(), component(multiple_of=8)).train()
+    sr, extras = network(torch.rand(1, 3, 12, 16), size=(24, 32))
+    assert (sr.shape, extras["lr"].shape) == ((1, 3, 24, 32), (1, 3, 16, 16))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from srkit.engine.scoring.tiling import SHAVE, chop, forward, tiles
+from tests.anywhere import Anywhere
 
 
 def local(scale=2, reach=3):
@@ -116,3 +117,37 @@ def test_symmetries_and_pieces_go_together():
     with torch.no_grad():
         whole, pieces = (forward(network, x, how, "x8") for how in ("whole", "chop"))
     assert torch.allclose(whole, pieces, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def anywhere():
+    torch.manual_seed(0)
+    return Anywhere().eval()
+
+
+@pytest.mark.parametrize("way", ["chop", "tiles"])
+@pytest.mark.parametrize(("size", "scale"), [((130, 210), 2.7), ((100, 260), 1.25), ((97, 120), 3.0)])
+def test_pieces_of_a_network_of_any_scale_make_up_the_whole_where_edges_of_pixels_meet(anywhere, way, size, scale):
+    x, wanted = image(*size), tuple(round(side * scale) for side in size)
+    with torch.no_grad():
+        found = forward(anywhere, x, way, "none", wanted)
+        assert found.shape[2:] == wanted
+        assert (found - anywhere(x, wanted)).abs().max() < 1e-5
+
+
+def test_where_no_edges_meet_a_scale_nearby_is_taken_and_no_seam_is_seen(anywhere):
+    x = image(427, 200)
+    with torch.no_grad():
+        found = forward(anywhere, x, "tiles", "none", (1067, 500))  # no two edges of rows meet
+        nearby = anywhere(nn.functional.pad(x, (0, 0, 0, 1), mode="replicate"), (1070, 500))
+    assert found.shape[2:] == (1067, 500)
+    assert (found[..., :950, :] - nearby[..., :950, :]).abs().max() < 1e-5
+
+
+def test_the_symmetries_of_a_network_of_any_scale_are_asked_for_the_turned_size(anywhere):
+    x = image(13, 21)
+    with torch.no_grad():
+        found = forward(anywhere, x, "whole", "x8", (30, 55))
+        turned = forward(anywhere, x.transpose(-2, -1), "whole", "x8", (55, 30))
+    assert found.shape == (1, 3, 30, 55)
+    assert torch.allclose(found, turned.transpose(-2, -1), atol=1e-6)
