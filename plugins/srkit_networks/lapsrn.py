@@ -94,8 +94,9 @@ class LapSRN(nn.Module):
         super().__init__()
         self.scale, self.shared = scale, weights == "shared"
         self.first = conv(3, features)
-        levels = 1 if self.shared else SCALES.index(scale) + 1
-        self.levels = nn.ModuleList(Level(features, depth, recursions) for _ in range(levels))
+        upto = SCALES.index(scale) + 1
+        self.scales = SCALES if self.shared else SCALES[:upto]  # which of them it serves
+        self.levels = nn.ModuleList(Level(features, depth, recursions) for _ in range(1 if self.shared else upto))
 
     def forward(self, lr: Tensor, size: tuple[int, int] | None = None) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Return SR of LR [n, 3, h, w] in 0..1, of the size (height, width); SR may leave that range.
@@ -113,10 +114,9 @@ class LapSRN(nn.Module):
 
     def _doublings(self, lr: Tensor, size: tuple[int, int] | None) -> int:
         height, width = lr.shape[-2:]
-        scales = SCALES if self.shared else SCALES[: len(self.levels)]
         wanted = (height * self.scale, width * self.scale) if size is None else tuple(size)
-        for doublings, scale in enumerate(scales, 1):
+        for doublings, scale in enumerate(self.scales, 1):
             if wanted == (height * scale, width * scale):
                 return doublings
-        has = ", ".join(f"x{scale}" for scale in scales)
+        has = ", ".join(f"x{scale}" for scale in self.scales)
         raise ValueError(f"lapsrn has {has}, and of {height}x{width} none of them makes {wanted[0]}x{wanted[1]}")
