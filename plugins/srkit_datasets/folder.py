@@ -146,8 +146,10 @@ class Folder(Files):
         self._recursive = recursive
         self._lr = layout.lr
         self._patterns = names
+        self._lr_by_folder: dict[Path, dict[str, Path]] = {}  # what is there, listed once
         self.folder = layout.hr
-        files = _by_stem(self.folder, recursive)
+        images, self._left_out = _listed(self.folder, recursive)
+        files = _by_stem(self.folder, images)
         # Of SelfExSR's folders, which hold LR and other methods' results too, the HR images alone.
         hr_of = (
             {} if layout.plain else {m[1]: path for stem, path in files.items() if (m := _SELFEXSR_HR.fullmatch(stem))}
@@ -161,7 +163,7 @@ class Folder(Files):
                 scale: {name: found[stem] for name, stem in pairs.items()} for scale, pairs in inside.items()
             }
         lr_files = {path for pairs in self._inside.values() for path in pairs.values()}
-        self._all = {name: path for name, path in found.items() if path not in lr_files}
+        self._all = {name: path for name, path in found.items() if path not in lr_files} if lr_files else dict(found)
         super().__init__({name: self._all[name] for name in _chosen(self.folder, tuple(self._all), names)})
 
     def lr(self, scale: int) -> Files | None:
@@ -214,7 +216,8 @@ class Folder(Files):
         if len(self._lr) > 1:
             several = " and ".join(Path(lr).parent.name for lr in self._lr)
             return f"{text}, {several} beside {them}: give hr and lr to say which is meant"
-        left_out = self._left_out()
+        left_out = f"; left out: {self._left_out}" if self._left_out else ""
+        left_out = left_out.replace("--recursive takes", "recursive = true takes")
         if self._lr and "{scale}" not in self._lr[0]:
             folder = Path(self._lr[0])
             return "; ".join([f"{text}, LR in {_short(folder)}", *self._partners("LR", folder, SCALES)]) + left_out
@@ -283,11 +286,13 @@ class Folder(Files):
 
     def _lr_files(self, folder: Path) -> dict[str, Path]:
         """Return the files of a folder that may be LR, by stem: where HR lies there too, no HR file is among them."""
-        files = _by_stem(folder, self._recursive)
-        if self._is_selfexsr or not self._holds_hr(folder):
-            return files
-        hr = set(self._all.values())
-        return {stem: path for stem, path in files.items() if path not in hr}
+        if folder not in self._lr_by_folder:
+            files = _by_stem(folder, _listed(folder, self._recursive)[0])
+            if not self._is_selfexsr and self._holds_hr(folder):
+                hr = set(self._all.values())
+                files = {stem: path for stem, path in files.items() if path not in hr}
+            self._lr_by_folder[folder] = files
+        return self._lr_by_folder[folder]
 
     def _pairing(self, files: Mapping[str, Path], scale: int) -> Pairing:
         return pair(tuple(self._all), files, scale, self._form)
@@ -303,13 +308,6 @@ class Folder(Files):
             if stem is not None and image_size(files[stem]) == (height // other, width // other):
                 return bool(other != scale)
         return False
-
-    def _left_out(self) -> str:
-        """Return what of the folder of HR images is not taken: "; left out: 1 .gif, 2 folders with images"."""
-        with contextlib.suppress(InputRejected):
-            if text := list_folder(self.folder, self._recursive).left_out:
-                return f"; left out: {text.replace('--recursive takes', 'recursive = true takes')}"
-        return ""
 
     def _files(self) -> Iterable[tuple[str, Path]]:
         return zip(self.names, self.paths, strict=True)
@@ -332,26 +330,22 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatchcase(nfc(name), nfc(pattern)) for pattern in patterns)
 
 
-def _by_stem(folder: Path, recursive: bool = False) -> dict[str, Path]:
-    """Return the images of a folder by stem, in natural order: "2" before "10"; below it "cats/2"."""
+def _by_stem(folder: Path, images: Iterable[Path]) -> dict[str, Path]:
+    """Return images of a folder by stem, in their order; those below it as "cats/2"."""
     found: dict[str, Path] = {}
-    for path in _images(folder, recursive):
-        stem = _stem(path, folder)
+    for path in images:
+        stem = path.stem if path.parent == folder else path.relative_to(folder).with_suffix("").as_posix()
         if stem in found:
             raise InputRejected(folder, f"has two images of one name: {found[stem].name} and {path.name}")
         found[stem] = path
     return found
 
 
-def _stem(path: Path, folder: Path) -> str:
-    """Return what an image is called: its place below the folder, without its suffix."""
-    return path.stem if path.parent == folder else path.relative_to(folder).with_suffix("").as_posix()
-
-
-def _images(folder: Path, recursive: bool) -> list[Path]:
-    """Return `list_images` of a folder; where there are none, its error goes on with what to do."""
+def _listed(folder: Path, recursive: bool) -> tuple[Sequence[Path], str]:
+    """Return the images of a folder and a text on what was left out; without images, the error says what helps."""
     try:
-        return list_images(folder, recursive)
+        found = list_folder(folder, recursive)
+        return found.images or list_images(folder, recursive), found.left_out
     except InputRejected as error:
         more = hint(folder)
         if not more and (inner := _folders(folder)):

@@ -1,35 +1,43 @@
 """Make LR images from HR images: PNGs under DST with the names of SRC, HR cropped to a multiple of the scale.
 
+SRC is a folder of images or one image, or any dataset: photos.h5, or TYPE:PATH as in h5:photos, folder:DIV2K, or TYPE
+alone where it needs no path (leaves). A dataset gives pixels; of files that are named, what says their colours is kept.
 A bad image is named and the rest goes on; the exit code is then 3.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from srkit import files
 from srkit.cli import print_traceback, printable, scale
-from srkit.cli.folders import images_of
+from srkit.cli.datasets import format_of, formats, make_dataset, split
+from srkit.cli.folders import file_of, images_of
 from srkit.cli.output import clean, console
-from srkit.errors import InputRejected, RunFailed, UsageError
+from srkit.errors import InputRejected, RunFailed, UsageError, nearest
 from srkit.images.color import is_grey_profile
 from srkit.images.encoding import encode_png
-from srkit.images.reading import read_picture
+from srkit.images.reading import Picture, read_picture
 from srkit.plugin.discovery import discover
 from srkit.recipe.reading import read_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from srkit.plugin.registry import Registry
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("type", metavar="TYPE", help="a degradation, as `srkit list degradation` names it")
-    parser.add_argument("source", metavar="SRC", help="a folder of HR images, or one image")
+    parser.add_argument("source", metavar="SRC", help="a folder of HR images, one image, or a dataset: TYPE:PATH")
     parser.add_argument("target", metavar="DST", help="the folder of LR images to make; files there are replaced")
     parser.add_argument("--scale", type=scale, required=True, metavar="N", help="how much smaller LR is")
     parser.add_argument(
@@ -59,17 +67,17 @@ def main(arguments: argparse.Namespace) -> int:
         offered = ", ".join(map(str, scales))
         raise UsageError(f"degradation '{part.type}' has scales {offered}, not {arguments.scale}")
     degrade = make_degrade(Builder(registry), part, arguments.scale)
-    work, left_out = _plan(Path(arguments.source), Path(arguments.target), recursive=arguments.recursive)
+    work, told = _plan(arguments.source, Path(arguments.target), registry, recursive=arguments.recursive)
     for folder in dict.fromkeys(target.parent for target in work):
         files.remove_remains(folder)
     screen = console(stderr=True)
     quiet = not sys.stderr.isatty()
     bad = 0
-    for i, (target, source) in enumerate(
+    for i, (target, hr) in enumerate(
         track(work.items(), description="", console=screen, transient=True, disable=quiet)
     ):
         try:
-            data = _degraded(source, i, degrade)
+            data = _degraded(hr, i, degrade)
         except InputRejected as error:
             bad += 1
             if arguments.traceback:
@@ -81,44 +89,96 @@ def main(arguments: argparse.Namespace) -> int:
             files.write_file(target, data)
         except OSError as error:
             raise RunFailed(f"{printable(target)}: cannot be written: {error.strerror}") from None
-    if left_out:
-        print(printable(left_out), file=sys.stderr)
+    if told:
+        print(printable(told), file=sys.stderr)
     done = f"{len(work) - bad} of {len(work)} images made smaller by {arguments.scale}"
     print(f"{done}, in {printable(arguments.target)}", file=sys.stderr)
     return InputRejected.exit_code if bad else 0
 
 
-def _plan(source: Path, target: Path, *, recursive: bool) -> tuple[dict[Path, Path], str]:
-    """Return the source of each target, and a line about what is left out, or "", before anything is written.
+@attrs.frozen
+class _Hr:
+    """An HR image: what errors call it, and how it is read. `read` raises InputRejected."""
+
+    name: str | Path
+    read: Callable[[], Picture]
+
+
+def _plan(source: str, target: Path, registry: Registry, *, recursive: bool) -> tuple[dict[Path, _Hr], str]:
+    """Return what each target is made of, and a line about SRC, or "", before anything is written.
 
     Raises UsageError where two images would get one name, or one would be written over itself.
     """
     if target.exists() and not target.is_dir():
         raise UsageError(f"DST is a folder to make LR images in, but {printable(target)} is a file")
+    path = Path(source)
+    named = source
+    if path.exists() and (format_ := format_of(registry, "dataset", path)) != "folder":
+        named = f"{format_}:{source}"
+    if named != source or (not path.exists() and _names_dataset(named, registry)):
+        if recursive:
+            raise UsageError("--recursive is for folders: a dataset says itself what it holds")
+        return _plan_dataset(named, target, registry)
+    return _plan_files(path, target, recursive=recursive)
+
+
+def _names_dataset(text: str, registry: Registry) -> bool:
+    """Say whether a text that is no file's names a dataset: TYPE, or TYPE:PATH, of which TYPE may be mistyped."""
+    kind = split(text, registry)[0]
+    there_are = [*formats(registry, "dataset"), *(entry.full_name for entry in registry.of_kind("dataset"))]
+    return kind in there_are or (":" in text and nearest(kind, there_are) is not None)
+
+
+def _plan_dataset(named: str, target: Path, registry: Registry) -> tuple[dict[Path, _Hr], str]:
+    from srkit.engine.data.pairs import Pairs
+
+    _, dataset = make_dataset(named, registry, "")
+    root = split(named, registry)[1]
+    if root and Path(root).resolve() in (target.resolve(), *target.resolve().parents):
+        raise UsageError(f"DST lies in SRC: LR images would stand among the files of {printable(root)}")
+    # As it is, without LR: it looks at what a dataset gives, and names the image.
+    pairs = Pairs(dataset, 1, degradation=None, made_by="", files=False)
+
+    def read(index: int) -> Picture:
+        return Picture(pairs.read(index)[1])
+
+    work: dict[Path, _Hr] = {}
+    for index in range(len(pairs)):
+        name = pairs.name(index)
+        path = target / file_of(name)
+        if path in work:
+            raise UsageError(f"two images of {printable(named)} are called {printable(name)}")
+        work[path] = _Hr(name, functools.partial(read, index))
+    if not work:
+        raise InputRejected(named, "there are no images")
+    return work, pairs.describe()
+
+
+def _plan_files(source: Path, target: Path, *, recursive: bool) -> tuple[dict[Path, _Hr], str]:
     images, left_out = images_of(source, target, recursive=recursive)
     if target.resolve() == source.resolve():
         raise UsageError(f"DST is SRC: LR images would stand among the HR images of {printable(source)}")
     inputs = {image.resolve() for image in images}
-    work: dict[Path, Path] = {}
+    work: dict[Path, _Hr] = {}
     for image in images:
         name = target / (image.relative_to(source) if source.is_dir() else Path(image.name)).with_suffix(".png")
         if name in work:
-            raise UsageError(f"{printable(work[name])} and {printable(image)} would both become {printable(name)}")
+            raise UsageError(f"{printable(work[name].name)} and {printable(image)} would both become {printable(name)}")
         if name.resolve() in inputs:
             raise UsageError(f"{printable(name)} would be written over itself; give another DST")
-        work[name] = image
+        work[name] = _Hr(image, functools.partial(read_picture, image))
     return work, left_out
 
 
-def _degraded(source: Path, index: int, degrade: Callable[[NDArray[Any], int], NDArray[Any]]) -> bytes:
+def _degraded(source: _Hr, index: int, degrade: Callable[[NDArray[Any], int], NDArray[Any]]) -> bytes:
     """Return the PNG of an LR image, with what says what HR's colours mean. Raises InputRejected."""
-    hr = read_picture(source)
+    hr = source.read()
     try:
         lr = degrade(hr.pixels, index)
     except ValueError as error:
-        raise InputRejected(source, str(error)) from None
+        raise InputRejected(source.name, str(error)) from None
     if is_grey_profile(hr.icc):  # which means nothing beside three channels
         if not (lr == lr[..., :1]).all():
-            raise InputRejected(source, "has a colour profile of grey, and its LR has colours: save it without")
+            raise InputRejected(source.name, "has a colour profile of grey, and its LR has colours: save it without")
         lr = lr[..., :1]
     return encode_png(lr, icc=hr.icc, chunks=hr.color)

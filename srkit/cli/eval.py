@@ -9,7 +9,6 @@ A MODEL is a file that srkit wrote, a run directory, or other weights with --arc
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import typing
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from srkit import api
 from srkit.cli import models, output, printable, tables
-from srkit.errors import RecipeError, UsageError, describe
+from srkit.cli.datasets import make_dataset
+from srkit.errors import UsageError
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 from srkit.plugin.settings import read_settings
 from srkit.protocol import METHODS, Ensemble, Forward
-from srkit.recipe.reading import read_part
 
 if TYPE_CHECKING:
     from srkit.engine.weights.model import Model
@@ -216,34 +215,13 @@ def _sets(arguments: argparse.Namespace, registry: Registry) -> dict[str, Any]:
     if arguments.lr is not None and len(arguments.data) != 1:
         raise UsageError("--lr names the LR images of the folder of one --data; give exactly one")
     for text in arguments.datasets:
-        name, dataset = _dataset(text, registry)
+        name, dataset = make_dataset(text, registry, "--dataset ")
         if name in sets:
             raise UsageError(f"two sets are named '{name}'; give them names, --dataset NAME=TYPE:PATH")
         sets[name] = dataset
     if not sets:
         raise UsageError("there is nothing to score on: give --data FOLDER, or --dataset TYPE:PATH")
     return sets
-
-
-def _dataset(text: str, registry: Registry) -> tuple[str, Any]:
-    """Return the dataset that [NAME=]TYPE[:PATH] names, and its name: NAME, or else the path's."""
-    from srkit.engine.builder import Builder
-
-    name, equals, rest = text.partition("=")
-    if not equals or ":" in name:  # in the path, that is
-        name, rest = "", text
-    kind, _, path = rest.partition(":")
-    full = ":".join(rest.split(":", 2)[:2])  # distribution:type:path
-    if any(full == entry.full_name for entry in registry.of_kind("dataset")):
-        kind, path = full, rest[len(full) + 1 :]
-    try:
-        part = read_part(registry, "dataset", kind, [f"path={json.dumps(path)}"] if path else [])
-        return name or Path(path).stem or kind, Builder(registry).make(part)
-    except RecipeError as error:
-        reason = "; ".join(problem.removeprefix(f"--set path={json.dumps(path)}: ") for problem in error.problems)
-        raise UsageError(f"--dataset {text}: {reason}") from None
-    except (ArithmeticError, OSError, RuntimeError, TypeError, ValueError) as error:  # of its constructor
-        raise UsageError(f"--dataset {text}: {describe(error)}") from None
 
 
 def _finished(given: Collection[str]) -> dict[str, str]:

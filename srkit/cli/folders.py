@@ -43,3 +43,14 @@ def _is_loop(path: Path) -> bool:
     except OSError as error:
         return error.errno == errno.ELOOP
     return False
+
+
+def file_of(name: str) -> Path:
+    """Return the PNG that an image of a dataset is written to, below a folder: "cats/001" becomes cats/001.png.
+
+    Raises InputRejected for a name that is no file's, or that would lie elsewhere.
+    """
+    parts = name.split("/")
+    if "\0" in name or "\\" in name or any(part in ("", ".", "..") for part in parts):
+        raise InputRejected(ascii(name), "cannot be the name of a file")
+    return Path(*parts[:-1], f"{parts[-1]}.png")

@@ -7,7 +7,6 @@ and nothing is written, unless --skip-bad leaves it out. `srkit prepare --verify
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import sys
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from srkit.cli import error_text, output, whole_number
+from srkit.cli.datasets import format_of, formats, meant_by
 from srkit.errors import InputRejected, UsageError
-from srkit.images.manifest import FILE, Manifest
+from srkit.images.manifest import Manifest
 from srkit.plugin.component import making
 from srkit.plugin.contracts import KINDS, Dataset, Writer
 from srkit.plugin.discovery import discover
@@ -97,7 +97,7 @@ def main(arguments: argparse.Namespace) -> int:
             if scale not in offered:
                 have = ", ".join(map(str, offered))
                 raise UsageError(f"degradation '{degradation.type}' has scales {have}, not {scale}")
-    format_ = arguments.to or _format(registry, "writer", target)
+    format_ = arguments.to or format_of(registry, "writer", target)
     _refuse_another_ending(registry, target, format_)
     component = registry.find("writer", format_).component
     writer = component.load()
@@ -110,7 +110,7 @@ def main(arguments: argparse.Namespace) -> int:
             made: Writer = writer(path=path, **settings)
         return made
 
-    images = _open(registry, source, arguments.origin or _format(registry, "dataset", source), arguments.lr)
+    images = _open(registry, source, arguments.origin or format_of(registry, "dataset", source), arguments.lr)
     prepared = preparing.prepare(
         Builder(registry),
         images,
@@ -153,27 +153,9 @@ def _scales(text: str) -> list[int]:
     return [whole_number(part) for part in text.split(",")]
 
 
-def _format(registry: Registry, kind: str, path: Path) -> str:
-    """Return the format that a manifest says, or the one that a name ends with, or else "folder"."""
-    with contextlib.suppress(OSError, ValueError):
-        if (path / FILE).is_file():  # a pipe would be waited for
-            return str(Manifest.from_bytes((path / FILE).read_bytes()).made.get("format", "folder"))
-    meant = _meant(path)
-    return meant if meant in _formats(registry, kind) else "folder"
-
-
-def _meant(path: Path) -> str:
-    suffix = path.suffix[1:].lower()
-    return "h5" if suffix == "hdf5" else suffix
-
-
-def _formats(registry: Registry, kind: str) -> list[str]:
-    return [entry.component.name for entry in registry.of_kind(kind)]
-
-
 def _refuse_another_ending(registry: Registry, path: Path, format_: str) -> None:
     """Raise UsageError for a name that looks like another format's, or like one that there is not."""
-    known, meant = _formats(registry, "writer"), _meant(path)
+    known, meant = formats(registry, "writer"), meant_by(path)
     if meant in known and meant != format_:
         raise UsageError(f"{path} ends as {meant} does, and would be {format_}; give it another name")
     if meant not in known and format_ == "folder" and re.fullmatch(r"[a-z][a-z0-9]{1,4}", meant):
@@ -237,7 +219,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     path = Path(arguments.verify)
     registry = discover(arguments.plugins, arguments.ambient)
-    format_ = arguments.origin or arguments.to or _format(registry, "dataset", path)
+    format_ = arguments.origin or arguments.to or format_of(registry, "dataset", path)
     found = verify(path, registry.find("dataset", format_).full_name, plugins=arguments.plugins)
     for line in found.damaged:
         print(error_text(InputRejected(path, line)), file=sys.stderr)

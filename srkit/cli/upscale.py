@@ -21,7 +21,8 @@ from srkit import files
 from srkit.cli import error_text, models, print_traceback, printable
 from srkit.cli.folders import images_of
 from srkit.errors import InputRejected, RunFailed, UsageError, describe
-from srkit.images.reading import SUFFIXES, Picture, open_picture
+from srkit.images.opening import SUFFIXES
+from srkit.images.reading import Picture, open_picture
 from srkit.images.underlay import filled_under
 from srkit.images.writing import WRITTEN, save_picture, suffix_for
 from srkit.plugin.discovery import discover

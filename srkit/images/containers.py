@@ -1,4 +1,4 @@
-"""What image files hold around their pixels: chunks of PNG, scans of JPEG, boxes of AVIF, the header of BMP."""
+"""What image files hold around their pixels: chunks of PNG, segments of JPEG, tags of TIFF, boxes of AVIF..."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import IO
+from typing import Literal, Protocol
 
 import attrs
 
@@ -18,6 +18,14 @@ MOST_PROFILE = 16 * 2**20  # the profiles of printing presses have two or three
 COLOR_CHUNKS = (b"cICP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _FOR_PILLOW = (b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf", *_TEXTS)
+
+
+class Source(Protocol):
+    """A file of bytes, open."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
 
 
 @attrs.frozen
@@ -49,7 +57,7 @@ class Png:
         return across * 0.0254, down * 0.0254
 
 
-def read_png(file: IO[bytes], length: int, *, whole: bool) -> Png:
+def read_png(file: Source, length: int, *, whole: bool) -> Png:
     """Read a PNG, or what stands before its pixels. Raises ValueError for one of too many chunks."""
     kept, odd = [file.read(8)], []
     chunks: dict[bytes, bytes] = {}
@@ -112,6 +120,81 @@ def _unpacked(data: bytes, most: int) -> bytes:
     if not engine.eof:
         raise ValueError("damaged")
     return found
+
+
+def plain_size(head: bytes) -> tuple[int, int] | None:
+    """Return (height, width) of a PNG or JPEG whose first bytes hold all that bears on it, and no more; else None.
+
+    None is no verdict: Pillow is to look. A size is only given where it would find the same, and no other orientation.
+    """
+    if head.startswith(_PNG_HEAD):
+        return _plain_png(head)
+    return _plain_jpeg(head) if head.startswith(b"\xff\xd8") else None
+
+
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+
+
+def _plain_png(head: bytes) -> tuple[int, int] | None:
+    width, height, depth, color, *methods = struct.unpack_from(">IIBBBBB", head.ljust(33, b"\0"), 16)
+    usual = depth in (8, 16) and color in (0, 2, 6) and methods in ([0, 0, 0], [0, 0, 1]) and width and height
+    if not usual or zlib.crc32(head[12:29]) != int.from_bytes(head[29:33]):
+        return None
+    place = 33
+    while (kind := head[place + 4 : place + 8]) != b"IDAT":
+        # Names in small letters are of what Pillow is not shown.
+        if not kind[:1].islower() or kind in _FOR_PILLOW:
+            return None
+        place += 12 + int.from_bytes(head[place : place + 4])
+    return height, width
+
+
+def _plain_jpeg(head: bytes) -> tuple[int, int] | None:
+    place, size = 2, None
+    while place + 4 <= len(head) and head[place] == 0xFF:
+        marker, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4])
+        body = head[place + 4 : place + 2 + length]
+        if marker == _SOS:
+            return size
+        if marker in (0xC0, 0xC1, 0xC2) and size is None and length in (11, 17) and body[0] == 8:
+            height, width, count = struct.unpack(">HHB", body[1:6])
+            if length != 8 + 3 * count or not height or not width:
+                return None
+            size = height, width
+        elif not _is_plain(marker, body) or len(body) != length - 2:
+            return None
+        place += 2 + length
+    return None
+
+
+def _is_plain(marker: int, body: bytes) -> bool:
+    """Say whether a segment of a JPEG is as all programs write it, and bears on nothing that concerns the size."""
+    if marker == 0xDB:  # tables of 64 bytes, each behind its number
+        return len(body) % 65 == 0 and all(number < 4 for number in body[::65])
+    if marker == 0xE0:
+        return body.startswith(b"JFIF\0") and len(body) == 14
+    if marker == 0xE2:
+        return body.startswith(b"ICC_PROFILE\0") and len(body) > 14
+    if marker == 0xEE:
+        return body.startswith(b"Adobe") and len(body) == 12
+    return marker in (0xC4, 0xDD, 0xFE)
+
+
+def tiff_pieces(file: Source) -> int:
+    """Return in how many strips or tiles a TIFF says to lie; 0 where its first directory cannot be read."""
+    head = file.read(16)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    large = int.from_bytes(head[2:4], order) == 43  # BigTIFF
+    wide, entry = (8, 20) if large else (4, 12)
+    file.seek(int.from_bytes(head[8:16] if large else head[4:8], order))
+    count = int.from_bytes(file.read(8 if large else 2), order)
+    entries = file.read(min(count, 2**16) * entry)
+    pieces = 0
+    for place in range(0, len(entries), entry):
+        if int.from_bytes(entries[place : place + 2], order) in (273, 324):  # StripOffsets, TileOffsets
+            pieces = max(pieces, int.from_bytes(entries[place + 4 : place + 4 + wide], order))
+    file.seek(0)
+    return pieces
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:

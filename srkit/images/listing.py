@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from srkit.errors import InputRejected
-from srkit.images.reading import SUFFIXES
+from srkit.images.opening import SUFFIXES
 
 NO_IMAGES = f"has no images: looked for {', '.join(SUFFIXES)}"
 
@@ -23,32 +24,46 @@ _OTHER_KINDS = (
 )
 
 
+_SHOWN = 3  # names of a kind
+
+
+_BY_SOME = (".avif",)  # read where Pillow can, and counted where not
+
+
 @attrs.frozen
 class Listing:
     """What a folder holds: `images` in natural order; the number of `others` by suffix; `folders` with images.
 
-    `others` counts pictures of kinds that are not read, "" stands for links that lead nowhere. `folders` are those
-    right below that hold an image at any depth; none where these are taken.
+    `others` counts pictures of kinds that are not read, "" stands for links that lead nowhere; `examples` are the
+    first names of each. `folders` are those right below that hold an image at any depth; none where these are taken.
     """
 
     images: tuple[Path, ...]
     others: tuple[tuple[str, int], ...] = ()
     folders: tuple[Path, ...] = ()
+    examples: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
     @property
     def left_out(self) -> str:
-        """What was not taken, for people: "1 .gif, 2 folders with images (--recursive takes them)"; "" for nothing."""
-        told = [
-            f"{count} {suffix}"
-            if suffix
-            else f"{count} {'link that leads' if count == 1 else 'links that lead'} nowhere"
-            for suffix, count in self.others
-        ]
+        """What was not taken, with the reason, for people, "1 .gif (a.gif: not read)"; "" for nothing."""
+        told = []
+        for suffix, count in self.others:
+            what, why = f"{count} {suffix}", ": not read"
+            if not suffix:
+                what, why = f"{count} {'link that leads' if count == 1 else 'links that lead'} nowhere", ""
+            elif suffix in _BY_SOME:
+                why = ": not read by this Pillow"
+            names = self.examples.get(suffix, ())
+            told.append(f"{what} ({_named(names, count)}{why})" if names else what)
         if self.folders:
-            one = len(self.folders) == 1
-            told.append(f"{len(self.folders)} folder{'' if one else 's'} with images")
-            told[-1] += f" (--recursive takes {'it' if one else 'them'})"
+            count, names = len(self.folders), tuple(path.name for path in self.folders[:_SHOWN])
+            takes = f": --recursive takes {'it' if count == 1 else 'them'}"
+            told.append(f"{count} folder{'' if count == 1 else 's'} with images ({_named(names, count)}{takes})")
         return ", ".join(told)
+
+
+def _named(names: Sequence[str], count: int) -> str:
+    return ", ".join([*names, *(["..."] if count > len(names) else [])])
 
 
 def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
@@ -70,7 +85,7 @@ def list_folder(folder: str | os.PathLike[str], recursive: bool = False) -> List
     """
     root = Path(folder)
     images: list[Path] = []
-    others: Counter[str] = Counter()
+    others: dict[str, list[str]] = {}
     below: list[Path] = []
     waiting = [root]
     seen: set[Path] = set()
@@ -84,25 +99,28 @@ def list_folder(folder: str | os.PathLike[str], recursive: bool = False) -> List
         folders = []
         names = []
         for entry in _entries(here):
-            if entry.name.startswith("."):
+            name = entry.name
+            if name.startswith("."):
                 continue
             kind = _kind(entry)
             if kind == "folder":
-                folders.append(entry.name)
+                folders.append(name)
             elif kind == "nothing":
-                others[""] += 1
-            elif entry.name.lower().endswith(SUFFIXES):
-                names.append(entry.name)
-            elif (suffix := os.path.splitext(entry.name)[1].lower()) in _OTHER_KINDS:
-                others[suffix] += 1
+                others.setdefault("", []).append(name)
+            elif name.lower().endswith(SUFFIXES):
+                names.append(name)
+            elif (suffix := os.path.splitext(name)[1].lower()) in _OTHER_KINDS:
+                others.setdefault(suffix, []).append(name)
         images += [here / name for name in sorted(names, key=_natural)]
         inner = [here / name for name in sorted(folders, key=_natural)]
         if recursive:
             waiting += reversed(inner)
         else:
             below = [path for path in inner if _holds_images(path)]
-    by_kind = sorted(others.items(), key=lambda pair: (not pair[0], pair[0]))
-    return Listing(tuple(images), tuple(by_kind), tuple(below))
+    kinds = sorted(others, key=lambda suffix: (not suffix, suffix))
+    counts = tuple((suffix, len(others[suffix])) for suffix in kinds)
+    examples = {suffix: tuple(sorted(others[suffix], key=_natural)[:_SHOWN]) for suffix in kinds}
+    return Listing(tuple(images), counts, tuple(below), examples)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -137,6 +155,11 @@ def _holds_images(folder: Path) -> bool:
         if any(name.lower().endswith(SUFFIXES) and not name.startswith(".") for name in names):
             return True
     return False
+
+
+def nfc(name: str) -> str:
+    """Return a name in Unicode's composed form: macOS' disks and archives made there have the other one."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _natural(name: str) -> tuple[list[Any], str]:

@@ -7,83 +7,28 @@ colour, of which Pillow keeps the upper eight bits. Anything wrong with a file i
 from __future__ import annotations
 
 import contextlib
-import errno
-import io
-import logging
 import os
-import stat
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from PIL import Image, ImageChops, features
+from PIL import Image, ImageChops
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from srkit.errors import InputRejected, describe
 from srkit.images import containers
 from srkit.images.color import cmyk_to_srgb, is_srgb_code
+from srkit.images.opening import FREE_BYTES, MAX_SCANS, MODES, MOST_RATIO, Header, Timed, opened, size_of_plain, warn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
 
     from srkit.plugin.contracts import Image as Pixels
-
-# Pillow reads AVIF from 11.3 on, where its package was built with it.
-_READS_AVIF = bool(features.check("avif")) if "avif" in features.modules else False
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp"),
-    *([".avif"] if _READS_AVIF else []),
-)
-
-MAX_BYTES = 512 * 2**20
-MAX_PIXELS = 100_000_000
-MAX_SIDE = 65_535
-MAX_DECODED = 400_000_000  # bytes of pixels: as many as MAX_PIXELS of 8 bits with alpha
-MAX_SCANS = 64  # each is a passage over the whole JPEG; usual progressive ones have ten
-# Deflate gives at most 1,032 bytes for one; more than FREE_BYTES are made only by so many bytes of file.
-MOST_RATIO = 5_000
-FREE_BYTES = 64 * 2**20
-
-_LOG = logging.getLogger("srkit")
-KINDS = "PNG, JPEG, WebP, TIFF, BMP or AVIF" if _READS_AVIF else "PNG, JPEG, WebP, TIFF or BMP"
-_SAVE_AS = "save it as RGB or grey of 8 or 16 bits"
-
-# The readers themselves rather than `Image.open`, whose bomb check is a global limit that warns below ours. So a
-# JPEG with further pictures behind it (the MPO files of telephones) is a JPEG, too.
-_READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", PngImageFile),
-    (b"\xff\xd8\xff", JpegImageFile),
-    (b"RIFF", WebPImageFile),
-    (b"II*\0", TiffImageFile),
-    (b"MM\0*", TiffImageFile),
-    (b"II+\0", TiffImageFile),
-    (b"MM\0+", TiffImageFile),
-    (b"BM", BmpImageFile),
-)
-
-# Pillow's modes that are read, and what each becomes.
-_MODES = {
-    "1": "L",
-    "L": "L",
-    "I;16": "I;16",
-    "I;16B": "I;16B",
-    "P": "RGB",
-    "RGB": "RGB",
-    "YCbCr": "RGB",
-    "CMYK": "RGB",
-    "LA": "LA",
-    "PA": "RGBA",
-    "RGBA": "RGBA",
-}
-_GREY_MODES = ("1", "L", "LA", "I;16", "I;16B")
 
 # EXIF 2.32, 4.6.4, tag 0x0112: what turns the stored picture upright.
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -118,7 +63,9 @@ class Picture:
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Return an upright image's (height, width) in pixels, from its header alone. Raises InputRejected."""
-    with _opened(path, whole=False) as header:
+    if (size := size_of_plain(path)) is not None:
+        return size
+    with opened(path, whole=False) as header:
         return header.height, header.width
 
 
@@ -146,171 +93,15 @@ def open_picture(path: str | os.PathLike[str]) -> Picture:
     return _decode(path, alpha=True, everything=True)
 
 
-@attrs.frozen
-class _Header:
-    """What is known of an open image before it is decoded; `height` and `width` are the upright image's."""
-
-    file: IO[bytes]
-    image: ImageFile
-    height: int
-    width: int
-    depth: int
-    grey: bool
-    orientation: int
-    png: containers.Png | None
-
-    @property
-    def has_alpha(self) -> bool:
-        return self.image.mode in ("LA", "PA", "RGBA") or "transparency" in self.image.info
-
-
-@contextlib.contextmanager
-def _opened(path: str | os.PathLike[str], data: bytes | None = None, *, whole: bool = True) -> Iterator[_Header]:
-    """Open an image, a file or its bytes, and check all that its header tells; inside, too, any error is the file's."""
-    try:
-        if data is None:
-            status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputRejected(path, "is not a file")
-        length = status.st_size if data is None else len(data)
-        if length == 0:
-            raise InputRejected(path, "is empty")
-        if length > MAX_BYTES:
-            raise InputRejected(path, f"has {length / 2**20:,.0f} MiB; at most {MAX_BYTES // 2**20} are read")
-        with _QUIET, open(path, "rb") if data is None else io.BytesIO(data) as file:
-            yield _read_header(path, file, length, whole=whole)
-    except InputRejected:
-        raise
-    except MemoryError as error:
-        raise InputRejected(path, "does not fit in memory") from error
-    except Exception as error:  # of bytes that anyone may have written, decoders raise anything
-        if isinstance(error, OSError) and error.errno is not None:
-            loop = error.errno == errno.ELOOP
-            reason = "is a link that leads back to itself" if loop else f"cannot be read: {error.strerror}"
-            raise InputRejected(path, reason) from error
-        raise InputRejected(path, f"cannot be decoded: {describe(error)}") from error
-
-
-class _Quiet:
-    """Keeps Pillow's warnings from people: what matters of them is an error or a line of ours.
-
-    The filters of warnings belong to the process, and several threads decode: the first one in sets them, and the last
-    one out puts them back.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._before = warnings.catch_warnings()
-                self._before.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._before.__exit__(None, None, None)
-
-
-_QUIET = _Quiet()
-
-
-def _read_header(path: str | os.PathLike[str], file: IO[bytes], length: int, *, whole: bool) -> _Header:
-    head = file.read(32)
-    file.seek(0)
-    reader = next((reader for signature, reader in _READERS if head.startswith(signature)), None)
-    if _READS_AVIF and head[4:12] in (b"ftypavif", b"ftypavis", b"ftypmif1", b"ftypmsf1"):
-        reader = _avif_reader()
-    if reader is None or (reader is WebPImageFile and head[8:12] != b"WEBP"):
-        raise InputRejected(path, f"is not {KINDS}: it begins with {head[:12]!r}")
-    png = containers.read_png(file, length, whole=whole) if reader is PngImageFile else None
-    source = io.BytesIO(png.data) if png is not None else file
-    try:
-        image = reader(source)  # without its name: a TIFF would be mapped into memory, and could not be turned
-    except SyntaxError as error:
-        if "unknown" not in str(error):
-            raise
-        raise InputRejected(path, f"has samples that are not read ({error}): {_SAVE_AS}") from None
-    width, height = image.size
-    depth, grey = 8, image.mode in _GREY_MODES
-    odd = ""
-    if isinstance(image, PngImageFile):
-        depth, grey = head[24], grey or head[25] == 4  # Pillow has no grey with alpha of 16 bits: it says RGBA
-    elif isinstance(image, TiffImageFile):
-        width, height = image.tag_v2[256], image.tag_v2[257]  # as stored: some of Pillow's versions turn `size`
-        depth = max(image.tag_v2.get(258, (1,)))
-        odd = _odd_tiff(image, depth)
-    orientation = _orientation(image)
-    if orientation >= 5:
-        width, height = height, width
-    if max(width, height) > MAX_SIDE:
-        raise InputRejected(path, f"is {width}x{height}; a side may have at most {MAX_SIDE:,} pixels")
-    if width * height > MAX_PIXELS:
-        megapixels = f"{width * height / 1e6:,.1f} megapixels"
-        raise InputRejected(path, f"is {width}x{height}, {megapixels}; at most {MAX_PIXELS // 10**6} are read")
-    if getattr(image, "is_animated", False):
-        raise InputRejected(path, "holds several pictures: save the one that is meant as a file of its own")
-    if image.mode not in _MODES or depth not in (1, 2, 4, 8, 16) or odd or (depth == 16 and image.mode == "CMYK"):
-        kind = f"{odd} {image.mode}".strip()
-        raise InputRejected(path, f"has samples that are not read ({kind}, {depth} bits): {_SAVE_AS}")
-    header = _Header(source, image, height, width, depth, grey, orientation, png)
-    decoded = width * height * (4 if header.has_alpha else 3) * (2 if depth == 16 else 1)
-    if decoded > MAX_DECODED:
-        size = f"is {width}x{height}, {decoded / 1e6:,.0f} MB of pixels"
-        raise InputRejected(path, f"{size}; at most {MAX_DECODED // 10**6} are read")
-    return header
-
-
-def _avif_reader() -> type[ImageFile]:
-    from PIL.AvifImagePlugin import AvifImageFile
-
-    return AvifImageFile
-
-
-def _odd_tiff(image: TiffImageFile, depth: int) -> str:
-    """Return what a TIFF says of its samples that Pillow would pass over, or ""."""
-    tags = image.tag_v2
-    photometric = tags.get(262, 0)
-    if any(kind in (2, 3) for kind in tags.get(339, (1,))) and image.mode not in ("I", "F"):
-        return "signed"
-    if depth == 16 and photometric == 0:
-        return "inverted"
-    if photometric == 5 and tags.get(332, 1) != 1:
-        return "other inks than"
-    jpeg = tags.get(259) == 7  # whose decoder knows its own colours
-    if photometric == 6 and not jpeg and (tags.get(530, (2, 2)) != (1, 1) or 529 in tags or 532 in tags):
-        return "subsampled or scaled"
-    return ""
-
-
-def _orientation(image: ImageFile) -> int:
-    value: object = 1
-    with contextlib.suppress(Exception):  # EXIF that cannot be read says nothing of the picture
-        # The base class's own: PNG's would decode the whole image to look for EXIF behind it.
-        value = Image.Image.getexif(image).get(0x0112)
-    return value if isinstance(value, int) and value in _UPRIGHT else 1
-
-
-def _warn(path: str | os.PathLike[str], text: str) -> None:
-    name = "".join(c if c.isprintable() else " " for c in os.fspath(path))
-    _LOG.warning("%s: %s", name, text)
-
-
 def _decode(
     path: str | os.PathLike[str], *, alpha: bool, everything: bool = False, data: bytes | None = None
 ) -> Picture:
-    with _opened(path, data) as header:
+    with opened(path, data) as header:
         image = header.image
         mode, info = image.mode, image.info
         key = info.get("transparency") if mode in ("1", "L", "RGB", "I;16") else None
         for odd in header.png.odd if header.png is not None else ():
-            _warn(path, odd)
+            warn(path, odd)
         beside = _beside(path, header) if everything else {}
         icc = beside["icc"] if everything else (_icc(path, header) if mode == "CMYK" else None)
         if mode == "CMYK":
@@ -323,7 +114,7 @@ def _decode(
         elif mode == "CMYK":
             samples = _decode_inks(path, image, icc)
         else:
-            target = "RGBA" if mode == "P" and header.has_alpha else _MODES[mode]
+            target = "RGBA" if mode == "P" and header.has_alpha else MODES[mode]
             samples = np.asarray(image if mode == target else image.convert(target))
             samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
         if not isinstance(image, TiffImageFile):  # Pillow turns those itself, when it loads them
@@ -345,7 +136,7 @@ def _decode(
         return Picture(pixels, mask, header.grey, **beside)
 
 
-def _loaded(path: str | os.PathLike[str], header: _Header) -> ImageFile:
+def _loaded(path: str | os.PathLike[str], header: Header) -> ImageFile:
     """Decode a picture and return it. Raises InputRejected for one that would cost more than it shows."""
     image, file = header.image, header.file
     compressed = file.seek(0, os.SEEK_END)
@@ -363,15 +154,15 @@ def _loaded(path: str | os.PathLike[str], header: _Header) -> ImageFile:
     try:
         image.load()
     except OSError as error:
-        whole = _without_end(data) if error.errno is None else None
+        whole = _without_end(data, file) if error.errno is None else None
         if whole is None:
             raise
-        _warn(path, "lacks its end marker; no pixel is missing")
+        warn(path, "lacks its end marker; no pixel is missing")
         return whole
     return image
 
 
-def _without_end(data: bytes) -> JpegImageFile | None:
+def _without_end(data: bytes, file: Timed) -> JpegImageFile | None:
     """Return a JPEG that lacks nothing but its end marker, or None where pixels are missing.
 
     Where a bit of the picture is missing, what stands in its place is decoded: then one end gives other pixels than
@@ -381,7 +172,7 @@ def _without_end(data: bytes) -> JpegImageFile | None:
     found: list[JpegImageFile] = []
     if containers.has_every_scan(data):
         for end in (b"", b"\x00", b"\x55", b"\xaa", b"\xfe"):
-            image = JpegImageFile(io.BytesIO(data + end * 64 + b"\xff\xd9"))
+            image = JpegImageFile(file.of(data + end * 64 + b"\xff\xd9"))
             try:
                 image.load()
             except OSError:
@@ -401,11 +192,11 @@ def _decode_inks(path: str | os.PathLike[str], image: Image.Image, icc: bytes | 
         try:
             return np.asarray(cmyk_to_srgb(image, icc))
         except ValueError as error:
-            _warn(path, f"its colour profile {error}; its inks are taken for perfect ones")
+            warn(path, f"its colour profile {error}; its inks are taken for perfect ones")
     return np.asarray(image.convert("RGB"))
 
 
-def _beside(path: str | os.PathLike[str], header: _Header) -> dict[str, Any]:
+def _beside(path: str | os.PathLike[str], header: Header) -> dict[str, Any]:
     """Return what a picture keeps beside its pixels, by its fields' names."""
     image, png = header.image, header.png
     color: tuple[tuple[bytes, bytes], ...] = ()
@@ -421,7 +212,7 @@ def _beside(path: str | os.PathLike[str], header: _Header) -> dict[str, Any]:
         if icc is None and code is not None and not is_srgb_code(*code):
             color = ((b"cICP", bytes([*code, 0, 1])),)
         if depth > 8:
-            _warn(path, f"has {depth} bits a channel, of which the upper 8 are read")
+            warn(path, f"has {depth} bits a channel, of which the upper 8 are read")
     try:
         dpi = None if dpi is None else (float(dpi[0]), float(dpi[1]))
         if dpi is not None and not all(0 < value < 1e6 for value in dpi):
@@ -441,7 +232,7 @@ def _names_resolution(image: ImageFile) -> bool:
     return False
 
 
-def _icc(path: str | os.PathLike[str], header: _Header) -> bytes | None:
+def _icc(path: str | os.PathLike[str], header: Header) -> bytes | None:
     image, trouble = header.image, ""
     icc: bytes | None = None
     if header.png is not None:
@@ -456,7 +247,7 @@ def _icc(path: str | os.PathLike[str], header: _Header) -> bytes | None:
     else:
         icc = image.info.get("icc_profile") or None
     if trouble:
-        _warn(path, trouble)
+        warn(path, trouble)
     return icc
 
 
@@ -477,7 +268,7 @@ def _exif(path: str | os.PathLike[str], image: ImageFile) -> bytes | None:
                 kept[tag] = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
         return kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
     except Exception as error:  # of bytes that anyone may have written
-        _warn(path, f"its EXIF cannot be read, and is left out: {describe(error)}")
+        warn(path, f"its EXIF cannot be read, and is left out: {describe(error)}")
         return None
 
 
@@ -485,10 +276,10 @@ def _warn_of_tiff_colors(path: str | os.PathLike[str], image: TiffImageFile) -> 
     names = {301: "TransferFunction", 318: "WhitePoint", 319: "PrimaryChromaticities"}
     found = [name for tag, name in names.items() if tag in image.tag_v2]
     if found:
-        _warn(path, f"its colours are read as they lie: {', '.join(found)} of TIFF cannot be kept")
+        warn(path, f"its colours are read as they lie: {', '.join(found)} of TIFF cannot be kept")
 
 
-def _decode_deep(path: str | os.PathLike[str], header: _Header) -> NDArray[Any]:
+def _decode_deep(path: str | os.PathLike[str], header: Header) -> NDArray[Any]:
     """Return 16-bit colour, [h, w, 3 or 4]; Pillow has decoded the same file and vouches for the upper eight bits."""
     cv2 = _cv2(path)
     upper = np.asarray(header.image)

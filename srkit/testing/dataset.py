@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from srkit.errors import InputRejected, describe, located
 from srkit.images.manifest import HR, ImageRecord, Manifest
-from srkit.images.reading import SUFFIXES
+from srkit.images.opening import SUFFIXES
 from srkit.plugin.contracts import Dataset, Window
 from srkit.plugin.part import as_tree
 from srkit.testing.check import Check, Inapplicable, Subject, fail

@@ -5,7 +5,7 @@ from PIL import Image
 
 from srkit.cli import main
 from srkit.errors import InputRejected
-from srkit.images.reading import KINDS, SUFFIXES
+from srkit.images.opening import KINDS, SUFFIXES
 from tests.conftest import TINY, photograph
 
 PHOTOS = 'name = "photos"\ndataset = { type = "folder", path = "photos" }'

@@ -8,7 +8,8 @@ from PIL import Image, ImageCms
 import srkit
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_images
-from srkit.images.reading import SUFFIXES, open_picture, read_image
+from srkit.images.opening import SUFFIXES
+from srkit.images.reading import open_picture, read_image
 from tests.conftest import photograph
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
@@ -51,6 +52,100 @@ def test_sixteen_bits_are_kept(call, tmp_path):
     (tmp_path / "deep.png").write_bytes(encode_png(pixels))
     assert call("degrade", "bicubic", "deep.png", "lr", "--scale", "2")[0] == 0
     assert read_image("lr/deep.png").dtype == np.uint16
+
+
+@pytest.mark.parametrize("source", ["packed.h5", "h5:packed.h5", "packed.lmdb", "folder:photos", "srkit:folder:photos"])
+def test_the_hr_images_can_be_any_dataset(call, photographs, source):
+    target = source.rpartition(":")[2]
+    if target.startswith("packed"):
+        assert call("prepare", "photos", target)[0] == 0
+    assert call("degrade", "bicubic", "photos", "expected", "--scale", "2")[0] == 0
+    told = f"4 HR images in {target}, no LR beside them\n4 of 4 images made smaller by 2, in lr\n"
+    assert call("degrade", "bicubic", source, "lr", "--scale", "2") == (0, "", told)
+    found = {path.name: path.read_bytes() for path in Path("lr").iterdir()}
+    assert found == {path.name: path.read_bytes() for path in Path("expected").iterdir()}
+
+
+def test_a_dataset_without_a_path_is_named_alone(call):
+    assert call("degrade", "bicubic", "leaves", "lr", "--scale", "4")[0] == 0
+    images = list_images("lr")
+    assert (len(images), images[0].name, read_image(images[0]).shape) == (24, "leaves_00000.png", (64, 64, 3))
+
+
+NAMED = """\
+import numpy as np
+import srkit
+
+
+class Named:
+    def __init__(self, *, path: str = ""):
+        self.names = path.split(",")
+
+    def __len__(self):
+        return len(self.names)
+
+    def name(self, index):
+        return self.names[index]
+
+    def size(self, index):
+        return 8, 8
+
+    def read(self, index, window=None):
+        if "bad" in self.names[index]:
+            raise KeyError(self.names[index])
+        return np.full((8, 8, 3), index, np.uint8)
+
+    def lr(self, scale):
+        return None
+
+    def fingerprint(self):
+        return "x"
+
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("dataset", "named", f"{__name__}:Named")
+"""
+
+
+def test_images_of_a_dataset_keep_their_names_and_are_written_nowhere_else(call, tmp_path):
+    (tmp_path / "named.py").write_text(NAMED)
+    words = ["-p", "named.py", "degrade", "bicubic"]
+    code, _, err = call(*words, "named:cats/1.5,cats/bad,x", "lr", "--scale", "2")
+    reason = "cannot be read: KeyError: 'cats/bad' (named.py:20)"
+    assert (code, err) == (3, f"cats/bad: {reason}\n3 images\n2 of 3 images made smaller by 2, in lr\n")
+    assert sorted(str(path) for path in Path("lr").rglob("*.png")) == ["lr/cats/1.5.png", "lr/x.png"]
+    for name in ("../x", "/tmp/x", "a//b", ""):
+        told = f"srkit degrade: {name!r}: cannot be the name of a file\n"
+        assert call(*words, f"named:a,{name}", "out", "--scale", "2") == (3, "", told)
+    told = "srkit degrade: two images of named:a,a are called a\n"
+    assert call(*words, "named:a,a", "out", "--scale", "2") == (2, "", told)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("folder:photos", "photos", "DST lies in SRC: LR images would stand among the files of photos"),
+        ("folder:photos", "photos/lr", "DST lies in SRC: LR images would stand among the files of photos"),
+        ("foldr:photos", "lr", "foldr:photos: unknown dataset 'foldr'; did you mean 'folder'?"),
+        ("leaves:x", "lr", "leaves:x: unknown setting 'path' of dataset 'leaves'"),
+        ("h5:none.h5", "lr", "none.h5: is not there; looked for in {cwd}"),
+        ("a:b.png", "lr", "a:b.png: there is no such file or folder"),
+    ],
+)
+def test_a_dataset_that_cannot_be_meant_is_one_line(call, photographs, source, target, message):
+    code, _, err = call("degrade", "bicubic", source, target, "--scale", "2")
+    assert code in (2, 3)
+    assert err.startswith(f"srkit degrade: {message.format(cwd=os.getcwd())}")
+    assert not Path(target, "p0.png").exists() or target == "photos"
+
+
+def test_a_file_named_like_a_dataset_is_the_file(call, photographs):
+    photographs.rename(photographs.with_name("h5:photos"))
+    assert (
+        call("degrade", "bicubic", "h5:photos", "lr", "--scale", "2")[2] == "4 of 4 images made smaller by 2, in lr\n"
+    )
 
 
 def test_a_random_degradation_makes_the_same_images_again(call, photographs, tmp_path):
@@ -156,7 +251,7 @@ def test_folders_below_are_taken_where_asked_and_counted_where_not(call, photogr
     Image.fromarray(photograph(6, 12, 14)).save(photographs / "more" / "p0.png")
     words = ["degrade", "bicubic", "photos", "lr", "--scale", "2"]
     assert call(*words)[2] == (
-        "photos: left out: 1 folder with images (--recursive takes it)\n4 of 4 images made smaller by 2, in lr\n"
+        "photos: left out: 1 folder with images (more: --recursive takes it)\n4 of 4 images made smaller by 2, in lr\n"
     )
     assert call(*words, "--recursive")[2] == "5 of 5 images made smaller by 2, in lr\n"
     assert read_image("lr/more/p0.png").shape == (6, 7, 3)
@@ -164,11 +259,13 @@ def test_folders_below_are_taken_where_asked_and_counted_where_not(call, photogr
 
 @pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
 def test_what_was_left_out_in_silence_is_taken_or_said(call):
-    left_out = "1 .gif" if ".avif" in SUFFIXES else "1 .avif, 1 .gif"
+    left_out = "1 .gif (still.gif: not read)"
+    if ".avif" not in SUFFIXES:
+        left_out = f"1 .avif (avif.avif: not read by this Pillow), {left_out}"
     folder = f"{DATA}/cases/silently-left-out-files/mix"
     err = call("degrade", "bicubic", folder, "lr", "--scale", "2")[2]
     count = 4 if ".avif" in SUFFIXES else 3
     assert err == (
-        f"{folder}: left out: {left_out}, 1 folder with images (--recursive takes it)\n"
+        f"{folder}: left out: {left_out}, 1 folder with images (more: --recursive takes it)\n"
         f"{count} of {count} images made smaller by 2, in lr\n"
     )

@@ -9,7 +9,8 @@ from PIL import Image, ImageCms
 
 import srkit
 from srkit.images.encoding import encode_png
-from srkit.images.reading import KINDS, SUFFIXES, open_picture
+from srkit.images.opening import KINDS, SUFFIXES
+from srkit.images.reading import open_picture
 from srkit.images.writing import WRITTEN
 from tests.cli.conftest import save_nearest
 from tests.conftest import HANGS, photograph
@@ -322,7 +323,8 @@ def mixed(photographs):
 def test_what_is_left_out_of_a_folder_is_said(upscale, mixed):
     assert upscale("photos", "-o", "out") == (
         0,
-        "photos: left out: 1 .gif, 1 folder with images (--recursive takes it)\n4 of 4 images enlarged x2, in out\n",
+        "photos: left out: 1 .gif (still.gif: not read), 1 folder with images (more: --recursive takes it)\n"
+        "4 of 4 images enlarged x2, in out\n",
     )
 
 
@@ -330,7 +332,7 @@ def test_the_folders_below_are_enlarged_into_the_same_folders(upscale, mixed, tm
     for _ in range(2):  # the second time, what the first wrote is no input
         assert upscale("photos", "-o", "photos/out", "--recursive") == (
             0,
-            "photos: left out: 1 .gif\n5 of 5 images enlarged x2, in photos/out\n",
+            "photos: left out: 1 .gif (still.gif: not read)\n5 of 5 images enlarged x2, in photos/out\n",
         )
     found = sorted(str(path.relative_to(mixed / "out")) for path in (mixed / "out").rglob("*.*"))
     assert found == ["more/p0.jfif", "p0.png", "p1.png", "p2.png", "p3.png"]
@@ -340,7 +342,7 @@ def test_a_folder_without_images_says_what_is_left_out(upscale, tmp_path):
     (tmp_path / "gifs").mkdir()
     Image.new("L", (4, 4)).save("gifs/still.gif")
     assert upscale("gifs", "-o", "out")[1].splitlines()[0] == (
-        f"gifs: has no images: looked for {', '.join(SUFFIXES)}; left out: 1 .gif"
+        f"gifs: has no images: looked for {', '.join(SUFFIXES)}; left out: 1 .gif (still.gif: not read)"
     )
 
 

@@ -14,7 +14,8 @@ from srkit.errors import InputRejected
 from srkit.images import writing
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_folder, list_images
-from srkit.images.reading import KINDS, SUFFIXES, Picture, decode_image, image_size, open_picture, read_image
+from srkit.images.opening import KINDS, SUFFIXES
+from srkit.images.reading import Picture, decode_image, image_size, open_picture, read_image
 from srkit.images.writing import encode_image, save_image, save_picture, suffix_for
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
@@ -581,7 +582,9 @@ def mixed(tmp_path):
 def test_what_a_folder_holds_beside_its_images_is_counted_by_kind(mixed):
     found = list_folder(mixed)
     assert [path.name for path in found.images] == ["a.JPE", "b.jfif"]
-    assert found.left_out == ("2 .gif, 1 .heic, 1 link that leads nowhere, 1 folder with images (--recursive takes it)")
+    others = "2 .gif (more.GIF, still.gif: not read), 1 .heic (raw.heic: not read)"
+    links = "1 link that leads nowhere (loop.png)"
+    assert found.left_out == f"{others}, {links}, 1 folder with images (more: --recursive takes it)"
     assert found.folders == (mixed / "more",)
 
 
@@ -590,7 +593,9 @@ def test_the_folders_below_are_taken_with_recursive(mixed):
     (mixed / "z").symlink_to(mixed / "more" / "deep")
     names = [str(path.relative_to(mixed)) for path in list_images(mixed, recursive=True)]
     assert names == ["a.JPE", "b.jfif", "more/x.png", "more/deep/y.png"]
-    assert list_folder(mixed, recursive=True).left_out == "2 .gif, 1 .heic, 1 link that leads nowhere"
+    assert list_folder(mixed, recursive=True).left_out == (
+        "2 .gif (more.GIF, still.gif: not read), 1 .heic (raw.heic: not read), 1 link that leads nowhere (loop.png)"
+    )
 
 
 def test_a_folder_without_images_lists_what_it_has_instead(tmp_path):
@@ -599,7 +604,20 @@ def test_a_folder_without_images_lists_what_it_has_instead(tmp_path):
     (tmp_path / "b" / "c.png").touch()
     assert reason(tmp_path, list_images) == f"has no images: looked for {', '.join(SUFFIXES)}"
     assert list_folder(tmp_path).images == ()
-    assert list_folder(tmp_path).left_out == "1 .gif, 1 folder with images (--recursive takes it)"
+    assert list_folder(tmp_path).left_out == (
+        "1 .gif (a.gif: not read), 1 folder with images (b: --recursive takes it)"
+    )
+
+
+def test_of_many_files_that_are_left_out_the_first_are_named(tmp_path):
+    for i in range(5):
+        (tmp_path / f"{i}.gif").touch()
+        (tmp_path / f"folder{i}").mkdir()
+        (tmp_path / f"folder{i}" / "a.png").touch()
+        (tmp_path / f"{i}.png").symlink_to("nowhere")
+    gifs, links = "5 .gif (0.gif, 1.gif, 2.gif, ...: not read)", "5 links that lead nowhere (0.png, 1.png, 2.png, ...)"
+    folders = "5 folders with images (folder0, folder1, folder2, ...: --recursive takes them)"
+    assert list_folder(tmp_path).left_out == f"{gifs}, {links}, {folders}"
 
 
 def test_avif_counts_where_pillow_reads_it(tmp_path):

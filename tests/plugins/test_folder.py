@@ -14,7 +14,7 @@ from srkit import ImageRecord, InputRejected, Manifest, Window
 from srkit.errors import RecipeError
 from srkit.images.encoding import encode_png
 from srkit.images.listing import list_images
-from srkit.images.reading import SUFFIXES
+from srkit.images.opening import SUFFIXES
 from srkit.plugin.discovery import installed
 from srkit.plugin.settings import read_settings, type_name
 from srkit.recipe.reading import read_part
@@ -240,7 +240,7 @@ def test_what_is_left_out_of_a_folder_is_named(tmp_path):
     text = Folder(path=str(tmp_path / "mix")).describe()
     assert text == (
         f"1 HR image in {tmp_path.name}/mix, no LR beside it; "
-        "left out: 1 .gif, 1 folder with images (recursive = true takes it)"
+        "left out: 1 .gif (still.gif: not read), 1 folder with images (more: recursive = true takes it)"
     )
 
 
@@ -953,3 +953,24 @@ def test_a_given_lr_folder_of_another_scale_is_refused():
     assert rejected(source.lr, 2) == (
         f"{root / 'lq' / 'baboon.png'}: is 123x120, but baboon.png is 492x480, which needs 246x240 at scale 2"
     )
+
+
+def test_a_folder_is_listed_once(tmp_path):
+    for i in range(200):
+        (tmp_path / f"{i}.png").touch()
+    (tmp_path / "a.gif").touch()
+    source = Folder(path=str(tmp_path))
+    found = []
+    assert calls(lambda: found.append(source.describe())) < 200
+    folder = "/".join(tmp_path.parts[-2:])
+    assert found == [f"200 HR images in {folder}, no LR beside them; left out: 1 .gif (a.gif: not read)"]
+
+
+def test_the_lr_images_are_listed_once(tmp_path):
+    for i in range(200):
+        put(tmp_path / f"HR/{i}.png", 8, 8)
+        put(tmp_path / f"LR_bicubic/X2/{i}x2.png", 4, 4)
+    source = Folder(path=str(tmp_path))
+    opened = calls(lambda: source.lr(2))
+    assert calls(lambda: source.describe()) < opened / 2
+    assert source.describe() == f"200 HR images in {tmp_path.name}/HR, LR x2 beside them"

@@ -18,7 +18,7 @@ from srkit_datasets.h5_writer import H5Writer
 
 import srkit
 from srkit import ImageRecord, InputRejected, Manifest, Window
-from srkit.images import reading
+from srkit.images import opening
 from srkit.images.encoding import encode_png
 from srkit.images.manifest import lr_side
 from srkit.plugin.settings import read_settings
@@ -805,7 +805,7 @@ def test_damage_inside_of_a_compressed_image_is_named(tmp_path):
 
 
 def test_the_limits_are_those_of_image_files():
-    assert (packed.MAX_SIDE, packed.MAX_PIXELS) == (reading.MAX_SIDE, reading.MAX_PIXELS)
+    assert (packed.MAX_SIDE, packed.MAX_PIXELS) == (opening.MAX_SIDE, opening.MAX_PIXELS)
 
 
 @pytest.mark.parametrize("name", ["h5", "lmdb"])

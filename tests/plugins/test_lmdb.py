@@ -16,7 +16,7 @@ from srkit_datasets.lmdb_writer import LMDBWriter
 from srkit import InputRejected, Window
 from srkit.images import manifest
 from srkit.images.encoding import encode_png
-from srkit.images.reading import KINDS
+from srkit.images.opening import KINDS
 from tests.conftest import CHAOS_SEED, calls
 from tests.plugins.test_h5 import (
     FULL,

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from srkit.errors import InputRejected
+from srkit.images.listing import nfc
 from srkit.images.manifest import HR, ImageRecord, Manifest
 from srkit.plugin.component import making
 from srkit.plugin.contracts import Dataset
@@ -57,9 +58,12 @@ def _verify(path: Path, format: str, plugins: tuple[str, ...], threads: int) -> 
 
 
 def compare(source: Dataset, manifest: Manifest, threads: int) -> Verified:
-    """Read every pixel of a dataset and compare it with its manifest. Raises InputRejected where LR does not open."""
+    """Read every pixel of a dataset and compare it with its manifest. Raises InputRejected where LR does not open.
+
+    Names compare equal in any of Unicode's forms: a folder that was on a macOS disk may have come back in another.
+    """
     sides = {HR: source, **{f"lr_x{scale}": source.lr(scale) for scale in manifest.scales}}
-    names, known = manifest.names, set(manifest.names)
+    names, known = manifest.names, {nfc(name) for name in manifest.names}
     damaged = []
     missing = 0  # sides as a whole, which are one line each
     with ThreadPoolExecutor(threads) as executor:
@@ -70,9 +74,11 @@ def compare(source: Dataset, manifest: Manifest, threads: int) -> Verified:
                 missing += len(records) - 1
                 continue
             places = {images.name(i): i for i in range(len(images))}
-            lines = executor.map(_damage, [images] * len(names), [places.get(n) for n in names], records)
+            alike = {nfc(name): i for name, i in places.items()}
+            found = [places.get(name, alike.get(nfc(name))) for name in names]
+            lines = executor.map(_damage, [images] * len(names), found, records)
             damaged += [f"{side}/{name}: {line}" for name, line in zip(names, lines, strict=True) if line]
-            damaged += [f"{side}/{name}: is not in the manifest" for name in places if name not in known]
+            damaged += [f"{side}/{name}: is not in the manifest" for name in places if nfc(name) not in known]
     return Verified(len(manifest.names), tuple(manifest.scales), tuple(damaged), len(damaged) + missing)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from srkit.cli import main
 from srkit.engine.data.preparing import Tiles
 from srkit.engine.data.verifying import compare
 from srkit.images.manifest import HR, ImageRecord, Manifest
-from srkit.images.reading import KINDS
+from srkit.images.opening import KINDS
 from tests.conftest import CHAOS_SEED, HANGS, calls, photograph
 
 FORMATS = {"h5": "set.h5", "lmdb": "set.lmdb", "folder": "set"}
@@ -331,6 +332,17 @@ def test_verify_names_files_that_are_missing_or_new(call):
     ]
 
 
+def test_names_of_another_form_of_unicode_are_the_same_to_verify(call):
+    Path("photos/p1.png").rename("photos/caf\u00e9.png")
+    assert call("photos", "set", "--scale", "2")[0] == 0
+    for path in ("set/HR/caf\u00e9.png", "set/LR_bicubic/X2/caf\u00e9x2.png"):
+        Path(path).rename(path.replace("\u00e9", "e\u0301"))
+    assert call("--verify", "set") == (0, "ok  set  4 images, LR x2: every pixel is as it was written\n", "")
+    shutil.rmtree("set/LR_bicubic")
+    shutil.copy("set/HR/p2.png", "set/HR/caf\u00e9.png")  # now there are both, and the one of that very name is meant
+    assert call("--verify", "set")[2].splitlines()[0] == "set: hr/caf\u00e9: is 41x40 uint8, was 48x64 uint8"
+
+
 def test_comparing_with_a_manifest_is_linear_in_the_number_of_images():
     class Name(str):
         def __hash__(self):  # each look-up of a name is a call
@@ -359,8 +371,6 @@ def test_comparing_with_a_manifest_is_linear_in_the_number_of_images():
 
 
 def test_a_side_that_is_gone_counts_as_all_its_images(call):
-    import shutil
-
     assert call("photos", "set", "--scale", "2,4")[0] == 0
     shutil.rmtree("set/LR_bicubic/X4")
     assert call("--verify", "set")[2].splitlines() == [
