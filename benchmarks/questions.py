@@ -1,8 +1,8 @@
-"""The questions that a first network asks, answered by one small recipe: python benchmarks/questions.py DATA [--out DIR]
+"""What a first network asks, answered by one small recipe: python benchmarks/questions.py DATA [--out DIR]
 
-DATA holds T91 to train on, and Set5 and BSDS200 to score on (every fifth image of it). Each answer changes one setting of
-the recipe and is trained from several seeds; a run that was stopped goes on with the same command. Prints the table of
-docs/networks.md.
+DATA holds T91 to train on, and Set5 and BSDS200 to score on (every fifth image of it). Each answer changes one setting
+of the recipe and is trained from several seeds; a run that was stopped goes on with the same command. Prints the table
+of docs/networks.md.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/questions"))
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     given = parser.parse_args()
     torch.set_num_threads(1)
