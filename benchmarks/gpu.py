@@ -46,8 +46,8 @@ from srkit.engine.data.opening import make_pairs
 from srkit.engine.data.pairs import Pairs
 from srkit.engine.data.pools import DevicePool, PackedPool, Pool, SourcePool, make_pool
 from srkit.engine.data.preparing import Tiles, prepare
-from srkit.engine.learning.objective import WeightedLoss
-from srkit.engine.learning.trainer import PRECISIONS, Duty, Options, Trainer
+from srkit.engine.learning.objective import Term
+from srkit.engine.learning.trainer import PRECISIONS, Duty, Options, Trainer, trainer_of
 from srkit.errors import describe
 from srkit.files import json_text
 from srkit.plugin.contracts import KINDS
@@ -324,9 +324,16 @@ def make_trainer(setup: Setup, size: dict[str, int], *, weight: float = 1.0, ste
     torch.manual_seed(0)
     made = srkit.create("architecture", "a2n", scale=SCALE, **size)
     made.to(setup.device, memory_format=torch.channels_last)
-    losses = [WeightedLoss("l1", srkit.create("loss", "l1"), weight, False)]
+    losses = [Term("l1", srkit.create("loss", "l1"), weight, False)]
     optimizer = srkit.create("optimizer", "adam", made.parameters(), lr=1e-3)
-    return Trainer(made, losses, optimizer, lambda step: 1.0, setup.device, Options(steps=steps, seed=1, **given))
+    return trainer_of(
+        made,
+        losses,
+        optimizer,
+        lambda step: 1.0,
+        setup.device,
+        Options(steps=steps, seed=1, **given),
+    )
 
 
 def one_batch(setup: Setup) -> Batch:
@@ -432,7 +439,7 @@ def overflow(setup: Setup) -> str:
     seen = [(2.0**16, flat(trainer.network))]
 
     def look() -> None:
-        seen.append((trainer.scaler.get_scale(), flat(trainer.network)))
+        seen.append((trainer.learner.scaler.get_scale(), flat(trainer.network)))
 
     trainer.fit([one_batch(setup)] * 30, [Duty(1, look)], lambda: False)
     left_out = 0

@@ -114,13 +114,17 @@ def upscale(
     image: NDArray[np.uint8] | NDArray[np.uint16],
     network: nn.Module,
     *,
+    scale: float | None = None,
+    size: tuple[int, int] | None = None,
     forward: Literal["whole", "chop", "tiles"] | None = None,
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Return an image, [height, width, 3] RGB, enlarged by a network on the network's device; the dtype is kept.
 
-    `forward` is that of `evaluate`. Where it is not given, images of more than a million pixels go in tiles through a
-    network whose component states that it is `tileable`, and all others as a whole. Raises ValueError for what is no
-    image, and where the network's output is not finite.
+    A network that serves several scales is told how much larger SR is by `scale`, or by `size`, (height, width); the
+    others have their own. `forward` is that of `evaluate`. Where it is not given, images of more than a million pixels
+    go in tiles through a network whose component states that it is `tileable`, and all others as a whole. Raises
+    ValueError for what is no image, and where the network's output is not finite; UsageError for a scale that the
+    network does not serve.
     """
     import attrs
 
@@ -129,20 +133,39 @@ def upscale(
     from srkit.protocol import PAPER
 
     _refuse_no_network(network)
-    if forward is None and getattr(image, "ndim", 0) == 3:
-        forward = forward_for(image.shape[0], image.shape[1], _tileable(network))
-    return engine.upscale(image, network, method=attrs.evolve(PAPER, forward=forward or "whole"))
+    if getattr(image, "ndim", 0) == 3:
+        forward = forward or forward_for(image.shape[0], image.shape[1], _facts(network).get("tileable"))
+        size = _size(image, network, scale, size)
+    return engine.upscale(image, network, size=size, method=attrs.evolve(PAPER, forward=forward or "whole"))
 
 
-def _tileable(network: nn.Module) -> object:
-    """Return what the component that a network is of states of tiles; None where it says nothing."""
+def _facts(network: nn.Module) -> Mapping[str, Any]:
+    """Return what the component that a network is of states of it; nothing where it is of none."""
     target = f"{type(network).__module__}:{type(network).__qualname__}"
-    found = [
-        entry.component.facts.get("tileable")
-        for entry in installed().of_kind("architecture")
-        if entry.component.target == target
-    ]
-    return found[0] if found else None
+    found = [e.component.facts for e in installed().of_kind("architecture") if e.component.target == target]
+    return found[0] if found else {}
+
+
+def _size(
+    image: NDArray[Any], network: nn.Module, scale: float | None, size: tuple[int, int] | None
+) -> tuple[int, int] | None:
+    """Return the size of SR that a network is asked for; None is its own. Raises UsageError where it serves no such."""
+    from srkit.engine.networks.calling import needs_size, scaled, scales_of
+    from srkit.engine.scoring import evaluate as engine
+
+    height, width = image.shape[:2]
+    if scale is None and size is None:
+        if needs_size(network):
+            raise UsageError("the network serves several scales: give scale, or size")
+        return None
+    if scale is not None and size is not None:
+        raise UsageError("scale says how much larger SR is, and size how large: give one of them")
+    size = size or (scaled(height, scale or 1), scaled(width, scale or 1))
+    served = scales_of(network, _facts(network), engine.scale_of(network) or 1)
+    for one in {scale} if scale is not None else {size[0] / height, size[1] / width}:
+        if served.fault(one):
+            raise UsageError(f"the network {served.fault(one)}")
+    return size
 
 
 def _refuse_no_network(network: object) -> None:
@@ -158,7 +181,7 @@ def evaluate(
     networks: Mapping[str, nn.Module],
     data: PathLike | Dataset | Mapping[str, PathLike | Dataset],
     *,
-    scale: int | None = None,
+    scale: float | None = None,
     images: Mapping[str, PathLike] | None = None,
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
     protocol: str = "paper",
@@ -169,11 +192,11 @@ def evaluate(
     """Return a table for each set of images: a row for each network by name, and bicubic's.
 
     `data` is a folder or any dataset object (`srkit.create("dataset", ...)`), or several by name. The scale is the
-    networks' own; without any, give it. `images` are folders of SR files that other programs have made, by the names
-    of their rows. LR is what stands beside HR, or else MATLAB's bicubic. `protocol` is "paper" or "blog"; `forward`
-    takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble` "x8" the output is the mean
-    over the eight symmetries, with "median" their median. The rows of the second network and those behind it have their
-    difference to the first one's, with a 95 % interval. Means and differences are of the images whose scores are
+    networks' own; without any, or for those that serve several, give it. `images` are folders of SR files that other
+    programs have made, by the names of their rows. LR is what stands beside HR, or else MATLAB's bicubic. `protocol` is
+    "paper" or "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
+    "x8" the output is the mean over the eight symmetries, with "median" their median. The rows of the second network
+    and those behind it have their difference to the first one's, with a 95 % interval. Means and differences are of the images whose scores are
     finite; the others are named under "exact". The tables are those of `srkit eval --table json`. Raises InputRejected
     for images, UsageError for what cannot be meant.
     """
@@ -183,6 +206,7 @@ def evaluate(
     from srkit.engine.builder import Builder
     from srkit.engine.data.opening import make_pairs
     from srkit.engine.data.pairs import EvaluationSet, Resized
+    from srkit.engine.networks.calling import scales_of
     from srkit.engine.scoring import evaluate as engine
     from srkit.engine.scoring import intervals
     from srkit.engine.scoring.metrics import make_metrics
@@ -201,12 +225,18 @@ def evaluate(
         raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")
     if len(set(names)) < len(names):
         raise UsageError("a network and a folder of SR images have one name")
-    scales = {scale} if scale is not None else {engine.scale_of(network) for network in networks.values()}
-    if not scales:
-        raise UsageError("without a network nothing says the scale: give it")
-    if len(scales) != 1:
-        raise UsageError(f"the networks have scales {', '.join(map(str, sorted(scales)))}: one at a time")
-    (scale,) = scales
+    if scale is None:
+        scales = {own for own in map(engine.scale_of, networks.values()) if own is not None}
+        if not scales:
+            what = "a network serves several scales" if networks else "without a network nothing says the scale"
+            raise UsageError(f"{what}: give it")
+        if len(scales) != 1:
+            raise UsageError(f"the networks have scales {', '.join(map(str, sorted(scales)))}: one at a time")
+        (scale,) = scales
+    for name, network in networks.items():
+        fault = scales_of(network, _facts(network), scale).fault(scale)
+        if fault:
+            raise UsageError(f"network '{name}' {fault}")
     baseline = builder.baseline(scale)
     degradation = read_part(builder.registry, "degradation", method.degradation) if method.degradation else None
     tables = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -38,9 +39,9 @@ class Method:
             if value not in get_args(words):
                 raise UsageError(f"unknown {name} '{value}'{did_you_mean(str(value), get_args(words))}")
 
-    def border(self, metric: str, scale: int) -> int:
+    def border(self, metric: str, scale: float) -> int:
         """Return how many pixels are cut from each side before a metric looks."""
-        return 0 if metric in self.whole_border else scale
+        return 0 if metric in self.whole_border else math.ceil(scale)
 
 
 PAPER = Method()
@@ -76,7 +77,7 @@ class Protocol:
     networks' own, so that scores are comparable all the same; where nothing was padded, nothing is stored of it.
     """
 
-    scale: int
+    scale: float
     color: Mapping[str, str]
     border: Mapping[str, int]
     rounding: str = "8 bits"

@@ -262,5 +262,5 @@ def test_a_large_image_goes_in_tiles_where_its_network_may():
     srkit.upscale(np.zeros((1000, 1001, 3), np.uint8), bicubic, forward="whole")
     srkit.upscale(np.zeros((1000, 1000, 3), np.uint8), bicubic)
     assert sizes == [(1000, 1001), (1000, 1000)]
-    assert srkit.api._tileable(srkit.create("architecture", "a2n", scale=2, **SETTINGS)) is False
-    assert srkit.api._tileable(torch.nn.Identity()) is None
+    assert srkit.api._facts(srkit.create("architecture", "a2n", scale=2, **SETTINGS))["tileable"] is False
+    assert srkit.api._facts(torch.nn.Identity()) == {}

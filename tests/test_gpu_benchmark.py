@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import srkit
 from srkit.engine.data.batches import Batch
-from srkit.engine.learning.objective import WeightedLoss
-from srkit.engine.learning.trainer import PRECISIONS, Options, Trainer
+from srkit.engine.learning.objective import Term
+from srkit.engine.learning.trainer import PRECISIONS, Options, trainer_of
 from tests.conftest import HANGS, ROOT
 
 COMMAND = ROOT / "benchmarks" / "gpu.py"
@@ -146,9 +146,16 @@ def steps(device, loss=None, *, optimizer, count=3, mode=None, **options):
         with device:
             network = srkit.create("architecture", "a2n", scale=2, features=4, blocks=1, upsampling_features=4)
             lr, hr = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 16, 16)
-        losses = [WeightedLoss("loss", loss or srkit.create("loss", "l1"), 1.0, False)]
+        losses = [Term("loss", loss or srkit.create("loss", "l1"), 1.0, False)]
         made = optimizer(network.parameters(), lr=1e-3)
-        trainer = Trainer(network, losses, made, lambda step: 1.0, device, Options(steps=count, seed=1, **options))
+        trainer = trainer_of(
+            network,
+            losses,
+            made,
+            lambda step: 1.0,
+            device,
+            Options(steps=count, seed=1, **options),
+        )
         for _ in range(count):
             trainer.step(Batch(lr, hr))
     assert trainer.done == count
@@ -166,9 +173,6 @@ OPTIONS = [
     pytest.param({"accumulate": 2}, id="accumulate"),
     pytest.param({"ema": 0.9, "clip": 1.0, "accumulate": 2}, id="all"),
 ]
-# torch's moving average copies the count of its updates to the device in each of them, and that waits.
-waits = pytest.mark.xfail(reason="torch's AveragedModel copies its count to the device", strict=True)
-WAITING = [pytest.param(*p.values, id=p.id, marks=waits if "ema" in p.values[0] else ()) for p in OPTIONS]
 # torch looks for the memory of a tensor that it copies; one without values has none.
 copied_without_values = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor:UserWarning")
 
@@ -209,7 +213,7 @@ def test_a_loss_that_leaves_a_tensor_on_the_cpu_is_found():
 
 
 @pytest.mark.usefixtures("without_autocast")
-@pytest.mark.parametrize("options", WAITING)
+@pytest.mark.parametrize("options", OPTIONS)
 def test_a_step_copies_nothing_for_which_the_device_is_waited_for(options):
     steps(META, optimizer=Told, mode=NoWaitingCopies(), **options)
 

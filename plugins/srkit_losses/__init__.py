@@ -1,4 +1,4 @@
-"""Pixel losses: L1, L2 and Charbonnier; of SR, or of every output."""
+"""Losses by formula: of pixels, of spectra, of local structure, and of artifacts; of SR, or of every output."""
 
 from collections.abc import Iterator
 
@@ -23,4 +23,40 @@ def srkit_components() -> Iterator[srkit.Component]:
         "srkit_losses.supervision:DeepSupervision",
         summary="A loss of every output, against HR of its size",
         source="arXiv:1710.01992",
+    )
+    yield srkit.Component(
+        "loss",
+        "fft",
+        "srkit_losses.frequency:FFT",
+        summary="Absolute difference of the spectra",
+        source="arXiv:2108.05054",
+    )
+    yield srkit.Component(
+        "loss",
+        "focal_frequency",
+        "srkit_losses.frequency:FocalFrequency",
+        summary="Squared difference of the spectra, weighted most where it is largest",
+        source="arXiv:2012.12821",
+        facts={"deviations": {"gradient_is_the_slope": "no gradient flows through its weights, as in the paper"}},
+    )
+    yield srkit.Component(
+        "loss",
+        "ms_ssim",
+        "srkit_losses.structure:MSSSIM",
+        summary="One minus the structural similarity at five scales",
+        source="Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216",
+    )
+    yield srkit.Component(
+        "loss",
+        "gradient",
+        "srkit_losses.structure:Gradient",
+        summary="Absolute difference of the slopes, by Sobel's operator",
+    )
+    yield srkit.Component(
+        "loss",
+        "ldl",
+        "srkit_losses.artifacts:LDL",
+        summary="Absolute difference where SR varies as artifacts do (wants a moving average)",
+        source="arXiv:2203.09195",
+        facts={"deviations": {"gradient_is_the_slope": "no gradient flows through its weights"}},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import math
 import os
 import re
 import signal
@@ -197,6 +198,17 @@ def scale(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"a scale is at least 1, not {number}")
     return number
+
+
+def any_scale(text: str) -> float:
+    """Return an argument that is a scale, a whole number or another."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
+    if not 1 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"a scale is at least 1, not {number:g}")
+    return int(number) if number == int(number) else number
 
 
 class _Folded(argparse.RawDescriptionHelpFormatter):

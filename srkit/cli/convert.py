@@ -68,7 +68,7 @@ def _report(model: Model, target: Path, plugins: list[str]) -> None:
     size = f"{target.stat().st_size / 2**20:,.1f} MiB"
     out.print(
         f"[green]ok[/green]  [bold]{output.clean(target)}[/bold]  "
-        f"{output.clean(model.architecture)} x{model.scale}, {size}",
+        f"{output.clean(model.architecture)} x{model.made_for}, {size}",
         soft_wrap=True,
     )
     lines = [("matched", f"{tensors} ({values:,} values) of {reading.path}")]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srkit.cli import printable, scale
+from srkit.cli import any_scale, printable
 from srkit.errors import UsageError
 from srkit.plugin.registry import Registry
 from srkit.recipe.layers import REMOVED, Override
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what says what a file of weights holds."""
-    parser.add_argument("--scale", type=scale, metavar="N", help="the scale, where the file does not say it")
+    parser.add_argument(
+        "--scale",
+        type=any_scale,
+        metavar="N",
+        help="the scale, where the file does not say it, or where its network serves several",
+    )
     parser.add_argument("--architecture", metavar="NAME", help="the network, where the file does not say it")
     parser.add_argument(
         "--set",

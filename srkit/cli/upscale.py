@@ -56,6 +56,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recursive", action="store_true", help="take the folders below, too; OUT then has the same folders"
     )
     models.add_arguments(parser)
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="WxH",
+        help="what each image becomes, as in 1920x1080, in place of --scale, by a network of any scale",
+    )
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Return (height, width) of "1920x1080"."""
+    found = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size: write width and height, 1920x1080")
+    return int(found[2]), int(found[1])
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -65,30 +79,51 @@ def main(arguments: argparse.Namespace) -> int:
     from srkit.cli.output import clean, console
     from srkit.engine.builder import Builder
     from srkit.engine.device import pick_device
+    from srkit.engine.networks.calling import scaled, scales_of, takes_size
     from srkit.engine.scoring.evaluate import upscale
     from srkit.engine.scoring.tiling import forward_for
 
+    if arguments.size is not None and arguments.scale is not None:
+        raise UsageError("--size says how large images become, and --scale by how much larger: give one of them")
     plan = _plan(arguments.inputs, arguments.out, recursive=arguments.recursive)
     work, bad = plan.work, plan.bad
     registry = discover(arguments.plugins, arguments.ambient)
     model = models.read(arguments.model, arguments, registry)
-    tileable = registry.find("architecture", model.architecture).component.facts.get("tileable")
+    facts = registry.find("architecture", model.architecture).component.facts
+    tileable = facts.get("tileable")
+    served = scales_of(model.network, facts, model.made_for)
+    if arguments.size is not None and not takes_size(model.network):
+        raise UsageError(f"{arguments.model} is a network for scale {model.scale}: --size needs one of any scale")
     if arguments.forward == "tiles" and tileable is False:
         text = f"architecture '{model.architecture}' states that tiles do not make up its output: seams may be seen"
         print(printable(text), file=sys.stderr)
     device = pick_device("auto")
     network = model.network.to(device)
 
+    def size_of(image: Any) -> tuple[int, int]:
+        """Return (height, width) of SR. Raises ValueError where the network does not make an image that large."""
+        height, width = image.shape[:2]
+        if arguments.size is None:
+            return scaled(height, model.scale), scaled(width, model.scale)
+        tall, wide = arguments.size
+        if tall < height or wide < width:
+            raise ValueError(f"is {width}x{height}, which {wide}x{tall} is no enlargement of")
+        for scale in (tall / height, wide / width):
+            fault = served.fault(scale)
+            if fault:
+                raise ValueError(f"is {width}x{height}: architecture '{model.architecture}' {fault}")
+        return tall, wide
+
     def enlarge(image: Any, progress: Any = None) -> Any:
         how = arguments.forward or forward_for(image.shape[0], image.shape[1], tileable)
-        return upscale(image, network, device, method=Method(forward=how), progress=progress)
+        return upscale(image, network, device, size=size_of(image), method=Method(forward=how), progress=progress)
 
     # Alpha is no colour that the network has seen: what is opaque must stay so.
     bicubic = Builder(registry).baseline(model.scale).to(device)
 
     def enlarge_alpha(image: Any) -> Any:
         how = forward_for(image.shape[0], image.shape[1], True)
-        return upscale(image, bicubic, device, method=Method(forward=how))
+        return upscale(image, bicubic, device, size=size_of(image), method=Method(forward=how))
 
     for error in bad:
         print(error_text(error), file=sys.stderr)
@@ -119,7 +154,8 @@ def main(arguments: argparse.Namespace) -> int:
     total = done + len(bad)
     for text in plan.left_out:
         print(printable(text), file=sys.stderr)
-    print(f"{done} of {total} images enlarged x{model.scale}, in {printable(arguments.out)}", file=sys.stderr)
+    by = f"x{model.scale}" if arguments.size is None else "to {1}x{0}".format(*arguments.size)
+    print(f"{done} of {total} images enlarged {by}, in {printable(arguments.out)}", file=sys.stderr)
     return InputRejected.exit_code if bad else 0
 
 

@@ -54,7 +54,7 @@ class Builder:
         """Return what `make` does; what the target raises passes through, for those who know its line in a recipe."""
         return self.registry.make(part.kind, part.type, words, part.settings, checked)
 
-    def network(self, part: Part, scale: int) -> nn.Module:
+    def network(self, part: Part, scale: float) -> nn.Module:
         """Return a network that takes LR of any size."""
         return fit(self.make(part, scale=scale), self.component(part))
 
@@ -81,7 +81,7 @@ class Builder:
             advice = f"if that is meant, its component states it: facts={{'most_parts': {most * 10}}}"
             raise ComponentError(f"architecture '{part.type}': {error}; {advice}") from None
 
-    def baseline(self, scale: int) -> nn.Module:
+    def baseline(self, scale: float) -> nn.Module:
         """Return the network of the bicubic row: srkit's own, whichever other distributions have one of that name."""
         return self.network(read_part(self.registry, "architecture", "srkit:bicubic"), scale)
 

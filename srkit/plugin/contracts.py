@@ -308,9 +308,12 @@ KINDS: Mapping[str, Kind] = {
             "a term of what training minimises",
             Loss,
             plural="losses",
-            keys=("type", "weight"),
+            keys=("type", "weight", "from_step", "every", "adversary"),
             reduction=Fact(
                 Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
+            ),
+            min_size=Fact(
+                int, "the least height and width of HR patches, in pixels; an attribute `min_size` goes first", 1
             ),
         ),
         _kind(

@@ -31,12 +31,22 @@ def as_tree(value: Any) -> Any:
     """Return a part, or what has parts in it, as TOML's types: tables, lists and scalars. None has no form there
     and is left out."""
     if isinstance(value, Part):
-        own = {f.name: getattr(value, f.name) for f in attrs.fields(type(value)) if f.name not in ("type", "settings")}
+        own = {name: member for name, member in _fields(value).items() if name not in ("type", "settings")}
         return {"type": value.type, **as_tree({**own, **value.settings})}
     if attrs.has(type(value)):
-        value = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+        value = _fields(value)
     if isinstance(value, Mapping):
         return {key: as_tree(member) for key, member in value.items() if member is not None}
     if isinstance(value, list | tuple):
         return [as_tree(member) for member in value]
     return value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return the fields of an attrs object, but for those that are `silent` of their default."""
+    found = {field: getattr(value, field.name) for field in attrs.fields(type(value))}
+    return {
+        field.name: member
+        for field, member in found.items()
+        if not (field.metadata.get("silent") and member in (field.default, {}))
+    }

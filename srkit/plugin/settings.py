@@ -8,7 +8,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 import attrs
@@ -134,8 +134,17 @@ def declared(function: Callable[..., Any], words: Mapping[str, Any]) -> dict[str
         return dict(words)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return dict(words)
+    return {name: words[name] for name in named(function, words)}
+
+
+def named(function: Callable[..., Any], words: Iterable[str]) -> tuple[str, ...]:
+    """Return those of `words` that a callable has a parameter for; none where it is of C and has no signature."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return ()
     names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    return {name: value for name, value in words.items() if name in names}
+    return tuple(word for word in words if word in names)
 
 
 def call(kind: Kind, target: Callable[..., Any], words: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:

@@ -18,6 +18,11 @@ def _number(default: Any = attrs.NOTHING, *, least: float, below: float | None =
     return attrs.field(default=default, metadata={"least": least, "below": below})
 
 
+def _silent(default: Any, **metadata: Any) -> Any:
+    """Return a field that a resolved recipe leaves out where it has its default: runs of srkit 0.1 have none such."""
+    return attrs.field(default=default, metadata={"silent": True, **metadata})
+
+
 @attrs.frozen
 class ArchitecturePart(Part):
     """`[architecture]`: the network."""
@@ -26,15 +31,64 @@ class ArchitecturePart(Part):
 
 
 @attrs.frozen
-class LossPart(Part):
-    """One loss of the sum that training makes small.
+class WeightPart(Part):
+    """A loss's weight as a schedule.
 
     Args:
-        weight: what the loss is multiplied by in the sum of all, 0 at least
+        value: what the schedule's factor is multiplied by, 0 at least
+    """
+
+    kind: ClassVar[str] = "schedule"
+    value: float = _number(1.0, least=0)
+
+
+@attrs.frozen
+class OptimizerPart(Part):
+    """`[optimizer]`: how the weights learn."""
+
+    kind: ClassVar[str] = "optimizer"
+
+
+@attrs.frozen
+class SchedulePart(Part):
+    """`[schedule]`: the learning rate's factor at each step."""
+
+    kind: ClassVar[str] = "schedule"
+
+
+@attrs.frozen
+class Adversary:
+    """`[loss.adversary]`: how the adversary of a loss learns.
+
+    Args:
+        optimizer: the recipe's own where absent
+        schedule: the recipe's own where absent
+        from_step: the first step that updates it; the loss's own where absent
+        every: steps from one update to the next
+    """
+
+    optimizer: OptimizerPart | None = None
+    schedule: SchedulePart | None = None
+    from_step: int | None = _number(None, least=0)
+    every: int = _number(1, least=1)
+
+
+@attrs.frozen
+class LossPart(Part):
+    """One loss of the sum that training minimises.
+
+    Args:
+        weight: what the loss is multiplied by in the sum of all, 0 at least; or a schedule with a `value`
+        from_step: the first step at which it counts
+        every: steps from one at which it counts to the next
+        adversary: how its adversary learns, where it has one
     """
 
     kind: ClassVar[str] = "loss"
-    weight: float = _number(1.0, least=0)
+    weight: float | WeightPart = attrs.field(default=1.0, metadata={"least": 0})
+    from_step: int = _silent(0, least=0)
+    every: int = _silent(1, least=1)
+    adversary: Adversary | None = None
 
 
 @attrs.frozen
@@ -66,20 +120,6 @@ class MetricPart(Part):
 
 
 @attrs.frozen
-class OptimizerPart(Part):
-    """`[optimizer]`: how the weights learn."""
-
-    kind: ClassVar[str] = "optimizer"
-
-
-@attrs.frozen
-class SchedulePart(Part):
-    """`[schedule]`: the learning rate's factor at each step."""
-
-    kind: ClassVar[str] = "schedule"
-
-
-@attrs.frozen
 class ObserverPart(Part):
     """One `[[observer]]`."""
 
@@ -95,6 +135,9 @@ class Data:
         degradation: HR to LR; without one, the LR files beside HR where there are any, or else MATLAB's bicubic
         augment: a list of augmentations
         patch: side of the training windows in LR pixels
+        scales: the least and the greatest scale, of which one is drawn for each step: for a network that is given the
+            size of SR; LR is then made of each window by the degradation
+        points: pixels of each HR window that count, drawn anew; without, all do
         batch: samples of one update
         threads: that decode images
         cache: "memory", "device", "none", or "auto": the device where they fit, the file where windows are read from
@@ -105,6 +148,8 @@ class Data:
     degradation: DegradationPart | None = None
     augment: tuple[AugmentationPart, ...] = ()
     patch: int = _number(48, least=1)
+    scales: tuple[float, float] | None = None
+    points: int | None = _number(None, least=1)
     batch: int = _number(16, least=1)
     threads: int = _number(2, least=1, below=257)
     cache: Literal["auto", "memory", "device", "none"] = "auto"
@@ -117,10 +162,15 @@ class Validate:
     Args:
         name: what every table calls the set
         dataset: its images
+        scale: how much larger SR is than LR here, 2.7 too; without, the recipe's
+        degradation: HR to LR here; a random one draws by the image's number, so that scores are repeatable; without,
+            the LR files beside HR, or what the recipe's makes of whole images, or MATLAB's bicubic
     """
 
     name: str
     dataset: DatasetPart
+    scale: int | float | None = _number(None, least=1, below=65)
+    degradation: DegradationPart | None = None
 
 
 @attrs.frozen
@@ -132,12 +182,14 @@ class Start:
         recipe: or a recipe, whose best weights they are; its run lies beside this one and is trained first
         fresh: patterns of the parameters that may be new, ["upconv2.*"]
         key: which network of a file of several: "netG", "state_dict.netG"
+        adversaries: for a loss by its name, a file of weights, or a run directory, that its adversary starts from
     """
 
     weights: str = ""
     recipe: str = ""
     fresh: tuple[str, ...] = ()
     key: str = ""
+    adversaries: dict[str, str] = attrs.field(factory=dict, metadata={"silent": True})
 
 
 @attrs.frozen

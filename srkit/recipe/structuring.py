@@ -109,8 +109,11 @@ def _union(strict: cattrs.Converter, value: Any, cls: Any) -> Any:
     for member in sorted(members, key=lambda member: member is not type(value)):
         try:
             return strict.structure(value, member)
-        except (ValueError, Problems):
+        except ValueError:
             continue
+        except Problems:
+            if is_part(member) and isinstance(value, Mapping):
+                raise  # a component's table, and this is what is wrong with it
     raise ValueError(f"must be {of_type(cls)}, not {_show(value)}")
 
 
@@ -190,7 +193,7 @@ def _refuse_bare_table(value: Any) -> None:
 
 def out_of_range(field: Any, value: Any) -> list[Problem]:
     least, below = field.metadata.get("least"), field.metadata.get("below")
-    if value is None or least is None or (value >= least and (below is None or value < below)):
+    if not isinstance(value, int | float) or least is None or (value >= least and (below is None or value < below)):
         return []
     upper = "" if below is None else f" and below {below}"
     return [Problem((field.name,), f"'{field.name}' must be at least {least}{upper}, not {value}")]

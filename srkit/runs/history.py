@@ -31,7 +31,7 @@ class Scores:
     """
 
     data: str
-    scale: int
+    scale: float
     protocol: Mapping[str, Any]
     mean: Numbers
     bicubic: Numbers | None
@@ -179,6 +179,11 @@ def _records(data: bytes) -> Iterator[Any]:
             yield json.loads(line)
 
 
+def _scale(value: Any) -> float:
+    """Return a scale as it is shown, x4 or x2.7. Raises TypeError and ValueError for what is none."""
+    return int(value) if int(value) == value else float(value)
+
+
 def _scores(table: Mapping[str, Any]) -> Scores:
     own, *others = table["rows"]
     if not own["mean"]:
@@ -191,7 +196,7 @@ def _scores(table: Mapping[str, Any]) -> Scores:
     exact, bicubic_exact = (dict((row or {}).get("exact", {})) for row in (own, baseline))
     mean = _numbers(own["mean"])
     images = _images(own, mean)
-    return Scores(str(table["data"]), int(table["scale"]), protocol, mean, bicubic, images, exact, bicubic_exact)
+    return Scores(str(table["data"]), _scale(table["scale"]), protocol, mean, bicubic, images, exact, bicubic_exact)
 
 
 def _images(row: Mapping[str, Any], mean: Numbers) -> dict[str, dict[str, float]]:

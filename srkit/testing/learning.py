@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 
 from srkit import files
 from srkit.engine.data.batches import Batch
-from srkit.engine.learning.objective import WeightedLoss
-from srkit.engine.learning.trainer import Options, Trainer
+from srkit.engine.learning.objective import Term
+from srkit.engine.learning.trainer import Options, Trainer, trainer_of
 from srkit.engine.running import checkpoint
 from srkit.errors import describe
 from srkit.testing.check import Check, Inapplicable, Subject, fail
@@ -167,9 +167,16 @@ def _batch() -> Batch:
 
 def _trainer(subject: Subject, network: nn.Module, factor: float = 1.0) -> Trainer:
     """Return what a run updates its weights with."""
-    loss = WeightedLoss("mse", nn.MSELoss(), 1.0, is_sum=False)
+    loss = Term("mse", nn.MSELoss(), 1.0, is_sum=False)
     optimizer: object = subject.make(list(network.parameters()))
     if not isinstance(optimizer, Optimizer) or not all("lr" in group for group in optimizer.param_groups):
         raise Inapplicable("it is no torch.optim.Optimizer with an lr in each group")
     options = Options(steps=UPDATES, seed=0)
-    return Trainer(network, [loss], optimizer, lambda step: factor, torch.device("cpu"), options)
+    return trainer_of(
+        network,
+        [loss],
+        optimizer,
+        lambda step: factor,
+        torch.device("cpu"),
+        options,
+    )

@@ -23,7 +23,7 @@ DIRECTIONS = 4
 
 def gives_a_scalar(subject: Subject) -> None:
     """Of SR and HR, float32 [n, 3, h, w] in 0..1, it gives one finite value: a tensor without axes."""
-    sr, hr = _pair()
+    sr, hr = _pair(subject)
     value: object = subject.make()(sr, hr)
     if not isinstance(value, Tensor):
         fail(f"it returns a {type(value).__name__}", "return a tensor: without float() or item(), which end gradients")
@@ -35,7 +35,7 @@ def gives_a_scalar(subject: Subject) -> None:
 
 def sr_gets_a_gradient(subject: Subject) -> None:
     """Where SR differs from HR, its gradient is finite and not zero all over."""
-    gradient = _gradient(subject.make(), *_pair())
+    gradient = _gradient(subject.make(), *_pair(subject))
     if gradient is None:
         fail("no gradient reaches SR", "compute with torch alone, without detach(), no_grad() or numpy on the way")
     if not bool(gradient.isfinite().all()):
@@ -46,21 +46,22 @@ def sr_gets_a_gradient(subject: Subject) -> None:
 
 def gradient_is_finite_at_equality(subject: Subject) -> None:
     """Where SR equals HR, on black patches too, loss and gradient are finite; so are those of its own parameters."""
-    for hr, where in ((_pair()[1], "SR equals HR"), (torch.zeros(2, 3, SIDE, SIDE), "SR and HR are black")):
+    side = _side(subject)
+    for hr, where in ((_pair(subject)[1], "SR equals HR"), (torch.zeros(2, 3, side, side), "SR and HR are black")):
         loss = subject.make()
         _refuse_infinite(loss, hr, hr, where, "add a small number before a root, a division or a logarithm")
 
 
 def sr_may_leave_the_range(subject: Subject) -> None:
     """For SR beyond 0..1, which a network gives until it has learnt better, loss and gradient are finite."""
-    hr = _pair()[1]
+    hr = _pair(subject)[1]
     sr = hr + torch.randn_like(hr)
     _refuse_infinite(subject.make(), sr, hr, "SR goes beyond 0..1", "take no root, power or logarithm of SR itself")
 
 
 def gradient_is_the_slope(subject: Subject) -> None:
     """The gradient of SR is the derivative of the loss: as SR is moved a little, the loss changes by what it says."""
-    sr, hr = _pair()
+    sr, hr = _pair(subject)
     # Where a loss computes in float32 alone, rounding hides small changes: one of opposite sign is seen all the same.
     looks = (_slopes(subject, sr.double(), hr.double(), STEP), _slopes(subject, sr, hr, ROUGH_STEP))
     for slopes, rough in zip(looks, (False, True), strict=True):
@@ -78,7 +79,7 @@ def gradient_is_the_slope(subject: Subject) -> None:
 
 def same_seed_gives_same_loss(subject: Subject) -> None:
     """Made and called with the same state of Python's, numpy's and torch's chance, it gives the same value."""
-    sr, hr = _pair()
+    sr, hr = _pair(subject)
     first, second = (_value(_made(subject), sr, hr) for _ in range(2))
     if first != second:
         fail(
@@ -90,7 +91,7 @@ def same_seed_gives_same_loss(subject: Subject) -> None:
 def hr_itself_is_best(subject: Subject) -> None:
     """No SR has a smaller loss than HR itself: none with noise, none blurred, shifted, brighter or darker."""
     loss = subject.make()
-    hr = _pair()[1]
+    hr = _pair(subject)[1]
     changed = {
         "with noise": hr + 0.05 * torch.randn_like(hr),
         "blurred": blurred(hr, 3),
@@ -113,7 +114,8 @@ def reduction_is_as_stated(subject: Subject) -> None:
     """The loss of a batch is the mean of its images' losses, or their sum where it says so: so that a batch can be
     trained in parts."""
     loss = subject.make()
-    hr = photographs(2, SIDE, SIDE)
+    side = _side(subject)
+    hr = photographs(2, side, side)
     sr = hr + torch.tensor([0.01, 0.04]).view(2, 1, 1, 1) * torch.randn_like(hr)
     whole, first, second = (_value(loss, sr[part], hr[part]) for part in (slice(0, 2), slice(0, 1), slice(1, 2)))
     is_attribute = hasattr(loss, "reduction")
@@ -139,7 +141,7 @@ def reduction_is_as_stated(subject: Subject) -> None:
 
 def images_are_left_alone(subject: Subject) -> None:
     """SR and HR are not written to, and HR is not asked for a gradient."""
-    sr, hr = _pair()
+    sr, hr = _pair(subject)
     before = sr.clone(), hr.clone()
     output = sr.clone().requires_grad_().mul(1)  # in training it is no leaf, which torch would guard
     subject.make()(output, hr)
@@ -157,13 +159,13 @@ def own_parameters_learn(subject: Subject) -> None:
     trained = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
     if not trained:
         raise Inapplicable("it has no parameters to train")
-    _gradient(loss, *_pair())
+    _gradient(loss, *_pair(subject))
     refuse_unreached(trained, "call requires_grad_(False) on what is not to be trained, or leave it out")
 
 
 def memory_layout_does_not_matter(subject: Subject) -> None:
     """With SR and HR in channels_last, as training has them by default, the loss is the same."""
-    sr, hr = _pair()
+    sr, hr = _pair(subject)
     plain = _value(_made(subject), sr, hr)
     other = _value(_made(subject), *(images.contiguous(memory_format=torch.channels_last) for images in (sr, hr)))
     if abs(plain - other) > SAME * abs(plain):
@@ -196,9 +198,15 @@ CHECKS = (
 )
 
 
-def _pair() -> tuple[Tensor, Tensor]:
+def _side(subject: Subject) -> int:
+    """Return the side of the images that it is shown: more than SIDE where it wants more."""
+    return max(SIDE, int(getattr(_made(subject), "min_size", subject.facts.get("min_size", 1))))
+
+
+def _pair(subject: Subject) -> tuple[Tensor, Tensor]:
     """Return SR and HR that differ by noise."""
-    hr = photographs(2, SIDE, SIDE)
+    side = _side(subject)
+    hr = photographs(2, side, side)
     return hr + 0.05 * torch.randn_like(hr), hr
 
 

@@ -82,7 +82,7 @@ def refuse_unreached(parameters: Mapping[str, nn.Parameter], instead: str) -> No
 
 def largest(x: Tensor) -> float:
     """Return the largest absolute value."""
-    return float(x.abs().max())
+    return float(x.detach().abs().max())
 
 
 @contextlib.contextmanager

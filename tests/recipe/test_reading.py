@@ -235,7 +235,7 @@ def test_every_problem_of_a_recipe_is_reported_at_once_sorted_by_line(problems, 
         "x.toml:3: unknown key 'scael'; did you mean 'scale'?",
         "x.toml:8: unknown setting 'cuont' of architecture 'net'; did you mean 'count'?",
         "x.toml:9: 'rate' must be a number, not \"fast\"",
-        "x.toml:13: 'weight' must be a number, not true",
+        "x.toml:13: 'weight' must be a number or schedule, not true",
         "x.toml:14: 'size' must be an integer, not 1.0",
         "x.toml:17: loss 'gone' cannot be used: importing no_such_module:X failed with "
         "ModuleNotFoundError: No module named 'no_such_module'",

@@ -35,6 +35,19 @@ class AttributeMean:
         return (sr - hr).abs().sum()
 
 
+def _large(sr, hr):
+    if min(hr.shape[-2:]) < 100:
+        raise ValueError(f"patches must be 100x100 at least, not {hr.shape[3]}x{hr.shape[2]}")
+    return l1(sr, hr)
+
+
+class AttributeLarge:
+    min_size = 100
+
+    def __call__(self, sr, hr):
+        return _large(sr, hr)
+
+
 class Unused(Good):
     def __init__(self):
         super().__init__()
@@ -85,6 +98,9 @@ LOSSES = {
     "sum": lambda: lambda sr, hr: (sr - hr).abs().sum(),
     "attribute_mean": AttributeMean,
     "stated_sum": lambda: l1,
+    "attribute_large": AttributeLarge,
+    "stated_large": lambda: _large,
+    "large": lambda: _large,
     "worst": lambda: lambda sr, hr: (sr - hr).abs().mean((1, 2, 3)).max(),
     "clamps_hr": lambda: _clamps_hr,
     "clamps_sr": lambda: _clamps_sr,
@@ -138,7 +154,7 @@ globals().update(MORE)
 @srkit.hookimpl
 def srkit_components():
     for name in (*LOSSES, *MORE):
-        facts = {"reduction": "sum"} if name == "stated_sum" else {}
+        facts = {"stated_sum": {"reduction": "sum"}, "stated_large": {"min_size": 100}}.get(name, {})
         yield srkit.Component("loss", name, f"{__name__}:{name}", summary="a difference", facts=facts)
 """
 
@@ -237,7 +253,7 @@ NOT_CALLED = {
 }
 
 
-@pytest.mark.parametrize("name", ["good", "drawn", "exactly_float32"])
+@pytest.mark.parametrize("name", ["good", "drawn", "exactly_float32", "attribute_large", "stated_large"])
 def test_a_loss_that_keeps_all_promises_passes(failures, name):
     assert failures(name) == {}
 
@@ -251,6 +267,11 @@ def test_a_broken_promise_fails_its_own_check_alone(failures, name):
 @pytest.mark.parametrize("name", NOT_CALLED)
 def test_a_loss_that_gives_no_scalar_fails_the_first_check(failures, name):
     assert failures(name)["gives_a_scalar"] == NOT_CALLED[name]
+
+
+def test_a_loss_that_does_not_state_how_large_patches_must_be_fails_on_those_that_it_is_shown(failures):
+    found, _ = failures("large")["gives_a_scalar"]
+    assert found.startswith("it raises ValueError: patches must be 100x100 at least, not 64x64 (")
 
 
 def test_a_loss_without_parameters_is_not_asked_for_their_gradients(registry):

@@ -17,6 +17,7 @@ from srkit.engine.data import sampling
 from srkit.engine.data.conversions import rounded_to_8_bits, to_device, to_network
 from srkit.engine.data.pools import Pool
 from srkit.engine.data.ring import Shape, Windows
+from srkit.engine.networks.calling import scaled, takes
 from srkit.errors import RunFailed, SrkitError, located
 
 
@@ -59,15 +60,18 @@ class Augmentation:
 
 @attrs.frozen
 class RandomDegradation:
-    """A random degradation of a recipe: HR batch to LR batch."""
+    """A degradation of batches: (HR, draws) to LR, or (HR, LR's size, draws) where it declares `size`."""
 
-    apply: Callable[[Tensor, Tensor], Tensor]
+    apply: Callable[..., Tensor]
     draws: int
 
 
 @attrs.frozen
 class BatchPlan:
-    """What decides which samples a batch has and what is done to them."""
+    """What decides which samples a batch has and what is done to them.
+
+    With `scales`, the least and the greatest, a step's scale is drawn; the pool then has HR alone, at scale 1.
+    """
 
     seed: int
     batch: int
@@ -75,6 +79,8 @@ class BatchPlan:
     scale: int
     augmentations: tuple[Augmentation, ...] = ()
     degradation: RandomDegradation | None = None
+    scales: tuple[float, float] | None = None
+    points: int | None = None  # HR pixels drawn of each sample; all count where None
     slots: tuple[int, int] | None = None  # this process's share of the batch, [first, last); all of it where None
 
 
@@ -90,7 +96,8 @@ class Batches:
         self._pool, self._plan, self._device = pool, plan, device
         first, last = plan.slots or (0, plan.batch)
         self._slots = np.arange(first, last, dtype=np.int64)
-        shape = Shape(len(self._slots), plan.patch, plan.scale, with_lr=plan.degradation is None)
+        side, scale = (plan.patch, plan.scale) if plan.scales is None else (scaled(plan.patch, plan.scales[1]), 1)
+        shape = Shape(len(self._slots), side, scale, with_lr=plan.degradation is None)
         self._fetched = pool.fetch(self._windows, shape, device, threads=threads)
 
     def __getitem__(self, step: int) -> Batch:
@@ -104,14 +111,21 @@ class Batches:
             draws = self._draws(augmentation.stream, step, augmentation.draws)
             with _naming(augmentation.stream):
                 lr, hr = augmentation.apply(lr, hr, draws)
-        return Batch(lr, hr)
+        points, pixels = None, hr.shape[2] * hr.shape[3]
+        if self._plan.points is not None:
+            drawn = sampling.points(self._plan.seed, step, self._slots, pixels, self._plan.points)
+            points = to_device(drawn, self._device)
+        return Batch(lr, hr, points=points)
 
     def close(self) -> None:
         """End the threads."""
         self._fetched.close()
 
     def _windows(self, step: int) -> Windows:
-        return Windows(*sampling.windows(self._plan.seed, step, self._slots, self._pool.sizes, self._plan.patch))
+        plan, side = self._plan, self._plan.patch
+        if plan.scales is not None:
+            side = scaled(side, sampling.scale(plan.seed, step, *plan.scales))
+        return Windows(*sampling.windows(plan.seed, step, self._slots, self._pool.sizes, side), side)
 
     def _draws(self, stream: str, step: int, count: int) -> Tensor:
         draws = sampling.uniforms(self._plan.seed, stream, step, self._slots, count)
@@ -122,7 +136,8 @@ class Batches:
         assert degradation is not None
         draws = self._draws("degradation", step, degradation.draws)
         with _naming("degradation"):
-            lr = degradation.apply(hr, draws)
+            size = ((self._plan.patch, self._plan.patch),) if takes(degradation.apply, "size") else ()
+            lr = degradation.apply(hr, *size, draws)
             # Rounded, as a saved LR file would be: the network is to see what it will be given.
             return rounded_to_8_bits(lr)
 

@@ -17,11 +17,13 @@ from srkit.engine.data.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.data.conversions import to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import large_enough
-from srkit.errors import InputRejected, located
+from srkit.engine.networks.calling import scaled, shrunk, takes
+from srkit.errors import InputRejected, UsageError, located
 from srkit.plugin.contracts import Dataset
 from srkit.plugin.part import Part
 from srkit.recipe.layers import Problem
 from srkit.recipe.reading import read_part
+from srkit.recipe.recipe import Validate
 
 LR_SCALES = (2, 3, 4, 8)  # that LR files are looked for of, where those of the recipe's are not there
 
@@ -54,35 +56,61 @@ def open_data(loaded: Loaded) -> OpenedData:
     """
     recipe, builder, problems = loaded.recipe, loaded.builder, []
 
-    def pairs_of(dataset: Part, *, for_training: bool) -> Pairs:
-        degradation = recipe.data.degradation
-        return make_pairs(builder, builder.make(dataset), recipe.scale, degradation, for_training=for_training)
-
-    training = pairs_of(recipe.data.dataset, for_training=True)
-    usable, too_small = large_enough(training, recipe.data.patch)
+    source, patch, scale, side = builder.make(recipe.data.dataset), recipe.data.patch, float(recipe.scale), 0
+    if recipe.data.scales is None:
+        training, side = make_pairs(builder, source, recipe.scale, recipe.data.degradation, for_training=True), patch
+    else:
+        made_by = builder.signature(recipe.data.degradation or _bicubic(builder))
+        training, scale = Pairs(source, 1, degradation=None, made_by=made_by, files=False), recipe.data.scales[1]
+        side = scaled(patch, scale)
+        try:
+            _of_any_scale(loaded)
+        except UsageError as error:
+            problems.append(Problem(("data", "degradation"), str(error)))
+    usable, too_small = large_enough(training, side)
     if not usable:
-        need = recipe.data.patch * recipe.scale
+        need = scaled(patch, scale)
         text = (
-            f"none of the {len(training)} images is as large as a patch: {recipe.data.patch} LR pixels at scale "
-            f"{recipe.scale} need {need}x{need}"
+            f"none of the {len(training)} images is as large as a patch: {patch} LR pixels at scale "
+            f"{scale:g} need {need}x{need}"
         )
         problems.append(Problem(("data", "patch"), text))
     validation = []
     for i, part in enumerate(recipe.validate):
-        pairs = pairs_of(part.dataset, for_training=False)
+        try:
+            pairs = _pairs_to_score(loaded, part)
+        except UsageError as error:
+            problems.append(Problem(("validate", i, "scale"), str(error)))
+            continue
         if len(pairs) == 0:
             problems.append(Problem(("validate", i, "dataset"), "there are no images to validate on"))
         validation.append(EvaluationSet(part.name, pairs))
     if problems:
         raise loaded.error(*problems)
-    return OpenedData(training, usable, too_small, validation, unused_lr(training, recipe.data.degradation))
+    notes = unused_lr(training, recipe.data.degradation, drawn=recipe.data.scales is not None)
+    return OpenedData(training, usable, too_small, validation, notes)
 
 
-def unused_lr(pairs: Pairs, degradation: Part | None) -> list[str]:
-    """Return a line on the LR files beside HR that training does not use, or none: those people mean to be used."""
+def _pairs_to_score(loaded: Loaded, part: Validate) -> Pairs:
+    recipe, builder = loaded.recipe, loaded.builder
+    source, scale = builder.make(part.dataset), part.scale or recipe.scale
+    if part.degradation is None:
+        return make_pairs(builder, source, scale, recipe.data.degradation, for_training=False)
+    degrade, made_by = make_degrade(builder, part.degradation, scale), builder.signature(part.degradation)
+    return Pairs(source, scale, degradation=degrade, made_by=made_by, files=False)
+
+
+def unused_lr(pairs: Pairs, degradation: Part | None, *, drawn: bool = False) -> list[str]:
+    """Return a line on the LR files beside HR that training does not use, or none: those people mean to be used.
+
+    `drawn`: its scales are drawn, so that no files could be.
+    """
     if pairs.lr_source is not None:
         return []
     source, scale = pairs.source, pairs.scale
+    if drawn:
+        found = [f"x{other}" for other in LR_SCALES if _has_lr(source, other)]
+        return [f"the LR files {', '.join(found)} beside HR are not used, since data.scales draws any"] if found else []
     if degradation is not None:
         cure = "--set data.degradation= takes the files"
         because = f"since data.degradation is '{degradation.type}'"
@@ -105,20 +133,52 @@ def _has_lr(source: Dataset, scale: int) -> bool:
     return False
 
 
-def make_pairs(builder: Builder, source: Dataset, scale: int, degradation: Part | None, *, for_training: bool) -> Pairs:
+def make_pairs(
+    builder: Builder, source: Dataset, scale: float, degradation: Part | None, *, for_training: bool
+) -> Pairs:
     """Return a dataset's pairs at a scale.
 
     A degradation that a recipe names is what training takes; otherwise, and for scores, LR is what the dataset has
-    beside HR, or else what the degradation, or MATLAB's bicubic, makes.
+    beside HR, or else what the degradation, or MATLAB's bicubic, makes. Raises UsageError where the degradation does
+    not serve the scale.
     """
     part = degradation
     if part is None or (not for_training and _is_random(builder, part)):
-        part = read_part(builder.registry, "degradation", "srkit:bicubic")  # its defaults written out, for the protocol
+        part = _bicubic(builder)
     named = for_training and degradation is not None
     if _is_random(builder, part):
         return Pairs(source, scale, degradation=None, made_by=builder.signature(part), files=False)
-    apply = builder.make(part, scale=scale)
+    apply = _serving(builder, part, scale)
     return Pairs(source, scale, degradation=apply, made_by=builder.signature(part), files=not named)
+
+
+def _bicubic(builder: Builder) -> Part:
+    """Return MATLAB's, with its defaults written out, for the protocol."""
+    return read_part(builder.registry, "degradation", "srkit:bicubic")
+
+
+def _serving(builder: Builder, part: Part, scale: float) -> Callable[..., Any]:
+    """Return a degradation for a scale. Raises UsageError where it serves whole ones alone, and others."""
+    apply: Callable[..., Any] = builder.make(part, scale=scale)
+    if scale != int(scale) and not takes(apply, "size"):
+        text = f"degradation '{part.type}' serves whole scales, not {scale:g}: its call does not declare 'size'"
+        raise UsageError(text)
+    return apply
+
+
+def _of_any_scale(loaded: Loaded) -> RandomDegradation:
+    """Return the recipe's degradation, of batches of any scale. Raises UsageError where it is none."""
+    recipe, builder = loaded.recipe, loaded.builder
+    part = recipe.data.degradation or _bicubic(builder)
+    made = builder.make(part, scale=recipe.scale)
+    if _is_random(builder, part):
+        if takes(made, "size"):
+            return RandomDegradation(made, int(builder.facts(part).get("draws", 1)))
+        raise UsageError(f"degradation '{part.type}' has one scale, and data.scales draws any: it must declare 'size'")
+    if hasattr(made, "batch"):
+        return RandomDegradation(lambda hr, size, draws: made.batch(hr, size), 0)
+    text = f"degradation '{part.type}' takes whole images, and with data.scales each window has a scale"
+    raise UsageError(f"{text}; one with a method 'batch' takes them, as bicubic does")
 
 
 def make_plan(loaded: Loaded) -> BatchPlan:
@@ -133,7 +193,9 @@ def make_plan(loaded: Loaded) -> BatchPlan:
         for i, part in enumerate(recipe.data.augment)
     ]
     named, degradation = recipe.data.degradation, None
-    if named is not None and _is_random(builder, named):
+    if recipe.data.scales is not None:
+        degradation = _of_any_scale(loaded)
+    elif named is not None and _is_random(builder, named):
         degradation = RandomDegradation(builder.make(named, scale=recipe.scale), draws(named))
     return BatchPlan(
         seed=recipe.seed,
@@ -142,27 +204,32 @@ def make_plan(loaded: Loaded) -> BatchPlan:
         scale=recipe.scale,
         augmentations=tuple(augmentations),
         degradation=degradation,
+        scales=recipe.data.scales,
+        points=recipe.data.points,
     )
 
 
-def make_degrade(builder: Builder, part: Part, scale: int) -> Callable[[NDArray[Any], int], NDArray[Any]]:
+def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[[NDArray[Any], int], NDArray[Any]]:
     """Return (whole HR image at rest, its index) to LR; a random degradation draws by the index.
 
-    The LR is the very one that training sees. Raises ValueError, when called, for an image smaller than the scale.
+    The LR is the very one that training sees. Raises UsageError where it does not serve the scale, and ValueError, when
+    called, for an image smaller than the scale.
     """
     facts = builder.facts(part)
-    apply = builder.make(part, scale=scale)
+    apply = _serving(builder, part, scale)
+    takes_size = takes(apply, "size")
 
     def degrade(hr: NDArray[Any], index: int) -> NDArray[Any]:
-        height, width = hr.shape[0] // scale * scale, hr.shape[1] // scale * scale
-        if not height or not width:
+        size = shrunk(hr.shape[0], scale), shrunk(hr.shape[1], scale)
+        if not min(size):
             raise ValueError(f"is {hr.shape[1]}x{hr.shape[0]}, smaller than the scale")
-        hr = np.ascontiguousarray(hr[:height, :width])
+        hr = np.ascontiguousarray(hr[: scaled(size[0], scale), : scaled(size[1], scale)])
+        given = (size,) if takes_size else ()
         if facts.get("deterministic", True):
-            return np.asarray(apply(hr))
+            return np.asarray(apply(hr, *given))
         drawn = sampling.uniforms(0, "degradation", index, np.zeros(1, np.int64), int(facts.get("draws", 1)))
         draws = torch.from_numpy(drawn.astype(np.float32))
-        return to_rest(apply(to_batch(hr, torch.device("cpu")), draws), np.uint8)
+        return to_rest(apply(to_batch(hr, torch.device("cpu")), *given, draws), np.uint8)
 
     return degrade
 

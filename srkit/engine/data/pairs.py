@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from srkit.engine.networks.calling import scaled, shrunk, takes
 from srkit.errors import InputRejected, SrkitError, located
 from srkit.images.manifest import HR, Manifest, lr_side
 from srkit.plugin.contracts import Dataset, Window
@@ -19,18 +20,20 @@ Image = NDArray[Any]
 
 
 class Pairs:
-    """A dataset at a scale: LR from files beside HR, or made from whole HR images by a deterministic degradation.
+    """A dataset at a scale: LR from files beside HR, or made from whole HR images by a degradation.
 
-    HR is cropped to a multiple of the scale first. With neither files nor a degradation, LR is left to be made from
-    batches (by a random degradation), and `read` gives HR alone.
+    HR is cropped first to what LR becomes at that scale: to a multiple where it is a whole number. With neither files
+    nor a degradation, LR is left to be made from batches (by a random degradation), and `read` gives HR alone. A
+    degradation is given LR's `size` and the image's `index` where it declares these. Windows and files of LR are those
+    of whole scales.
     """
 
     def __init__(
-        self, source: Dataset, scale: int, *, degradation: Callable[[Image], Image] | None, made_by: str, files: bool
+        self, source: Dataset, scale: float, *, degradation: Callable[..., Image] | None, made_by: str, files: bool
     ) -> None:
         self.source = source
-        self.scale = scale
-        self.lr_source = source.lr(scale) if files else None
+        self.scale: Any = int(scale) if scale == int(scale) else scale  # a number that JSON writes as people do
+        self.lr_source = source.lr(self.scale) if files and isinstance(self.scale, int) else None
         self.degradation = degradation
         # For the protocol: two scores are comparable only where LR was made in the same way.
         self.made_by = "files" if self.lr_source is not None else made_by
@@ -67,12 +70,12 @@ class Pairs:
     def size(self, index: int) -> tuple[int, int]:
         """Return (height, width) of the LR image."""
         height, width = self.source.size(index)
-        return height // self.scale, width // self.scale
+        return shrunk(height, self.scale), shrunk(width, self.scale)
 
     def read(self, index: int) -> tuple[Image | None, Image]:
         """Return the whole LR image, or None where it is left to batches, and the whole HR image."""
         size = self.source.size(index)
-        height, width = (side // self.scale * self.scale for side in size)
+        height, width = (scaled(side, self.scale) for side in self.size(index))
         with self._telling(index):
             hr = self._image(index, self.source.read(index), size, "the dataset")
         return self.read_lr(index, hr), hr[:height, :width]
@@ -89,10 +92,12 @@ class Pairs:
                 raise InputRejected(self.name(index), self._other_lr(lr, height, width))
             return lr
         if self.degradation is not None:
-            whole = np.ascontiguousarray(hr[: height * self.scale, : width * self.scale])
+            whole = np.ascontiguousarray(hr[: scaled(height, self.scale), : scaled(width, self.scale)])
+            words = {"size": (height, width), "index": index}
+            words = {name: word for name, word in words.items() if takes(self.degradation, name)}
             with self._telling(index, "cannot be degraded"):
                 try:
-                    return self._image(index, self.degradation(whole), (height, width), "the degradation")
+                    return self._image(index, self.degradation(whole, **words), (height, width), "the degradation")
                 except ValueError as error:  # in which it says why
                     raise InputRejected(self.name(index), str(error)) from error
         return None
@@ -168,7 +173,7 @@ class Resized:
     Papers crop instead. The fingerprint is that of the images as they are: how they are fitted is the protocol's.
     """
 
-    def __init__(self, source: Dataset, scale: int) -> None:
+    def __init__(self, source: Dataset, scale: float) -> None:
         self._source, self._scale = source, scale
 
     def __len__(self) -> int:
@@ -180,9 +185,9 @@ class Resized:
         return self._source.name(index)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Return (height, width) of HR in pixels, a multiple of the scale."""
-        height, width = self._source.size(index)
-        return height // self._scale * self._scale, width // self._scale * self._scale
+        """Return (height, width) of HR in pixels, what LR becomes at the scale."""
+        height, width = (scaled(shrunk(side, self._scale), self._scale) for side in self._source.size(index))
+        return height, width
 
     def read(self, index: int, window: Window | None = None) -> Image:
         """Return HR, or a window of it, uint8 [h, w, 3]. Raises InputRejected."""

@@ -135,9 +135,9 @@ class DevicePool:
         """Return the gathered windows of any step."""
         return _Gathered(self, windows, shape)
 
-    def gather(self, windows: Windows, patch: int, scale: int) -> tuple[Tensor | None, Tensor]:
+    def gather(self, windows: Windows, scale: int) -> tuple[Tensor | None, Tensor]:
         """Return the windows' (lr, hr) as uint8 [n, h, w, 3] on the device."""
-        images, tops, lefts = windows
+        images, tops, lefts, patch = windows
         hr = self._side(0, images, tops * scale, lefts * scale, patch * scale)
         return (self._side(1, images, tops, lefts, patch) if self._lr_images else None), hr
 
@@ -160,7 +160,7 @@ class _Gathered:
 
     def __getitem__(self, step: int) -> tuple[Tensor | None, Tensor]:
         """Return the windows of a step, counted from 0."""
-        return self.pool.gather(self.windows(step), self.shape.patch, self.shape.scale)
+        return self.pool.gather(self.windows(step), self.shape.scale)
 
     def close(self) -> None:
         """Do nothing: there are no threads."""

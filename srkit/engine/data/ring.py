@@ -16,16 +16,17 @@ RING = 3  # buffers: one in use, one ready, one being filled
 
 
 class Windows(NamedTuple):
-    """The window of each sample of a batch: an image, and the top and left of a window in LR pixels."""
+    """The window of each sample of a batch: an image, and the top and left of a window of `patch` LR pixels a side."""
 
     images: NDArray[np.int64]
     tops: NDArray[np.int64]
     lefts: NDArray[np.int64]
+    patch: int
 
 
 @attrs.frozen
 class Shape:
-    """How many samples a batch has, their side in LR pixels, the scale, and whether LR comes with HR."""
+    """How many samples a batch has, their largest side in LR pixels, the scale, and whether LR comes with HR."""
 
     count: int
     patch: int
@@ -55,7 +56,7 @@ class Ring:
         self, images: Images, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int
     ) -> None:
         self._images, self._windows, self._shape, self._device = images, windows, shape, device
-        self._pending: dict[int, Future[None]] = {}
+        self._pending: dict[int, Future[int]] = {}
         self._filler = ThreadPoolExecutor(1, thread_name_prefix="srkit-batches")
         self._threads = threads
         self._readers = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -76,8 +77,7 @@ class Ring:
         if step not in self._pending:
             self._forget()
             self._pending[step] = self._filler.submit(self._fill, step)
-        self._pending.pop(step).result()
-        lr, hr = self._buffers[step % RING]
+        lr, hr = self._of_side(step, self._pending.pop(step).result())
         # Elsewhere than on CUDA nothing would say when a copy that goes on by itself is over, and the buffer may be
         # filled again.
         on_cuda = self._device.type == "cuda"
@@ -100,18 +100,30 @@ class Ring:
         if self._readers is not None:
             self._readers.shutdown()
 
+    def _of_side(self, step: int, patch: int) -> tuple[Tensor | None, Tensor]:
+        """Return what of a step's buffers windows of so many LR pixels take: the first of their memory."""
+        count = self._shape.count
+
+        def first(buffer: Tensor, side: int) -> Tensor:
+            return buffer.view(-1)[: count * side * side * 3].view(count, side, side, 3)
+
+        lr, hr = self._buffers[step % RING]
+        return None if lr is None else first(lr, patch), first(hr, patch * self._shape.scale)
+
     def _forget(self) -> None:
         for future in self._pending.values():
             if not future.cancel():
                 future.exception()  # wait for it: its buffer is about to be used again
         self._pending.clear()
 
-    def _fill(self, step: int) -> None:
+    def _fill(self, step: int) -> int:
+        """Copy a step's windows, and return their side in LR pixels."""
         if self._copied[step % RING] is not None:
             self._copied[step % RING].synchronize()
-        lr, hr = self._buffers[step % RING]
+        windows = self._windows(step)
+        lr, hr = self._of_side(step, windows.patch)
         small, large = None if lr is None else lr.numpy(), hr.numpy()
-        images, tops, lefts = (drawn.tolist() for drawn in self._windows(step))
+        images, tops, lefts = (drawn.tolist() for drawn in windows[:3])
 
         def copy(slots: range) -> None:
             for slot in slots:
@@ -119,7 +131,7 @@ class Ring:
                     images[slot],
                     tops[slot],
                     lefts[slot],
-                    self._shape.patch,
+                    windows.patch,
                     None if small is None else small[slot],
                     large[slot],
                 )
@@ -129,3 +141,4 @@ class Ring:
         shares = [range(first, min(first + share, len(images))) for first in range(0, len(images), share)]
         for _ in (map if self._readers is None else self._readers.map)(copy, shares):
             pass
+        return windows.patch

@@ -69,6 +69,25 @@ def windows(
     return images, below(drawn[:, 1], room[:, 0]), below(drawn[:, 2], room[:, 1])
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Return the seed of the chance that a network or a loss has in a step (dropout), for torch.manual_seed."""
-    return int(words(seed, "torch", step, np.zeros(1, np.int64), 1)[0, 0])
+def scale(seed: int, step: int, least: float, most: float) -> float:
+    """Return the scale of a step's samples, uniform from the least to the most."""
+    drawn = uniforms(seed, "scale", step, np.zeros(1, np.int64), 1)[0, 0]
+    return least + float(drawn) * (most - least)
+
+
+def points(seed: int, step: int, slots: NDArray[np.int64], pixels: int, count: int) -> NDArray[np.int64]:
+    """Return [slots, count] of so many pixels, no two alike in a slot, each as likely; all where there are no more.
+
+    The pixels are cut into equal runs, from a drawn one on, and one is drawn of each: they cover the image.
+    """
+    count = min(count, pixels)
+    drawn = words(seed, "points", step, slots, count + 1)
+    bounds = np.arange(count + 1, dtype=np.int64) * pixels // count
+    within: NDArray[np.int64] = bounds[:-1] + below(drawn[:, :count], np.diff(bounds))
+    return (within + below(drawn[:, count:], pixels)) % pixels
+
+
+def step_seed(seed: int, step: int, part: int = 0) -> int:
+    """Return the seed of the chance that a network or a loss has in a part of a step's batch (dropout), for
+    torch.manual_seed."""
+    return int(words(seed, "torch", step, np.array([part], np.int64), 1)[0, 0])

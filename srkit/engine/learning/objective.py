@@ -1,38 +1,162 @@
-"""What training minimises: the losses of a recipe, with their weights."""
+"""What is minimised: by the network, the losses of a recipe with their weights; by an adversary, its own loss."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import attrs
+import torch
 from torch import Tensor, nn
 
 from srkit.engine.builder import Builder, numbered
-from srkit.recipe.recipe import LossPart
+from srkit.engine.learning.prediction import Prediction
+from srkit.errors import ComponentError
+from srkit.plugin.settings import named
+from srkit.recipe.recipe import LossPart, WeightPart
+
+WORDS = ("lr", "extras", "ema", "step")  # what a loss is given beside SR and HR, as far as it declares them
+
+
+class Value(NamedTuple):
+    """What an objective came to: what is minimised, and the losses that it is made of, by name."""
+
+    total: Tensor
+    losses: dict[str, Tensor]
+
+
+Objective = Callable[[Prediction, int], Value | None]  # of a step; None where nothing is due
 
 
 @attrs.frozen
-class WeightedLoss:
-    """One term. `is_sum`: the loss is a sum over the batch, so that the parts of a batch add up by themselves."""
+class Term:
+    """One loss of the sum that the network minimises.
+
+    It counts from step `from_step` on, every `every` steps. `is_sum`: the loss is a sum over the batch, so that the
+    parts of a batch add up by themselves.
+    """
 
     name: str
-    function: Callable[[Tensor, Tensor], Tensor]
-    weight: float
+    loss: Callable[..., Tensor]
+    weight: float | Callable[[int], float]
     is_sum: bool
+    from_step: int = 0
+    every: int = 1
+
+    def is_due(self, step: int) -> bool:
+        """Say whether it counts at a step."""
+        return step >= self.from_step and step % self.every == 0
+
+    def weight_at(self, step: int) -> float:
+        """Return its weight at a step."""
+        return self.weight(step) if callable(self.weight) else self.weight
+
+    def returned(self, prediction: Prediction, step: int) -> Any:
+        """Return what the loss itself returns."""
+        return self._call(prediction, self.loss, prediction.sr, prediction.words(self.words, step))
+
+    def returned_to_adversary(self, prediction: Prediction, step: int) -> Any:
+        """Return what the adversary's loss itself returns; no gradient of it reaches SR."""
+        loss: Any = self.loss
+        words = prediction.words(named(loss.adversary_loss, WORDS), step)
+        return self._call(prediction, loss.adversary_loss, prediction.sr.detach(), words)
+
+    def share(self, prediction: Prediction, value: Tensor) -> Tensor:
+        """Return a part's share of the loss of its batch, where the loss of the part is `value`."""
+        value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+        return value * (1 if self.is_sum else prediction.share)
+
+    def _call(self, prediction: Prediction, loss: Any, sr: Tensor, words: dict[str, Any]) -> Any:
+        with prediction.autocast() if getattr(self.loss, "autocast", False) else contextlib.nullcontext():
+            return loss(sr, prediction.hr, **words)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Those of WORDS that the loss declares."""
+        return named(self.loss.forward if isinstance(self.loss, nn.Module) else self.loss, WORDS)
+
+    @property
+    def adversary(self) -> nn.Module | None:
+        """The network that the loss trains against, or None."""
+        return adversary_of(self.loss)
 
 
-def make_losses(builder: Builder, parts: Sequence[LossPart]) -> list[WeightedLoss]:
-    """Return the losses, each with a name that no other has: l1, l1_2."""
-    losses = []
-    for part, name in zip(parts, numbered([part.type for part in parts]), strict=True):
-        function = builder.make(part)
-        reduction = getattr(function, "reduction", builder.facts(part).get("reduction", "mean"))
-        losses.append(WeightedLoss(name, function, part.weight, reduction == "sum"))
-    return losses
+def make_term(builder: Builder, part: LossPart, name: str, steps: int) -> Term:
+    """Return a loss of a recipe. Raises ComponentError for one that cannot be trained with."""
+    loss = builder.make(part, steps=steps)
+    reduction = getattr(loss, "reduction", builder.facts(part).get("reduction", "mean"))
+    try:
+        adversary_of(loss)
+    except ComponentError as error:
+        raise ComponentError(f"loss '{part.type}' {error}") from None
+    weight = _weight(builder, part.weight, steps) if isinstance(part.weight, WeightPart) else part.weight
+    return Term(name, loss, weight, reduction == "sum", part.from_step, part.every)
 
 
-def trainable(network: nn.Module, losses: Sequence[WeightedLoss]) -> list[nn.Parameter]:
-    """Return the parameters to train: the network's and its losses'."""
-    modules = [network, *(loss.function for loss in losses if isinstance(loss.function, nn.Module))]
-    return [p for p in itertools.chain.from_iterable(m.parameters() for m in modules) if p.requires_grad]
+def _weight(builder: Builder, part: WeightPart, steps: int) -> Callable[[int], float]:
+    factor = builder.make(part, steps=steps)
+    return lambda step: part.value * float(factor(step))
+
+
+def make_terms(builder: Builder, parts: Sequence[LossPart], steps: int) -> list[Term]:
+    """Return the losses of a recipe, each with a name that no other has: l1, l1_2."""
+    names = numbered([part.type for part in parts])
+    return [make_term(builder, part, name, steps) for part, name in zip(parts, names, strict=True)]
+
+
+def adversary_of(loss: Any) -> nn.Module | None:
+    """Return the network that a loss trains against, or None. Raises ComponentError, the rest of a sentence, for one
+    that cannot be trained as such."""
+    inner = [module for module in loss.modules() if module is not loss] if isinstance(loss, nn.Module) else []
+    if any(_is_adversarial(module) for module in inner):
+        raise ComponentError("has an adversarial loss within, whose adversary nothing would train against it")
+    if not _is_adversarial(loss):
+        return None
+    if not isinstance(loss.adversary, nn.Module) or not callable(getattr(loss, "adversary_loss", None)):
+        raise ComponentError("has one of `adversary`, an nn.Module, and `adversary_loss(sr, hr)`, and needs both")
+    if not any(module is loss.adversary for module in inner):
+        raise ComponentError("must be an nn.Module that holds its adversary: what it holds is moved and saved with it")
+    adversary: nn.Module = loss.adversary
+    return adversary
+
+
+def _is_adversarial(loss: Any) -> bool:
+    return hasattr(loss, "adversary") or hasattr(loss, "adversary_loss")
+
+
+def weighted(terms: Sequence[Term]) -> Objective:
+    """Return the objective of the network: the sum of those losses that are due, each times its weight."""
+
+    def objective(prediction: Prediction, step: int) -> Value | None:
+        due = [term for term in terms if term.is_due(step)]
+        if not due:
+            return None
+        total, losses = prediction.sr.new_zeros(()), {}
+        for term in due:
+            losses[term.name] = term.share(prediction, term.returned(prediction, step))
+            total = total + term.weight_at(step) * losses[term.name]
+        return Value(total, losses)
+
+    return objective
+
+
+def opposing(term: Term, from_step: int | None = None, every: int = 1) -> Objective:
+    """Return the objective of a loss's adversary, from the loss's own first step on where no other is given."""
+    first = term.from_step if from_step is None else from_step
+
+    def objective(prediction: Prediction, step: int) -> Value | None:
+        if step < first or step % every:
+            return None
+        return Value(term.share(prediction, term.returned_to_adversary(prediction, step)), {})
+
+    return objective
+
+
+def trainable(network: nn.Module, terms: Sequence[Term]) -> list[nn.Parameter]:
+    """Return what the network's optimizer trains: the parameters of the network and of the losses, but for their
+    adversaries'."""
+    modules = [network, *(term.loss for term in terms if isinstance(term.loss, nn.Module))]
+    others = {id(p) for term in terms if term.adversary is not None for p in term.adversary.parameters()}
+    parameters = [p for module in modules for p in module.parameters()]
+    return [p for p in parameters if p.requires_grad and id(p) not in others]

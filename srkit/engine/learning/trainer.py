@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import attrs
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srkit.engine.data.batches import Batch
 from srkit.engine.data.sampling import step_seed
-from srkit.engine.learning.objective import WeightedLoss
+from srkit.engine.learning.average import Average
+from srkit.engine.learning.learner import NETWORK, Learner, network_learner
+from srkit.engine.learning.objective import Term
+from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
 from srkit.errors import RunFailed
 from srkit.recipe.recipe import Recipe
 
@@ -71,57 +73,37 @@ class Options:
         )
 
 
-def _detach_computed(network: nn.Module) -> None:
-    """Detach tensors that modules have computed and keep: torch copies none that has a history.
-
-    The first weight norm and spectral norm of torch keep a layer's weight so; they compute it anew for each call.
-    """
-    for module in network.modules():
-        for name, value in vars(module).items():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                vars(module)[name] = value.detach()
-
-
 class Trainer:
-    """Updates a network step by step. `done` counts the updates; it is the only clock."""
+    """Updates a network, and what learns beside it, step by step. `done` counts the updates; it is the only clock.
+
+    The first of the learners is the network's.
+    """
 
     def __init__(
         self,
         network: nn.Module,
-        losses: Sequence[WeightedLoss],
-        optimizer: Optimizer,
-        schedule: Callable[[int], float],
+        terms: Sequence[Term],
+        learners: Sequence[Learner],
         device: torch.device,
         options: Options,
     ) -> None:
-        self.network, self.optimizer, self.schedule = network, optimizer, schedule
-        self.device, self.options = device, options
+        self.network, self.learners, self.device, self.options = network, list(learners), device, options
         self.done = 0
-        self.weighted = list(losses)
-        self.losses = nn.ModuleList(loss.function for loss in losses if isinstance(loss.function, nn.Module))
+        self.losses = nn.ModuleList(term.loss for term in terms if isinstance(term.loss, nn.Module))
         self.forward = torch.compile(network) if options.compile else network
-        self.ema: AveragedModel | None = None
-        if options.ema:
-            average = get_ema_multi_avg_fn(options.ema)  # type: ignore[no-untyped-call]
-            _detach_computed(network)
-            # Without buffers, which are copied: averaged, a table of indices and a mask of -inf would be spoilt.
-            self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=False)
-        # Beside scaling for float16, torch's scaler leaves out an update whose gradients are not finite, without a
-        # synchronisation where the optimizer is fused; so it serves every precision, with a scale of 1.
-        self.scaled = options.precision == torch.float16
-        scale = 2.0**16 if self.scaled else 1.0
-        self.scaler = torch.amp.GradScaler(device.type, init_scale=scale, enabled=self.scaled or device.type != "mps")
-        self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
-        self._sums: dict[str, Tensor] = {}
-        self._summed = 0
-        self._spoilt = torch.zeros((), dtype=torch.bool, device=device)  # a loss of this update is not finite
-        self._bad = torch.zeros((), device=device)
-        self._worst = torch.zeros((), device=device)
+        self.ema = Average(network, options.ema) if options.ema else None
+        for learner in self.learners:
+            learner.prepare(device, options.precision, options.clip)
 
     @property
     def averaged(self) -> nn.Module:
         """The network to score and to keep: the moving average where there is one."""
         return self.network if self.ema is None else self.ema.module
+
+    @property
+    def learner(self) -> Learner:
+        """The network's learner."""
+        return self.learners[0]
 
     def fit(self, batches: BatchSource, duties: Sequence[Duty], stopping: Callable[[], bool]) -> None:
         """Train to the last step, or until `stopping()`. Raises Diverged."""
@@ -138,102 +120,90 @@ class Trainer:
 
     def step(self, batch: Batch) -> None:
         """Update the weights once, with a batch."""
-        torch.manual_seed(step_seed(self.options.seed, self.done))
-        for group, rate in zip(self.optimizer.param_groups, self.learning_rates(self.done), strict=True):
-            group["lr"] = rate
-
-        for part in batch.parts(self.options.accumulate):
-            with torch.autocast(
-                self.device.type, self.options.precision, enabled=self.options.precision != torch.float32
-            ):
-                sr = self.forward(part.lr)
-            loss = self._loss(sr.float(), part.hr)
-            torch.autograd.backward(self.scaler.scale(loss))
-
-        if self.options.clip:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
-        self.scaler.step(self.optimizer)
-        self._count_bad()
-        self.scaler.update(None if self.scaled else 1.0)
-        self.optimizer.zero_grad(set_to_none=True)
+        due: list[Learner] = []
+        for number, part in enumerate(batch.parts(self.options.accumulate)):
+            torch.manual_seed(step_seed(self.options.seed, self.done, number))
+            prediction = self.predict(part)
+            due += [learner for learner in self.learners if learner.learn(prediction, self.done)]
+        for learner in dict.fromkeys(due):
+            learner.update(self.done)
         if self.ema is not None:
-            self.ema.update_parameters(self.network)
+            self.ema.update(self.network, first=self.done == 0)
         self.done += 1
 
-    def learning_rates(self, step: int) -> list[float]:
-        """Return the learning rate of each of the optimizer's groups at a step."""
-        return [rate * self.schedule(step) for rate in self.base_rates]
+    def predict(self, part: Batch) -> Prediction:
+        """Return what the network makes of a part of a batch."""
+        with self.autocast():
+            sr, extras = split(self.forward(part.lr, **words_of(self.network, part)))
+        return Prediction(
+            part.lr,
+            hr_at(part),
+            sr.float(),
+            extras,
+            share=1 / self.options.accumulate,
+            autocast=self.autocast,
+            average=None if self.ema is None else lambda: self._of_average(part),
+        )
 
-    def _loss(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Return the weighted sum of the losses for a part of a batch, and keep what each came to."""
-        total = sr.new_zeros(())
-        for loss in self.weighted:
-            share = 1 if loss.is_sum else 1 / self.options.accumulate
-            value = loss.function(sr, hr) * share
-            total = total + loss.weight * value
-            self._note(loss.name, value)
-        self._note("loss", total)
-        self._spoilt |= ~total.detach().isfinite()
-        return total
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which networks compute: `train.precision`."""
+        precision = self.options.precision
+        return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
 
-    def _count_bad(self) -> None:
-        """Count the updates in a row whose loss or gradients were not finite, without waiting for the device."""
-        bad = self._spoilt
-        if self.scaler.is_enabled():
-            scale = self.scaler._scale
-            assert scale is not None  # since the first loss
-            for found in self.scaler._found_inf_per_device(self.optimizer).values():  # what it left the update out for
-                # In float16 gradients are too large until the scale is found; where that is small, it is not the cause.
-                bad = bad | (found > 0) & (scale <= 1)
-        self._bad = torch.where(bad, self._bad + 1, 0)
-        self._worst = torch.maximum(self._worst, self._bad)
-        self._spoilt = torch.zeros_like(self._spoilt)
-
-    def _note(self, name: str, value: Tensor) -> None:
-        self._sums[name] = self._sums.get(name, 0) + value.detach()
-        self._summed += name == "loss"
+    @torch.no_grad()
+    def _of_average(self, part: Batch) -> Tensor:
+        network = self.averaged.eval()
+        with self.autocast():
+            sr: Tensor = split(network(part.lr, **words_of(network, part)))[0]
+        return sr.float()
 
     def read_losses(self) -> dict[str, float]:
         """Return the mean of each loss over the updates since the last call; this waits for the device."""
-        updates = max(1, self._summed // self.options.accumulate)
-        means = {name: float(total) / updates for name, total in self._sums.items()}
-        self._sums, self._summed = {}, 0
+        means: dict[str, float] = {}
+        for learner in self.learners:
+            means |= learner.means(self.options.accumulate)
         return means
-
-    def counts(self) -> dict[str, Any]:
-        """Return the sums of the losses since the last `read_losses`, and how many updates in a row were not finite.
-
-        With these a continued run logs, and ends, as a straight one would. As JSON has it, non-finite numbers included.
-        """
-        sums = {name: float(total) for name, total in self._sums.items()} | {"": float(self._summed)}
-        return {"losses": sums, "bad": float(self._bad), "worst": float(self._worst)}
-
-    def take_counts(self, counts: Mapping[str, Any]) -> None:
-        """Go on from `counts`; those of srkit 0.1 have the losses alone."""
-        sums = counts["losses"]
-        self._sums = {name: torch.tensor(total, device=self.device) for name, total in sums.items() if name}
-        self._summed = int(sums[""])
-        self._bad.fill_(counts.get("bad", 0.0))
-        self._worst.fill_(counts.get("worst", 0.0))
 
     def refuse_bad_end(self) -> None:
         """Raise Diverged where the last update had to be left out: then no more is known of where the run is going."""
-        if float(self._bad) > 0:
-            raise Diverged(
-                f"the loss or its gradients were not finite at the last step, {self.done}; "
-                "try a lower optimizer.lr, or train.clip, with --restart"
-            )
+        for learner in self.learners:
+            if learner.is_bad:
+                raise Diverged(
+                    f"{_what(learner)} not finite at the last step, {self.done}; "
+                    f"try {_lower(learner)}, or train.clip, with --restart"
+                )
 
     def _refuse_divergence(self) -> None:
-        if float(self._worst) >= PATIENCE:
-            advice = "try a lower optimizer.lr, or train.clip"
+        for learner in self.learners:
+            if learner.worst < PATIENCE:
+                continue
+            advice = f"try {_lower(learner)}, or train.clip"
             if self.options.precision != torch.float32:
                 advice += ', or precision = "float32"'
             if self.done <= PATIENCE:
                 advice = "non-finite from the start: look at the network's output and at the losses"
-            what = "the loss or its gradients were not finite"
-            spoilt = [name for name, total in self._sums.items() if name != "loss" and not math.isfinite(float(total))]
-            if len(self.weighted) > 1 and spoilt:
-                what += f" ({', '.join(spoilt)})"
+            spoilt = learner.spoilt_losses()
+            named = f" ({', '.join(spoilt)})" if spoilt else ""
+            what = f"{_what(learner)} not finite{named}"
             raise Diverged(f"{what} for {PATIENCE} updates in a row, up to step {self.done}; {advice}")
+
+
+def _what(learner: Learner) -> str:
+    of = "" if learner.name == NETWORK else f" of the adversary of '{learner.name}'"
+    return f"the loss{of} or its gradients were"
+
+
+def _lower(learner: Learner) -> str:
+    return "a lower optimizer.lr" if learner.name == NETWORK else "a lower optimizer.lr in [loss.adversary]"
+
+
+def trainer_of(
+    network: nn.Module,
+    terms: Sequence[Term],
+    optimizer: Optimizer,
+    schedule: Callable[[int], float],
+    device: torch.device,
+    options: Options,
+) -> Trainer:
+    """Return the trainer of a network alone, without a recipe."""
+    return Trainer(network, terms, [network_learner(network, terms, optimizer, schedule)], device, options)

@@ -20,6 +20,11 @@ def scaled(side: int, scale: float | Fraction) -> int:
     return math.floor(side * scale + Fraction(1, 2))
 
 
+def shrunk(side: int, scale: float) -> int:
+    """Return the largest side that becomes so many pixels at a scale, or fewer."""
+    return math.floor(side / scale + 1e-9)
+
+
 def nearest_to_whole(sides: Iterable[int], scale: float) -> int:
     """Return the side, of some, that becomes most nearly a whole number of pixels at a scale; the first of equals.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from srkit import files
+from srkit.engine.learning.learner import Learner
 from srkit.engine.learning.trainer import Trainer
 from srkit.errors import InputRejected, RunFailed
 
@@ -35,20 +36,19 @@ def place(directory: Path, step: int) -> Path:
 
 def contents(trainer: Trainer, progress: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the files of a checkpoint. Raises ValueError for a state that cannot be written: a sparse tensor, say."""
-    tensors, rest = _split(trainer.optimizer.state_dict())
+    of_optimizers, states = zip(*map(_state_of, trainer.learners), strict=True)
     found = {
         "weights.safetensors": _to_bytes(trainer.network.state_dict()),
-        "optimizer.safetensors": _to_bytes(tensors),
+        **{_file(number): _to_bytes(tensors) for number, tensors in enumerate(of_optimizers)},
         "losses.safetensors": _to_bytes(_changing(trainer.losses)),
         # Python's JSON, which has infinities: the PSNR of a flat image is one, and comes back as a number.
         "progress.json": json.dumps(
             {
                 "format": FORMAT,
                 "step": trainer.done,
-                "optimizer": rest,
-                "scaler": trainer.scaler.state_dict(),
                 "frozen": _digest(trainer.losses),
-                **trainer.counts(),
+                **states[0],
+                **({"adversaries": states[1:]} if len(states) > 1 else {}),
                 **progress,
             }
         ).encode(),
@@ -77,16 +77,28 @@ def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
     trainer.losses.load_state_dict({**trainer.losses.state_dict(), **losses})
     if progress.get("frozen", _digest(trainer.losses)) != _digest(trainer.losses):
         raise RunFailed("a loss has other frozen parameters than this run began with: its file of weights has changed")
-    state = _joined(safetensors.torch.load(contents["optimizer.safetensors"]), progress["optimizer"])
-    _restore_optimizer(trainer.optimizer, state)
-    if progress["scaler"] and trainer.scaler.is_enabled():  # train.device may have changed
-        trainer.scaler.load_state_dict(progress["scaler"])
+    states = [progress, *progress.get("adversaries", [])]
+    for number, (learner, state) in enumerate(zip(trainer.learners, states, strict=True)):
+        joined = _joined(safetensors.torch.load(contents[_file(number)]), state["optimizer"])
+        _restore_optimizer(learner.optimizer, joined)
+        if state["scaler"] and learner.scaler.is_enabled():  # train.device may have changed
+            learner.scaler.load_state_dict(state["scaler"])
+        learner.take_counts(state)
     if trainer.ema is not None and "ema.safetensors" in contents:
         trainer.ema.module.load_state_dict(safetensors.torch.load(contents["ema.safetensors"]))
-        trainer.ema.n_averaged.fill_(progress["step"])
-    trainer.take_counts(progress)
     trainer.done = progress["step"]
     return progress
+
+
+def _state_of(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a learner's optimizer, and all else of its state, which JSON can hold."""
+    tensors, rest = _split(learner.optimizer.state_dict())
+    return tensors, {"optimizer": rest, "scaler": learner.scaler.state_dict(), **learner.counts()}
+
+
+def _file(number: int) -> str:
+    """Return where the tensors of a learner's optimizer are: the network's is number 0."""
+    return f"optimizer_{number}.safetensors" if number else "optimizer.safetensors"
 
 
 def _restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from typing import cast
+
 import attrs
 import torch
 from torch import nn
 
 from srkit.engine.builder import Loaded
 from srkit.engine.data.batches import Batch
-from srkit.engine.learning.objective import make_losses, trainable
+from srkit.engine.learning.learner import make_learners
+from srkit.engine.learning.objective import make_term, make_terms
+from srkit.engine.learning.prediction import Prediction, split, words_of
 from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
 from srkit.engine.running import checkpoint
 from srkit.errors import SrkitError, located
 from srkit.recipe.layers import Problem
+from srkit.recipe.recipe import LossPart
+
+log = logging.getLogger("srkit")
 
 
 def rehearse(loaded: Loaded, device: torch.device) -> None:
@@ -21,59 +29,122 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
 
     What a plugin's network or loss gets wrong is reported now, in the recipe's terms. Raises RecipeError.
     """
-    recipe, builder = loaded.recipe, loaded.builder
-    problems: list[Problem] = []
+    recipe = loaded.recipe
+    name = f"architecture '{recipe.architecture.type}'"
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
-        # In training two where there are two: statistics of a batch may want more than one.
-        several = min(2, recipe.data.batch // recipe.train.accumulate)
-        small, large = recipe.data.patch, recipe.data.patch * recipe.scale
-        name = f"architecture '{recipe.architecture.type}'"
-        for count, when in ((1, ""), (several, " in training")):
-            lr = torch.rand(count, 3, small, small, device=device)
-            hr = torch.rand(count, 3, large, large, device=device)
-            try:
-                if not when:
-                    network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
-                sr = network.train(bool(when))(lr)
-            except SrkitError as error:
-                raise loaded.error(Problem(("architecture",), str(error))) from error
-            except (Exception, SystemExit) as error:
-                _pass_on(error)
-                raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
-            if not any(parameter.requires_grad for parameter in network.parameters()):
-                raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
-            if not isinstance(sr, torch.Tensor) or sr.shape != hr.shape:
-                must = f"at scale {recipe.scale} it must return {list(hr.shape)}"
-                text = f"{name} returns {_shape(sr)} for {list(lr.shape)}{when}; {must}"
-                raise loaded.error(Problem(("architecture",), text))
-        if not sr.requires_grad:
-            text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
-            raise loaded.error(Problem(("architecture",), text))
-        values = []
-        for i, part in enumerate(recipe.loss):
-            try:
-                loss = builder.make(part)
-                value = (loss.to(device) if isinstance(loss, nn.Module) else loss)(sr, hr)
-            except SrkitError as error:
-                problems.append(Problem(("loss", i), str(error)))
-                continue
-            except (Exception, SystemExit) as error:
-                _pass_on(error)
-                problems.append(Problem(("loss", i), f"loss '{part.type}' fails: {located(error)}"))
-                continue
-            if not isinstance(value, torch.Tensor) or value.numel() != 1:
-                text = f"loss '{part.type}' returns {_shape(value)}; it must return a tensor of one value"
-                problems.append(Problem(("loss", i), text))
-            elif not value.requires_grad:
-                text = f"loss '{part.type}' has no gradient with respect to SR (is something detached?)"
-                problems.append(Problem(("loss", i), text))
-            else:
-                values.append(value.reshape(()))
+        prediction = _predicted(loaded, device)
+        problems, values = _losses(loaded, device, prediction)
         if not problems:
-            problems += _backward(name, torch.stack(values).sum()) or _updates(loaded, device, lr, hr)
+            problems = _backward(name, torch.stack(values).sum()) or _updates(loaded, device, prediction)
     if problems:
         raise loaded.error(*problems)
+
+
+def _predicted(loaded: Loaded, device: torch.device) -> Prediction:
+    """Return what the network makes of a small batch in training. Raises RecipeError."""
+    recipe, builder = loaded.recipe, loaded.builder
+    name = f"architecture '{recipe.architecture.type}'"
+    # In training two where there are two: statistics of a batch may want more than one.
+    several = min(2, recipe.data.batch // recipe.train.accumulate)
+    small, large = recipe.data.patch, recipe.data.patch * recipe.scale
+    for count, when in ((1, ""), (several, " in training")):
+        lr = torch.rand(count, 3, small, small, device=device)
+        batch = Batch(lr, torch.rand(count, 3, large, large, device=device))
+        try:
+            if not when:
+                network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
+            network.train(bool(when))
+            output = network(lr, **words_of(network, batch))
+        except SrkitError as error:
+            raise loaded.error(Problem(("architecture",), str(error))) from error
+        except (Exception, SystemExit) as error:
+            _pass_on(error)
+            raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
+        sr, extras = split(output) if when else (output, {})
+        if not isinstance(sr, torch.Tensor) or sr.shape != batch.hr.shape:
+            must = f"at scale {recipe.scale} it must return {list(batch.hr.shape)}"
+            text = f"{name} returns {_shape(sr)} for {list(lr.shape)}{when}; {must}"
+            raise loaded.error(Problem(("architecture",), text))
+        odd = {key: extra for key, extra in extras.items() if not isinstance(cast("object", extra), torch.Tensor)}
+        for key, extra in odd.items():
+            text = f"{name} returns {_shape(extra)} as '{key}' beside SR; it must be a tensor"
+            raise loaded.error(Problem(("architecture",), text))
+    if not sr.requires_grad:
+        text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
+        raise loaded.error(Problem(("architecture",), text))
+    average = (lambda: sr.detach()) if recipe.train.ema else None
+    return Prediction(lr, batch.hr, sr, extras, average=average)
+
+
+def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tuple[list[Problem], list[torch.Tensor]]:
+    """Return what is wrong with the recipe's losses, and the values of those that are right."""
+    recipe, builder = loaded.recipe, loaded.builder
+    problems: list[Problem] = []
+    values = []
+    for i, part in enumerate(recipe.loss):
+        what = f"loss '{part.type}'"
+
+        def wrong(text: str, *below: str, i: int = i) -> None:
+            problems.append(Problem(("loss", i, *below), text))
+
+        try:
+            term = make_term(builder, part, part.type, recipe.train.steps)
+            if isinstance(term.loss, nn.Module):
+                term.loss.to(device)
+            if "ema" in term.words and not recipe.train.ema:
+                wrong(f"{what} needs SR of the moving average of the weights: set train.ema, to 0.999, say")
+                continue
+            if "extras" in term.words and not prediction.extras:
+                wrong(
+                    f"{what} needs what a network returns beside SR, and '{recipe.architecture.type}' returns nothing"
+                )
+                continue
+            if part.adversary is not None and term.adversary is None:
+                wrong(f"{what} has no adversary", "adversary")
+            value = term.returned(prediction, part.from_step)
+            opposed = term.returned_to_adversary(prediction, part.from_step) if term.adversary else None
+        except SrkitError as error:
+            wrong(str(error))
+            continue
+        except (Exception, SystemExit) as error:
+            _pass_on(error)
+            wrong(f"{what} fails: {located(error)}")
+            continue
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            wrong(f"{what} returns {_shape(value)}; it must return a tensor of one value")
+        elif not value.requires_grad:
+            wrong(f"{what} has no gradient with respect to SR (is something detached?)")
+        else:
+            values.append(value.reshape(()))
+        if term.adversary is not None:
+            if fault := _fault_of_adversary(term.adversary, opposed):
+                wrong(f"{what}: {fault}")
+            elif recipe.train.accumulate > 1 and _has_spectral_norm(term.adversary):
+                log.warning(
+                    "%s: with train.accumulate the spectral norm of its adversary is estimated once a part", what
+                )
+    return problems, values
+
+
+def _fault_of_adversary(adversary: nn.Module, value: object) -> str:
+    """Return why an adversary cannot learn, or nothing."""
+    parameters = [p for p in adversary.parameters() if p.requires_grad]
+    if not parameters:
+        return "its adversary has nothing to train"
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        return f"adversary_loss returns {_shape(value)}; it must return a tensor of one value"
+    if not value.requires_grad or not any(
+        gradient is not None for gradient in torch.autograd.grad(value.sum(), parameters, allow_unused=True)
+    ):
+        return "its adversary cannot learn: no gradient of adversary_loss reaches its weights (is something detached?)"
+    return ""
+
+
+def _has_spectral_norm(network: nn.Module) -> bool:
+    return any(name.endswith(("weight_u", ".0._u")) for name, _ in network.named_buffers())
 
 
 def _backward(name: str, loss: torch.Tensor) -> list[Problem]:
@@ -85,9 +156,9 @@ def _backward(name: str, loss: torch.Tensor) -> list[Problem]:
     return []
 
 
-def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.Tensor) -> list[Problem]:
+def _updates(loaded: Loaded, device: torch.device, prediction: Prediction) -> list[Problem]:
     """Make all that a run makes, with plain options first, and update and save it once; return what fails first."""
-    recipe, builder = loaded.recipe, loaded.builder
+    recipe, builder = attrs.evolve(loaded.recipe, loss=tuple(map(_at_once, loaded.recipe.loss))), loaded.builder
     name = f"architecture '{recipe.architecture.type}'"
     options = Options.of(recipe)
     plain = attrs.evolve(options, accumulate=1, ema=0.0, precision=torch.float32, compile=False)
@@ -107,20 +178,13 @@ def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.T
         done.append(tried)
         try:
             network = builder.network(recipe.architecture, recipe.scale).to(device)
-            losses = make_losses(builder, recipe.loss)
-            for loss in losses:
-                if isinstance(loss.function, nn.Module):
-                    loss.function.to(device)
-            trainer = Trainer(
-                network,
-                losses,
-                builder.make(recipe.optimizer, parameters=trainable(network, losses)),
-                builder.make(recipe.schedule, steps=recipe.train.steps),
-                device,
-                tried,
-            )
+            terms = make_terms(builder, recipe.loss, recipe.train.steps)
+            for term in terms:
+                if isinstance(term.loss, nn.Module):
+                    term.loss.to(device)
+            trainer = Trainer(network, terms, make_learners(builder, recipe, network, terms), device, tried)
             trainer.network.train()
-            trainer.step(Batch(lr, hr))
+            trainer.step(Batch(prediction.lr, prediction.hr))
         except Exception as error:
             _pass_on(error)
             return [Problem(path, f"{text}: {located(error)}")]
@@ -131,6 +195,12 @@ def _updates(loaded: Loaded, device: torch.device, lr: torch.Tensor, hr: torch.T
         _pass_on(error)
         return [Problem(("architecture",), f"what is trained of {name} cannot be saved: {located(error)}")]
     return []
+
+
+def _at_once(part: LossPart) -> LossPart:
+    """Return a loss that counts from the first step on, and so does its adversary's."""
+    adversary = None if part.adversary is None else attrs.evolve(part.adversary, from_step=0, every=1)
+    return attrs.evolve(part, from_step=0, every=1, adversary=adversary)
 
 
 def _pass_on(error: BaseException) -> None:

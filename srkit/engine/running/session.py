@@ -7,19 +7,22 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import torch
+from torch import nn
 
 from srkit.engine import memory
 from srkit.engine.builder import Loaded, numbered
 from srkit.engine.data.batches import Batches
 from srkit.engine.data.opening import OpenedData, make_plan
 from srkit.engine.data.pools import Pool, make_pool
-from srkit.engine.learning.objective import make_losses, trainable
+from srkit.engine.learning.learner import make_learners
+from srkit.engine.learning.objective import Term, make_terms
 from srkit.engine.learning.trainer import Duty, Options, Trainer
 from srkit.engine.running.keeping import Keeper
+from srkit.engine.running.opponents import start_adversaries
 from srkit.engine.running.validation import Validation
 from srkit.engine.scoring import evaluate
 from srkit.engine.weights.starting import Start
@@ -95,31 +98,24 @@ class Session:
             | {name: builder.make(part) for name, part in zip(of_recipe, recipe.observer, strict=True)},
             {name: loaded.origins.place(("observer", i))[2] for i, name in enumerate(of_recipe)},
         )
-        losses = make_losses(builder, recipe.loss)
+        terms = make_terms(builder, recipe.loss, recipe.train.steps)
         network.to(device)
+        for term in terms:
+            if term.is_sum:
+                log.info("loss '%s' is a sum over the pixels of the batch, not a mean", term.name)
+            if isinstance(term.loss, nn.Module):
+                term.loss.to(device)
+                _say_what_it_trains(term)
+        if start.is_new:
+            for line in start_adversaries(loaded, terms):
+                log.info(line)
         if recipe.train.channels_last:
-            _lay_out(network)
-        for loss in losses:
-            if loss.is_sum:
-                log.info("loss '%s' is a sum over the pixels of the batch, not a mean", loss.name)
-            if isinstance(loss.function, torch.nn.Module):
-                loss.function.to(device)
-                own = sum(parameter.numel() for parameter in loss.function.parameters() if parameter.requires_grad)
-                if own:
-                    text = (
-                        "loss '%s': its own %s parameters are trained with the network's optimizer to lower the loss; "
-                        "an adversary needs the opposite"
-                    )
-                    log.info(text, loss.name, f"{own:,}")
+            for module in (network, *(term.adversary for term in terms)):
+                if module is not None:
+                    _lay_out(module)
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
-        self.trainer = Trainer(
-            network,
-            losses,
-            builder.make(recipe.optimizer, parameters=trainable(network, losses)),
-            builder.make(recipe.schedule, steps=recipe.train.steps),
-            device,
-            Options.of(recipe),
-        )
+        learners = make_learners(builder, recipe, network, terms)
+        self.trainer = Trainer(network, terms, learners, device, Options.of(recipe))
         self.validation = Validation(loaded, data.validation, device, home.samples)
         self.keeper = Keeper(loaded, home, self.trainer, self.validation.metrics, start.line)
 
@@ -185,8 +181,8 @@ class Session:
     def _warn_of_rise(self) -> None:
         """Warn where a run that was made longer has a higher learning rate from here on than it had."""
         trainer, schedule = self.trainer, self.recipe.schedule.type
-        had = float(trainer.optimizer.param_groups[0]["lr"])
-        would_have_had, has = (trainer.learning_rates(step)[0] for step in (max(0, trainer.done - 1), trainer.done))
+        had = float(trainer.learner.optimizer.param_groups[0]["lr"])
+        would_have_had, has = (trainer.learner.rates(step)[0] for step in (max(0, trainer.done - 1), trainer.done))
         if has > had and not math.isclose(had, would_have_had):
             end = self.recipe.train.steps
             log.warning("the learning rate rises from %.2g to %.2g: '%s' now ends at step %d", had, has, schedule, end)
@@ -214,7 +210,7 @@ class Session:
         values = {
             **losses,
             "epoch": trainer.done * self.recipe.data.batch / len(self.data.usable),
-            "learning_rate": float(trainer.optimizer.param_groups[0]["lr"]),
+            "learning_rate": float(trainer.learner.optimizer.param_groups[0]["lr"]),
             "it_per_s": updates / seconds,
             "images_per_s": updates * self.recipe.data.batch / seconds,
             "data_share": min(1.0, (batches.waited - self._waited) / seconds),
@@ -248,7 +244,24 @@ def _observer(registry: Registry, name: str) -> Any:
         return registry.create("observer", name)
 
 
-def _lay_out(network: torch.nn.Module) -> None:
+def _say_what_it_trains(term: Term) -> None:
+    """Log which parameters of a loss are trained, and to what end."""
+    adversary = term.adversary
+    of_adversary = {id(p) for p in adversary.parameters()} if adversary is not None else set()
+    own = [p for p in cast("nn.Module", term.loss).parameters() if p.requires_grad]
+    helping = sum(p.numel() for p in own if id(p) not in of_adversary)
+    opposing = sum(p.numel() for p in own if id(p) in of_adversary)
+    if opposing:
+        log.info("loss '%s': its adversary has %s parameters", term.name, f"{opposing:,}")
+    if helping:
+        text = (
+            "loss '%s': its own %s parameters are trained with the network's optimizer to lower the loss; "
+            "an adversary needs the opposite"
+        )
+        log.info(text, term.name, f"{helping:,}")
+
+
+def _lay_out(network: nn.Module) -> None:
     """Lay the network's weights out as channels_last: those of images, since a Conv3d has no such layout."""
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.dim() == 4:

@@ -49,7 +49,7 @@ class Validation:
         self._model, self._sets, self._device, self._samples = recipe.architecture.type, sets, device, samples
         self._bicubic: nn.Module | None = None
         with contextlib.suppress(ComponentError):  # a registry without srkit's own plugins
-            self._bicubic = builder.baseline(recipe.scale)
+            self._bicubic = builder.baseline(recipe.scale)  # which is asked for each set's size
         self._baselines: dict[str, Scored] = {}
 
     def tables(self, network: nn.Module, step: int) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import each_image
-from srkit.engine.networks.calling import Size
+from srkit.engine.networks.calling import Size, needs_size
 from srkit.engine.networks.padding import padding_of
 from srkit.engine.scoring.finished import Finished
 from srkit.engine.scoring.metrics import Metric
@@ -106,10 +106,13 @@ def _at_rest(sr: Tensor, dtype: Any) -> Image:
     return to_rest(sr, dtype)
 
 
-def scale_of(network: nn.Module) -> int:
-    """Return how much larger a network's output is, as a small image shows."""
+def scale_of(network: nn.Module) -> float | None:
+    """Return how much larger a network's output is, as a small image shows; None where only a size tells it."""
+    if needs_size(network):
+        return None
     side = 32
-    return int(upscale(np.zeros((side, side, 3), np.uint8), network).shape[0]) // side
+    scale = upscale(np.zeros((side, side, 3), np.uint8), network).shape[0] / side
+    return int(scale) if scale == int(scale) else scale
 
 
 def protocol(
@@ -209,7 +212,7 @@ def _scores(
     return found
 
 
-def _inside(image: NDArray[np.uint8], metric: Metric, scale: int, method: Method) -> NDArray[np.uint8]:
+def _inside(image: NDArray[np.uint8], metric: Metric, scale: float, method: Method) -> NDArray[np.uint8]:
     border = method.border(metric.component, scale)
     return image[border : image.shape[0] - border, border : image.shape[1] - border]
 

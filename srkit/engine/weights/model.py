@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from srkit import files
 from srkit.engine.builder import Builder
+from srkit.engine.networks.calling import scales_of, takes_size
 from srkit.engine.networks.meta import TooManyParts, at_most, sketch
 from srkit.engine.weights.reading import Weights, digest, read_metadata, read_weights
 from srkit.engine.weights.recognise import Description, recognise
@@ -45,12 +47,16 @@ class Reading:
 
 @attrs.frozen
 class Model:
-    """A network, ready to use, and what its file says of it."""
+    """A network, ready to use, and what its file says of it.
+
+    `scale` is the one asked for, or else what it was `made_for`.
+    """
 
     network: nn.Module
     architecture: str
     settings: Mapping[str, Any]
-    scale: int
+    scale: float
+    made_for: int
     metadata: Mapping[str, Any]
     reading: Reading
 
@@ -94,7 +100,7 @@ def read_model(
     builder: Builder,
     *,
     architecture: str | None = None,
-    scale: int | None = None,
+    scale: float | None = None,
     settings: Mapping[str, Any] | None = None,
     said: Collection[str] = (),
     key: str = "",
@@ -103,7 +109,8 @@ def read_model(
 
     A self-describing file needs nothing else, and words must agree with it: of the settings those that were `said`.
     Other weights need the architecture, its scale and settings, as far as they do not show it; what was concluded is
-    the reading's note. `key` as in `read_weights`.
+    the reading's note. A scale is one that the network serves, or where weights fit any, the one that it is made with.
+    `key` as in `read_weights`.
     Raises InputRejected for the file, UsageError where something must be said, ComponentError for the architecture.
     """
     if path.is_dir() and (path / "best.safetensors").is_file():
@@ -114,17 +121,25 @@ def read_model(
     weights = read_weights(path, key=key)
     note = ""
     if metadata is None:
-        description, note = recognise(path, builder, weights, architecture, settings or {}, scale)
+        made_for = None if scale is None else math.ceil(scale)
+        description, note = recognise(path, builder, weights, architecture, settings or {}, made_for)
     else:
         description = _own(path, metadata)
         _refuse_other_settings(path, description, settings or {}, said)
         description = _refuse_other_network(path, builder, description, architecture, scale)
     network = _make(path, builder, description, weights, metadata)
+    _refuse_other_scale(path, builder, description, network, scale)
     # A model is whole: nothing of it may be new.
     taken = load_weights(network, weights, path, description.line(), fresh=None)
     reading = Reading(path, weights.wrapper, weights.prefix, taken, _cast(weights, network.state_dict()), note)
     return Model(
-        network.eval(), description.architecture, description.settings, description.scale, metadata or {}, reading
+        network.eval(),
+        description.architecture,
+        description.settings,
+        scale or description.scale,
+        description.scale,
+        metadata or {},
+        reading,
     )
 
 
@@ -157,7 +172,7 @@ def describe_converted(model: Model, builder: Builder) -> dict[str, Any]:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         **model.metadata,
-        **description(builder, model.architecture, model.settings, model.scale),
+        **description(builder, model.architecture, model.settings, model.made_for),
         "converted_from": {"file": model.reading.path.name, "sha256": sha256},
     }
 
@@ -171,14 +186,20 @@ def _own(path: Path, metadata: Mapping[str, Any]) -> Description:
 
 
 def _refuse_other_network(
-    path: Path, builder: Builder, own: Description, architecture: str | None, scale: int | None
+    path: Path, builder: Builder, own: Description, architecture: str | None, scale: float | None
 ) -> Description:
-    """Return a file's own description, the network by the name that was said, which tells two of one name apart.
+    """Return a file's own description, the network by the name that was said, which tells two of one name apart, and
+    the scale that was said where weights fit any.
 
     Raises UsageError where the words are of another network.
     """
-    if scale not in (None, own.scale):
-        raise UsageError(f"{path} is a network for scale {own.scale}, not {scale}")
+    with contextlib.suppress(ComponentError):
+        facts = builder.registry.find("architecture", own.architecture).component.facts
+        if scale is not None and scale == int(scale) and facts.get("weights_fit_any_scale"):
+            if scale not in facts.get("scales", (scale,)):
+                offered = ", ".join(map(str, facts["scales"]))
+                raise UsageError(f"architecture '{own.architecture}' has scales {offered}, not {scale}")
+            own = attrs.evolve(own, scale=int(scale))
     if architecture is None:
         return own
     meant = builder.registry.find("architecture", architecture)
@@ -186,6 +207,18 @@ def _refuse_other_network(
         if builder.registry.find("architecture", own.architecture) is not meant:
             raise UsageError(f"{path} is a network '{own.architecture}', not '{architecture}'")
     return attrs.evolve(own, architecture=architecture)
+
+
+def _refuse_other_scale(
+    path: Path, builder: Builder, description: Description, network: nn.Module, scale: float | None
+) -> None:
+    """Raise UsageError where a network does not serve the scale that was said."""
+    facts = builder.registry.find("architecture", description.architecture).component.facts
+    fault = "" if scale is None else scales_of(network, facts, description.scale).fault(scale)
+    if fault and takes_size(network):
+        raise UsageError(f"{path} is a network '{description.architecture}', which {fault}")
+    if fault:
+        raise UsageError(f"{path} is a network for scale {description.scale}, not {scale}")
 
 
 def _refuse_other_settings(path: Path, own: Description, settings: Mapping[str, Any], said: Collection[str]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from torch import Tensor
+from torch import Tensor, nn
 
 from srkit.engine.builder import Builder
+from srkit.engine.networks.calling import takes_size
 from srkit.engine.networks.meta import sketch_or_make
 from srkit.engine.weights.transfer import plan
 from srkit.errors import InputRejected, UsageError
@@ -57,6 +58,9 @@ def recognise(
     alike = " and ".join(f"x{s}" for s in fitting)
     if len(fitting) == 1:
         return Description(architecture, dict(settings), fitting[0]), f"{path} is for scale {fitting[0]}, by its shapes"
+    if fitting and _takes_size(builder, architecture, settings, fitting[0]):
+        note = f"{path} is for several scales, {alike} among them; --scale N says which, and x{fitting[0]} is taken"
+        return Description(architecture, dict(settings), fitting[0]), note
     named = [s for s in fitting if s in _in_name(path)]
     if len(named) == 1:
         note = f"{path} is taken for scale {named[0]}, after its name: weights of {alike} have the same shapes"
@@ -96,12 +100,20 @@ def _shapes(
 ) -> dict[str, tuple[int, ...]] | None:
     """Return the names and shapes of a network's tensors, or None where it cannot be made at a scale."""
     try:
-        own = sketch_or_make(lambda: builder.network_of(architecture, settings, scale))
+        own = _sketched(builder, architecture, settings, scale)
     except MemoryError:
         raise
     except (Exception, SystemExit):  # reported later
         return None
     return {name: tuple(tensor.shape) for name, tensor in own.state_dict().items()}
+
+
+def _takes_size(builder: Builder, architecture: str, settings: Mapping[str, Any], scale: int) -> bool:
+    return takes_size(_sketched(builder, architecture, settings, scale))
+
+
+def _sketched(builder: Builder, architecture: str, settings: Mapping[str, Any], scale: int) -> nn.Module:
+    return sketch_or_make(lambda: builder.network_of(architecture, settings, scale))
 
 
 def _refuse(

@@ -28,13 +28,14 @@ class Start:
 
     network: nn.Module
     line: str = ""
+    is_new: bool = True  # nothing of it was trained before, its losses' adversaries included
 
 
-def fresh(loaded: Loaded) -> Start:
-    """Return the recipe's network with the first weights of its seed."""
+def fresh(loaded: Loaded, *, is_new: bool = False) -> Start:
+    """Return the recipe's network with the first weights of its seed, for a checkpoint's to take their place."""
     recipe = loaded.recipe
     torch.manual_seed(recipe.seed)
-    return Start(loaded.builder.network(recipe.architecture, recipe.scale))
+    return Start(loaded.builder.network(recipe.architecture, recipe.scale), is_new=is_new)
 
 
 def started(loaded: Loaded, weights: Path | None = None) -> Start:
@@ -42,7 +43,7 @@ def started(loaded: Loaded, weights: Path | None = None) -> Start:
 
     Raises RecipeError, with the line, where there is no such file; InputRejected for a file that does not fit.
     """
-    recipe, start = loaded.recipe, fresh(loaded)
+    recipe, start = loaded.recipe, fresh(loaded, is_new=True)
     if weights is None and not recipe.start.weights:
         return start
     path = weights or Path(recipe.start.weights)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from srkit.engine.data.batches import Batch
-from srkit.engine.learning.objective import WeightedLoss
-from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, Trainer
+from srkit.engine.learning.objective import Term
+from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, trainer_of
 
 CPU = torch.device("cpu")
 
@@ -36,9 +36,16 @@ class Made:
 def trainer(losses=None, optimizer=torch.optim.Adam, schedule=lambda step: 1.0, **options):
     torch.manual_seed(0)
     network = Doubled()
-    losses = losses or [WeightedLoss("l1", nn.L1Loss(), 1.0, False)]
+    losses = losses or [Term("l1", nn.L1Loss(), 1.0, False)]
     made = optimizer(network.parameters(), lr=1e-2)
-    return Trainer(network, losses, made, schedule, CPU, Options(**{"steps": 12, "seed": 3, **options}))
+    return trainer_of(
+        network,
+        losses,
+        made,
+        schedule,
+        CPU,
+        Options(**{"steps": 12, "seed": 3, **options}),
+    )
 
 
 def never():
@@ -77,7 +84,7 @@ def test_stopping_ends_after_the_step_that_is_under_way():
 def test_the_learning_rate_is_the_schedules_factor_of_the_step():
     rates = []
     made = trainer(schedule=lambda step: 1 / (1 + step), steps=3)
-    made.fit(Made(), [Duty(1, lambda: rates.append(made.optimizer.param_groups[0]["lr"]))], never)
+    made.fit(Made(), [Duty(1, lambda: rates.append(made.learner.optimizer.param_groups[0]["lr"]))], never)
     assert rates == pytest.approx([1e-2, 1e-2 / 2, 1e-2 / 3])
 
 
@@ -87,9 +94,9 @@ def test_accumulation_gives_the_gradients_of_the_whole_batch(is_sum):
     # SGD shows a gradient's size, which Adam would hide; no dropout, which draws by part.
     results = []
     for parts in (1, 4):
-        loss = [WeightedLoss("l2", nn.MSELoss(reduction=reduction), 1.0, is_sum)]
+        loss = [Term("l2", nn.MSELoss(reduction=reduction), 1.0, is_sum)]
         made = trainer(loss, optimizer=torch.optim.SGD, accumulate=parts, steps=3)
-        made.base_rates = [1e-5 if is_sum else 1e-1]
+        made.learner.base_rates = [1e-5 if is_sum else 1e-1]
         made.network.drop.p = 0.0
         made.fit(Made(), [], never)
         results.append((weights(made), made.read_losses()["loss"]))
@@ -98,7 +105,7 @@ def test_accumulation_gives_the_gradients_of_the_whole_batch(is_sum):
 
 
 def test_losses_are_weighed_and_logged_each_by_its_name():
-    l1 = [WeightedLoss("l1", nn.L1Loss(), 2.0, False), WeightedLoss("l2", nn.MSELoss(), 0.5, False)]
+    l1 = [Term("l1", nn.L1Loss(), 2.0, False), Term("l2", nn.MSELoss(), 0.5, False)]
     made = trainer(l1, steps=1)
     made.step(Made()[made.done])
     values = made.read_losses()
@@ -184,7 +191,7 @@ def sharp(sr, hr):
 @pytest.mark.parametrize(("precision", "updates"), [(torch.float32, PATIENCE), (torch.float16, 16 + PATIENCE)])
 def test_gradients_that_are_never_finite_end_the_run_though_the_loss_is(precision, updates):
     # In float16 they may only be too large: the scale is halved 16 times, from 2**16 to 1, before they count.
-    made = trainer([WeightedLoss("sharp", sharp, 1.0, False)], steps=50, precision=precision)
+    made = trainer([Term("sharp", sharp, 1.0, False)], steps=50, precision=precision)
     with pytest.raises(Diverged, match="the loss or its gradients were not finite"):
         made.fit(Made(), [], never)
     assert made.done == updates
@@ -212,8 +219,15 @@ def test_the_moving_average_leaves_constant_buffers_as_they_are():
     torch.manual_seed(0)
     network = Windowed()
     optimizer = torch.optim.Adam(network.parameters())
-    losses = [WeightedLoss("l1", nn.L1Loss(), 1.0, False)]
-    made = Trainer(network, losses, optimizer, lambda step: 1.0, CPU, Options(steps=4, seed=0, ema=0.9995))
+    losses = [Term("l1", nn.L1Loss(), 1.0, False)]
+    made = trainer_of(
+        network,
+        losses,
+        optimizer,
+        lambda step: 1.0,
+        CPU,
+        Options(steps=4, seed=0, ema=0.9995),
+    )
     made.fit(Made(), [], never)
     assert torch.equal(made.ema.module.index, network.index)
     assert torch.equal(made.ema.module.mask, network.mask)

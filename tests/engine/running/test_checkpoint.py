@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from srkit.engine.data.batches import Batch
-from srkit.engine.learning.objective import WeightedLoss
-from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, Trainer
+from srkit.engine.learning.objective import Term
+from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, trainer_of
 from srkit.engine.running import checkpoint
 from srkit.errors import RunFailed
 
@@ -29,9 +29,9 @@ def trainer(optimizer=torch.optim.Adam, steps=8):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1))
     network = network.to(memory_format=torch.channels_last)
-    losses = [WeightedLoss("l1", nn.L1Loss(), 1.0, False)]
+    losses = [Term("l1", nn.L1Loss(), 1.0, False)]
     options = Options(steps=steps, seed=0)
-    return Trainer(network, losses, optimizer(network.parameters(), lr=1e-2), lambda step: 1.0, CPU, options)
+    return trainer_of(network, losses, optimizer(network.parameters(), lr=1e-2), lambda step: 1.0, CPU, options)
 
 
 def test_updates_that_were_not_finite_are_counted_on(tmp_path):
@@ -68,8 +68,15 @@ def with_frozen(value):
     made = trainer()
     loss = Frozen(value)
     optimizer = torch.optim.Adam([*made.network.parameters(), loss.weight], lr=1e-2)
-    losses = [WeightedLoss("frozen", loss, 1.0, False)]
-    return Trainer(made.network, losses, optimizer, lambda step: 1.0, CPU, Options(steps=8, seed=0))
+    losses = [Term("frozen", loss, 1.0, False)]
+    return trainer_of(
+        made.network,
+        losses,
+        optimizer,
+        lambda step: 1.0,
+        CPU,
+        Options(steps=8, seed=0),
+    )
 
 
 def test_frozen_parameters_of_a_loss_are_not_saved(tmp_path):
@@ -128,7 +135,7 @@ def test_which_kernel_updates_is_the_new_optimizers_choice(tmp_path, kind, befor
     continued = trainer(functools.partial(kind, fused=after), steps=4)
     checkpoint.restore(checkpoint.newest(tmp_path)[1], continued)
     continued.fit(Made(), [], lambda: False)
-    assert [group["fused"] for group in continued.optimizer.param_groups] == [after]
+    assert [group["fused"] for group in continued.learner.optimizer.param_groups] == [after]
     assert math.isfinite(continued.read_losses()["loss"])
 
 

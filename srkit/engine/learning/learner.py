@@ -1,0 +1,165 @@
+"""What minimises one objective: parameters, their optimizer and schedule, and the count of updates that went wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from srkit.engine.builder import Builder
+from srkit.engine.learning.objective import Objective, Term, opposing, trainable, weighted
+from srkit.engine.learning.prediction import Prediction
+from srkit.recipe.recipe import Adversary, Recipe
+
+NETWORK = "network"  # the name of the learner that trains the network
+
+
+class Learner:
+    """Parameters that minimise one objective. Those of an optimizer's groups are the ones that learn."""
+
+    def __init__(
+        self,
+        name: str,
+        objective: Objective,
+        optimizer: Optimizer,
+        schedule: Callable[[int], float],
+        clipped: Iterable[nn.Parameter] | None = None,
+    ) -> None:
+        self.name, self.objective, self.optimizer, self.schedule = name, objective, optimizer, schedule
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._clipped = list(self.parameters if clipped is None else clipped)
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}  # parts of batches in each sum
+
+    def prepare(self, device: torch.device, precision: torch.dtype, clip: float) -> None:
+        """Get ready for a device, a precision and the largest norm of gradients (0 for none), before the first step."""
+        self._clip = clip
+        # Beside scaling for float16, torch's scaler leaves out an update whose gradients are not finite, without a
+        # synchronisation where the optimizer is fused; so it serves every precision, with a scale of 1.
+        self._scaled = precision == torch.float16
+        scale = 2.0**16 if self._scaled else 1.0
+        self.scaler = torch.amp.GradScaler(device.type, init_scale=scale, enabled=self._scaled or device.type != "mps")
+        self._spoilt = torch.zeros((), dtype=torch.bool, device=device)  # an objective of this update is not finite
+        self._bad = torch.zeros((), device=device)
+        self._worst = torch.zeros((), device=device)
+
+    @property
+    def total(self) -> str:
+        """What its objective is called in logs."""
+        return "loss" if self.name == NETWORK else f"{self.name}.adversary"
+
+    def learn(self, prediction: Prediction, step: int) -> bool:
+        """Add a part of a batch to the gradients of the parameters; say whether the objective is due at this step."""
+        value = self.objective(prediction, step)
+        if value is None:
+            return False
+        for name, loss in {**value.losses, self.total: value.total}.items():
+            self._sums[name] = self._sums.get(name, 0) + loss.detach()
+            self._counts[name] = self._counts.get(name, 0) + 1
+        self._spoilt |= ~value.total.detach().isfinite()
+        # Confined: what a loss's adversary computes for the network leaves no gradient in the adversary, nor the
+        # other way round.
+        torch.autograd.backward(self.scaler.scale(value.total), inputs=self.parameters)
+        return True
+
+    def update(self, step: int) -> None:
+        """Update the parameters once, by the gradients that there are, which it takes away."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates(step), strict=True):
+            group["lr"] = rate
+        if self._clip:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self._clipped, self._clip)
+        self.scaler.step(self.optimizer)
+        self._count_bad()
+        self.scaler.update(None if self._scaled else 1.0)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def rates(self, step: int) -> list[float]:
+        """Return the learning rate of each of the optimizer's groups at a step."""
+        return [rate * self.schedule(step) for rate in self.base_rates]
+
+    def _count_bad(self) -> None:
+        """Count the updates in a row whose objective or gradients were not finite, without waiting for the device."""
+        bad = self._spoilt
+        if self.scaler.is_enabled():
+            scale = self.scaler._scale
+            assert scale is not None  # since the first loss
+            for found in self.scaler._found_inf_per_device(self.optimizer).values():  # what it left the update out for
+                # In float16 gradients are too large until the scale is found; where that is small, it is not the cause.
+                bad = bad | (found > 0) & (scale <= 1)
+        self._bad = torch.where(bad, self._bad + 1, 0)
+        self._worst = torch.maximum(self._worst, self._bad)
+        self._spoilt = torch.zeros_like(self._spoilt)
+
+    def means(self, parts: int) -> dict[str, float]:
+        """Return the mean of each loss over the updates since the last call that it counted in; `parts` is how many
+        parts a batch has. This waits for the device."""
+        means = {name: float(total) / max(1, self._counts[name] // parts) for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether its last update was left out, since its objective or gradients were not finite; waits as above."""
+        return float(self._bad) > 0
+
+    @property
+    def worst(self) -> int:
+        """The most updates in a row that were left out; waits as above."""
+        return int(self._worst)
+
+    def spoilt_losses(self) -> list[str]:
+        """Return which losses have not been finite since the last call of `means`, where it has several."""
+        losses = [name for name in self._sums if name != self.total]
+        return [name for name in losses if len(losses) > 1 and not math.isfinite(float(self._sums[name]))]
+
+    def counts(self) -> dict[str, Any]:
+        """Return the sums of the losses since the last `means`, and how many updates in a row were not finite.
+
+        With these a continued run logs, and ends, as a straight one would. As JSON has it, non-finite numbers included.
+        """
+        sums = {name: float(total) for name, total in self._sums.items()}
+        counted = max(self._counts.values(), default=0)
+        return {
+            "losses": sums | {"": float(counted)},
+            "counts": dict(self._counts),
+            "bad": float(self._bad),
+            "worst": float(self._worst),
+        }
+
+    def take_counts(self, counts: Mapping[str, Any]) -> None:
+        """Go on from `counts`; those of srkit 0.1 have one count for all losses, and of bad updates none."""
+        sums = dict(counts["losses"])
+        counted = int(sums.pop(""))
+        self._sums = {name: torch.tensor(total, device=self._bad.device) for name, total in sums.items()}
+        self._counts = {name: counts.get("counts", {}).get(name, counted) for name in sums}
+        self._bad.fill_(counts.get("bad", 0.0))
+        self._worst.fill_(counts.get("worst", 0.0))
+
+
+def network_learner(
+    network: nn.Module, terms: Sequence[Term], optimizer: Optimizer, schedule: Callable[[int], float]
+) -> Learner:
+    """Return what trains a network to minimise its losses."""
+    return Learner(NETWORK, weighted(terms), optimizer, schedule, clipped=network.parameters())
+
+
+def make_learners(builder: Builder, recipe: Recipe, network: nn.Module, terms: Sequence[Term]) -> list[Learner]:
+    """Return what trains: the network's learner first, then one for each loss's adversary."""
+    steps = recipe.train.steps
+    optimizer = builder.make(recipe.optimizer, parameters=trainable(network, terms))
+    learners = [network_learner(network, terms, optimizer, builder.make(recipe.schedule, steps=steps))]
+    for part, term in zip(recipe.loss, terms, strict=True):
+        if term.adversary is None:
+            continue
+        own = part.adversary or Adversary()
+        parameters = [p for p in term.adversary.parameters() if p.requires_grad]
+        optimizer = builder.make(own.optimizer or recipe.optimizer, parameters=parameters)
+        schedule = builder.make(own.schedule or recipe.schedule, steps=steps)
+        learners.append(Learner(term.name, opposing(term, own.from_step, own.every), optimizer, schedule))
+    return learners
