@@ -196,9 +196,9 @@ def evaluate(
     programs have made, by the names of their rows. LR is what stands beside HR, or else MATLAB's bicubic. `protocol` is
     "paper" or "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
     "x8" the output is the mean over the eight symmetries, with "median" their median. The rows of the second network
-    and those behind it have their difference to the first one's, with a 95 % interval. Means and differences are of the images whose scores are
-    finite; the others are named under "exact". The tables are those of `srkit eval --table json`. Raises InputRejected
-    for images, UsageError for what cannot be meant.
+    and those behind it have their difference to the first one's, with a 95 % interval. Means and differences are of the
+    images whose scores are finite; the others are named under "exact". The tables are those of `srkit eval --table
+    json`. Raises InputRejected for images, UsageError for what cannot be meant.
     """
     import attrs
     import torch
