@@ -83,7 +83,7 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
         if scale not in scales:
             offered = ", ".join(map(str, scales))
             problems.append(Problem(("scale",), f"{kind} '{name}' has scales {offered}, not {scale}"))
-    problems += _patch_problems(tree, registry)
+    problems += _patch_problems(tree, registry) + _range_problems(data)
     batch, accumulate = data.get("batch", 16), train.get("accumulate", 1)
     if type(batch) is int and type(accumulate) is int and batch > 0 and accumulate > 0 and batch % accumulate:
         message = f"accumulate is {accumulate}, which does not divide data.batch, {batch}"
@@ -109,6 +109,17 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
         if isinstance(given_name, str) and given_name in names[:i]:
             problems.append(Problem(("validate", i, "name"), f"two validation sets are named '{given_name}'"))
     return problems
+
+
+def _range_problems(data: Mapping[str, Any]) -> list[Problem]:
+    """Check the ends of `data.scales`."""
+    ends = data.get("scales")
+    if not isinstance(ends, list) or len(ends) != 2 or not all(type(end) in (int, float) for end in ends):
+        return []
+    where, (least, most) = ("data", "scales"), ends
+    if least < 1 or most >= 65:
+        return [Problem(where, f"'scales' must be at least 1 and below 65, not {least} to {most}")]
+    return [Problem(where, f"'scales' are the least and the greatest, not {least} and {most}")] if least > most else []
 
 
 def _patch_problems(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit.engine.builder import Builder
+from srkit.engine.learning.prediction import split
 from srkit.engine.networks.padding import fitting
 from srkit.engine.weights.model import read_model, save_model
 from srkit.errors import describe, located
@@ -30,21 +31,23 @@ DEVIATION = 'or state the deviation with its reason: facts={{"deviations": {{"{}
 
 
 def returns_one_tensor(subject: Subject) -> None:
-    """Called with LR, float32 [n, 3, h, w] in 0..1, it returns SR alone, a finite float32 tensor, in training as in
-    evaluation."""
+    """Called with LR, float32 [n, 3, h, w] in 0..1, it returns SR, a finite float32 tensor; in training it may return
+    (SR, {name: tensor}) instead."""
     network = subject.make()
     x = _images(subject, 2)
     for training, when in ((False, ""), (True, " in training")):
         try:
-            sr: object = network.train(training)(x)
+            output: object = network.train(training)(x)
         except Exception as error:
             facts = _sizes_that_work(network, subject.scale)
             if not facts:
                 raise
             height, width = x.shape[2:]
             fail(f"LR of {height}x{width} fails{when}: {located(error)}", _instead_of_size(facts))
-        if not isinstance(sr, Tensor):
-            fail(f"it returns a {type(sr).__name__}{when}", "return SR alone, always; a subclass's forward can pick it")
+        sr, extras = split(output) if training else (output, {})
+        if not isinstance(sr, Tensor) or not all(isinstance(extra, Tensor) for extra in extras.values()):
+            instead = "return SR alone, or (SR, {name: tensor}) in training; a subclass's forward can pick it"
+            fail(f"it returns a {type(output).__name__}{when}", instead)
         if sr.dtype != torch.float32:
             fail(f"it returns {_dtype(sr)}{when}", "return float32")
         if not bool(sr.isfinite().all()):

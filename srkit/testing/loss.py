@@ -6,8 +6,11 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srkit.engine.learning.objective import WORDS
+from srkit.plugin.settings import named
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import SEED, blurred, chance, largest, photographs, refuse_unreached
 
@@ -24,7 +27,7 @@ DIRECTIONS = 4
 def gives_a_scalar(subject: Subject) -> None:
     """Of SR and HR, float32 [n, 3, h, w] in 0..1, it gives one finite value: a tensor without axes."""
     sr, hr = _pair(subject)
-    value: object = subject.make()(sr, hr)
+    value: object = _loss(subject)(sr, hr)
     if not isinstance(value, Tensor):
         fail(f"it returns a {type(value).__name__}", "return a tensor: without float() or item(), which end gradients")
     if value.dim():
@@ -35,7 +38,7 @@ def gives_a_scalar(subject: Subject) -> None:
 
 def sr_gets_a_gradient(subject: Subject) -> None:
     """Where SR differs from HR, its gradient is finite and not zero all over."""
-    gradient = _gradient(subject.make(), *_pair(subject))
+    gradient = _gradient(_loss(subject), *_pair(subject))
     if gradient is None:
         fail("no gradient reaches SR", "compute with torch alone, without detach(), no_grad() or numpy on the way")
     if not bool(gradient.isfinite().all()):
@@ -48,7 +51,7 @@ def gradient_is_finite_at_equality(subject: Subject) -> None:
     """Where SR equals HR, on black patches too, loss and gradient are finite; so are those of its own parameters."""
     side = _side(subject)
     for hr, where in ((_pair(subject)[1], "SR equals HR"), (torch.zeros(2, 3, side, side), "SR and HR are black")):
-        loss = subject.make()
+        loss = _loss(subject)
         _refuse_infinite(loss, hr, hr, where, "add a small number before a root, a division or a logarithm")
 
 
@@ -56,7 +59,7 @@ def sr_may_leave_the_range(subject: Subject) -> None:
     """For SR beyond 0..1, which a network gives until it has learnt better, loss and gradient are finite."""
     hr = _pair(subject)[1]
     sr = hr + torch.randn_like(hr)
-    _refuse_infinite(subject.make(), sr, hr, "SR goes beyond 0..1", "take no root, power or logarithm of SR itself")
+    _refuse_infinite(_loss(subject), sr, hr, "SR goes beyond 0..1", "take no root, power or logarithm of SR itself")
 
 
 def gradient_is_the_slope(subject: Subject) -> None:
@@ -90,7 +93,7 @@ def same_seed_gives_same_loss(subject: Subject) -> None:
 
 def hr_itself_is_best(subject: Subject) -> None:
     """No SR has a smaller loss than HR itself: none with noise, none blurred, shifted, brighter or darker."""
-    loss = subject.make()
+    loss = _loss(subject)
     hr = _pair(subject)[1]
     changed = {
         "with noise": hr + 0.05 * torch.randn_like(hr),
@@ -113,12 +116,12 @@ def hr_itself_is_best(subject: Subject) -> None:
 def reduction_is_as_stated(subject: Subject) -> None:
     """The loss of a batch is the mean of its images' losses, or their sum where it says so: so that a batch can be
     trained in parts."""
-    loss = subject.make()
+    loss = _loss(subject)
     side = _side(subject)
     hr = photographs(2, side, side)
     sr = hr + torch.tensor([0.01, 0.04]).view(2, 1, 1, 1) * torch.randn_like(hr)
     whole, first, second = (_value(loss, sr[part], hr[part]) for part in (slice(0, 2), slice(0, 1), slice(1, 2)))
-    is_attribute = hasattr(loss, "reduction")
+    is_attribute = getattr(loss, "reduction", None) is not None
     stated = loss.reduction if is_attribute else subject.facts.get("reduction", "mean")
     counts_as = "sum" if stated == "sum" else "mean"
     would_be = {"mean": (first + second) / 2, "sum": first + second}
@@ -144,7 +147,7 @@ def images_are_left_alone(subject: Subject) -> None:
     sr, hr = _pair(subject)
     before = sr.clone(), hr.clone()
     output = sr.clone().requires_grad_().mul(1)  # in training it is no leaf, which torch would guard
-    subject.make()(output, hr)
+    _loss(subject)(output, hr)
     for name, image, was in (("SR", output, before[0]), ("HR", hr, before[1])):
         if not torch.equal(image, was):
             fail(f"it changes {name}", "take no in-place operation (sub_, -=, clamp_) on the images themselves")
@@ -154,7 +157,7 @@ def images_are_left_alone(subject: Subject) -> None:
 
 def own_parameters_learn(subject: Subject) -> None:
     """The gradient reaches its own parameters that are to be trained, where it has some."""
-    loss = subject.make()
+    loss = _loss(subject)
     named = dict(loss.named_parameters()) if isinstance(loss, nn.Module) else {}
     trained = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
     if not trained:
@@ -198,6 +201,37 @@ CHECKS = (
 )
 
 
+class Extras(dict[str, Tensor]):
+    """What a network returns beside SR, whatever its name: SR at half its size."""
+
+    def __init__(self, sr: Tensor) -> None:
+        super().__init__(half=F.avg_pool2d(sr, 2))
+
+    def __missing__(self, name: str) -> Tensor:
+        return self["half"]
+
+
+class Given(nn.Module):
+    """A loss that is given what it declares beside SR and HR."""
+
+    def __init__(self, loss: Any, words: tuple[str, ...]) -> None:
+        super().__init__()
+        self.inner, self._words = loss, words
+        self.reduction = getattr(loss, "reduction", None)
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Any:
+        """Call the loss with an LR, extras, an average's SR and a step that are made of SR and HR."""
+        found = {"lr": F.avg_pool2d(hr, 2), "extras": Extras(sr), "ema": (hr + blurred(hr, 3)) / 2, "step": 0}
+        return self.inner(sr, hr, **{word: found[word] for word in self._words})
+
+
+def _loss(subject: Subject) -> Any:
+    """Return the loss, called as `loss(sr, hr)`."""
+    made = subject.make(steps=100)
+    words = named(made.forward if isinstance(made, nn.Module) else made, WORDS)
+    return Given(made, words) if words else made
+
+
 def _side(subject: Subject) -> int:
     """Return the side of the images that it is shown: more than SIDE where it wants more."""
     return max(SIDE, int(getattr(_made(subject), "min_size", subject.facts.get("min_size", 1))))
@@ -218,7 +252,7 @@ def _value(loss: Any, sr: Tensor, hr: Tensor) -> float:
 
 def _made(subject: Subject) -> Any:
     with chance(SEED):
-        return subject.make()
+        return _loss(subject)
 
 
 def _slopes(subject: Subject, sr: Tensor, hr: Tensor, step: float) -> list[tuple[float, float]]:
@@ -231,7 +265,7 @@ def _slopes(subject: Subject, sr: Tensor, hr: Tensor, step: float) -> list[tuple
     rough = sr.dtype == torch.float32
     try:
         with chance(SEED):
-            loss = _cast(subject.make(), sr.dtype)
+            loss = _cast(_loss(subject), sr.dtype)
             gradient = _gradient(loss, sr, hr)
             if gradient is None or loss(sr, hr).dtype != sr.dtype:  # float32 within hides small changes
                 return []

@@ -249,7 +249,7 @@ ALONE = [
         "Pair",
         "returns_one_tensor",
         "it returns a tuple in training",
-        "return SR alone, always; a subclass's forward can pick it",
+        "return SR alone, or (SR, {name: tensor}) in training; a subclass's forward can pick it",
     ),
     ("Half", "returns_one_tensor", "it returns float16", "return float32"),
     (
@@ -469,7 +469,7 @@ def test_what_training_would_refuse_is_no_deviation(failures):
         ),
         "returns_one_tensor": (
             "it returns a tuple in training",
-            "return SR alone, always; a subclass's forward can pick it",
+            "return SR alone, or (SR, {name: tensor}) in training; a subclass's forward can pick it",
         ),
     }
 

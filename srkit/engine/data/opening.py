@@ -158,7 +158,10 @@ def _bicubic(builder: Builder) -> Part:
 
 
 def _serving(builder: Builder, part: Part, scale: float) -> Callable[..., Any]:
-    """Return a degradation for a scale. Raises UsageError where it serves whole ones alone, and others."""
+    """Return a degradation for a scale. Raises UsageError where it does not serve that."""
+    scales = builder.facts(part).get("scales", (scale,))
+    if scale not in scales:
+        raise UsageError(f"degradation '{part.type}' has scales {', '.join(map(str, scales))}, not {scale:g}")
     apply: Callable[..., Any] = builder.make(part, scale=scale)
     if scale != int(scale) and not takes(apply, "size"):
         text = f"degradation '{part.type}' serves whole scales, not {scale:g}: its call does not declare 'size'"

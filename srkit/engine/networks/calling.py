@@ -11,6 +11,8 @@ from typing import Any
 import attrs
 from torch import Tensor, nn
 
+from srkit.plugin.settings import named
+
 Size = tuple[int, int]  # (height, width) in pixels
 Network = Callable[..., Any]  # of a module, or a function like one
 
@@ -35,10 +37,7 @@ def nearest_to_whole(sides: Iterable[int], scale: float) -> int:
 
 def takes(function: Any, word: str) -> bool:
     """Say whether a callable declares a parameter of this name."""
-    try:
-        return word in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # of C, without a signature
-        return False
+    return bool(named(function, [word]))
 
 
 def takes_size(network: Network) -> bool:
@@ -72,16 +71,17 @@ class Scales:
     least: float = 1.0
     most: float = math.inf
 
-    def fault(self, scale: float) -> str:
-        """Return what a network says to a scale that it does not serve, "has scale 4, not 3"; nothing to one that it
-        does."""
+    @property
+    def line(self) -> str:
+        """Which they are, as the rest of a sentence on a network: "has scales 2, 4", "takes scales from 1 to 4"."""
         if self.some:
-            named = f"scale{'' if len(self.some) == 1 else 's'} {', '.join(f'{s:g}' for s in self.some)}"
-            return "" if scale in self.some else f"has {named}, not {scale:g}"
-        if self.least <= scale <= self.most:
-            return ""
-        upto = "" if math.isinf(self.most) else f" to {self.most:g}"
-        return f"takes scales from {self.least:g}{upto}, not {scale:g}"
+            return f"has scale{'' if len(self.some) == 1 else 's'} {', '.join(f'{scale:g}' for scale in self.some)}"
+        return f"takes scales from {self.least:g}" + ("" if math.isinf(self.most) else f" to {self.most:g}")
+
+    def fault(self, scale: float) -> str:
+        """Return the same with a scale that is none of them, "has scale 4, not 3"; nothing where it is."""
+        serves = scale in self.some if self.some else self.least <= scale <= self.most
+        return "" if serves else f"{self.line}, not {scale:g}"
 
 
 def scales_of(network: nn.Module, facts: Mapping[str, Any], scale: float) -> Scales:

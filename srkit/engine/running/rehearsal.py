@@ -6,16 +6,19 @@ import logging
 from typing import cast
 
 import attrs
+import numpy as np
 import torch
 from torch import nn
 
 from srkit.engine.builder import Loaded
+from srkit.engine.data import sampling
 from srkit.engine.data.batches import Batch
 from srkit.engine.learning.learner import make_learners
 from srkit.engine.learning.objective import make_term, make_terms
-from srkit.engine.learning.prediction import Prediction, split, words_of
+from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
 from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
+from srkit.engine.networks.calling import scaled, scales_of, takes, takes_size
 from srkit.engine.running import checkpoint
 from srkit.errors import SrkitError, located
 from srkit.recipe.layers import Problem
@@ -33,27 +36,33 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
     name = f"architecture '{recipe.architecture.type}'"
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
-        prediction = _predicted(loaded, device)
+        batch, prediction = _predicted(loaded, device)
         problems, values = _losses(loaded, device, prediction)
         if not problems:
-            problems = _backward(name, torch.stack(values).sum()) or _updates(loaded, device, prediction)
+            problems = _backward(name, torch.stack(values).sum()) or _updates(loaded, device, batch)
     if problems:
         raise loaded.error(*problems)
 
 
-def _predicted(loaded: Loaded, device: torch.device) -> Prediction:
-    """Return what the network makes of a small batch in training. Raises RecipeError."""
+def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction]:
+    """Return a small batch, and what the network makes of it in training. Raises RecipeError."""
     recipe, builder = loaded.recipe, loaded.builder
     name = f"architecture '{recipe.architecture.type}'"
     # In training two where there are two: statistics of a batch may want more than one.
     several = min(2, recipe.data.batch // recipe.train.accumulate)
-    small, large = recipe.data.patch, recipe.data.patch * recipe.scale
+    scale = recipe.scale if recipe.data.scales is None else recipe.data.scales[1]
+    small, large = recipe.data.patch, scaled(recipe.data.patch, scale)
     for count, when in ((1, ""), (several, " in training")):
         lr = torch.rand(count, 3, small, small, device=device)
         batch = Batch(lr, torch.rand(count, 3, large, large, device=device))
+        if when and recipe.data.points is not None:
+            points = sampling.points(0, 0, np.arange(count), large * large, recipe.data.points)
+            batch = attrs.evolve(batch, points=torch.from_numpy(points).to(device))
         try:
             if not when:
                 network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
+                if problems := _problems_of_scale(loaded, network):
+                    raise loaded.error(*problems)
             network.train(bool(when))
             output = network(lr, **words_of(network, batch))
         except SrkitError as error:
@@ -64,8 +73,9 @@ def _predicted(loaded: Loaded, device: torch.device) -> Prediction:
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
         sr, extras = split(output) if when else (output, {})
-        if not isinstance(sr, torch.Tensor) or sr.shape != batch.hr.shape:
-            must = f"at scale {recipe.scale} it must return {list(batch.hr.shape)}"
+        hr = hr_at(batch)
+        if not isinstance(sr, torch.Tensor) or sr.shape != hr.shape:
+            must = f"at scale {scale:g} it must return {list(hr.shape)}"
             text = f"{name} returns {_shape(sr)} for {list(lr.shape)}{when}; {must}"
             raise loaded.error(Problem(("architecture",), text))
         odd = {key: extra for key, extra in extras.items() if not isinstance(cast("object", extra), torch.Tensor)}
@@ -76,7 +86,28 @@ def _predicted(loaded: Loaded, device: torch.device) -> Prediction:
         text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
         raise loaded.error(Problem(("architecture",), text))
     average = (lambda: sr.detach()) if recipe.train.ema else None
-    return Prediction(lr, batch.hr, sr, extras, average=average)
+    return batch, Prediction(lr, hr, sr, extras, average=average)
+
+
+def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
+    """Return which scales of the recipe its network does not serve, and whether points can be sampled."""
+    recipe = loaded.recipe
+    name = f"architecture '{recipe.architecture.type}'"
+    served = scales_of(network, loaded.builder.facts(recipe.architecture), recipe.scale)
+    asked: list[tuple[tuple[str | int, ...], float]] = [(("scale",), recipe.scale)]
+    asked += [(("validate", i, "scale"), part.scale) for i, part in enumerate(recipe.validate) if part.scale]
+    drawn, problems = recipe.data.scales, []
+    if drawn is not None and served.some:
+        text = f"{name} {served.line}, and data.scales draws any of a range"
+        cure = "" if takes_size(network) else ": a network serves it whose forward declares 'size'"
+        problems.append(Problem(("data", "scales"), text + cure))
+    elif drawn is not None:
+        asked += [(("data", "scales"), scale) for scale in drawn]
+    problems += [Problem(path, f"{name} {fault}") for path, scale in asked if (fault := served.fault(scale))]
+    if recipe.data.points is not None and not takes(network.forward, "points"):
+        text = f"{name} makes whole images: data.points needs a network whose forward declares 'points'"
+        problems.append(Problem(("data", "points"), text))
+    return problems
 
 
 def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tuple[list[Problem], list[torch.Tensor]]:
@@ -156,7 +187,7 @@ def _backward(name: str, loss: torch.Tensor) -> list[Problem]:
     return []
 
 
-def _updates(loaded: Loaded, device: torch.device, prediction: Prediction) -> list[Problem]:
+def _updates(loaded: Loaded, device: torch.device, batch: Batch) -> list[Problem]:
     """Make all that a run makes, with plain options first, and update and save it once; return what fails first."""
     recipe, builder = attrs.evolve(loaded.recipe, loss=tuple(map(_at_once, loaded.recipe.loss))), loaded.builder
     name = f"architecture '{recipe.architecture.type}'"
@@ -184,7 +215,7 @@ def _updates(loaded: Loaded, device: torch.device, prediction: Prediction) -> li
                     term.loss.to(device)
             trainer = Trainer(network, terms, make_learners(builder, recipe, network, terms), device, tried)
             trainer.network.train()
-            trainer.step(Batch(prediction.lr, prediction.hr))
+            trainer.step(batch)
         except Exception as error:
             _pass_on(error)
             return [Problem(path, f"{text}: {located(error)}")]
