@@ -78,13 +78,13 @@ def smallest_image_works(subject: Subject) -> None:
 
 
 def every_parameter_learns(subject: Subject) -> None:
-    """The gradient of SR reaches every parameter."""
+    """The gradient of SR, or of what is returned beside it in training, reaches every parameter."""
     network = subject.make().train()
     parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
     if not parameters:
         raise Inapplicable("there is nothing to train")
-    sr = network(_images(subject, 2))
-    (sr * torch.rand_like(sr)).sum().backward()
+    sr, extras = split(network(_images(subject, 2)))
+    torch.stack([(output * torch.rand_like(output)).sum() for output in (sr, *extras.values())]).sum().backward()
     refuse_unreached(
         parameters, "use them in forward, or leave them out; a detach() or no_grad() on the way stops it, too"
     )
