@@ -142,8 +142,8 @@ def upscale(
 def _facts(network: nn.Module) -> Mapping[str, Any]:
     """Return what the component that a network is of states of it; nothing where it is of none."""
     target = f"{type(network).__module__}:{type(network).__qualname__}"
-    found = [e.component.facts for e in installed().of_kind("architecture") if e.component.target == target]
-    return found[0] if found else {}
+    entries = [entry for entry in installed().of_kind("architecture") if entry.component.target == target]
+    return entries[0].component.facts_of(network) if entries else {}
 
 
 def _size(

@@ -1,4 +1,7 @@
-"""Symmetries of a square: both mirrorings with the quarter turn, or with the transposition, give all eight."""
+"""Changes to LR and HR alike: the symmetries of a square, samples mixed, and choices of augmentations.
+
+Both mirrorings with the quarter turn, or with the transposition, give all eight symmetries.
+"""
 
 from collections.abc import Iterator
 
@@ -17,3 +20,39 @@ def srkit_components() -> Iterator[srkit.Component]:
         yield srkit.Component(
             "augmentation", name, f"srkit_augmentations.symmetries:{name}", summary=summary, facts={"draws": 1}
         )
+    mixed = {"deviations": {"batch_mates_do_not_matter": "a sample is mixed with the one before it in the batch"}}
+    yield srkit.Component(
+        "augmentation",
+        "mixup",
+        "srkit_augmentations.mixing:mixup",
+        summary="The weighted mean of each sample with another",
+        source="arXiv:1710.09412",
+        facts=mixed,
+    )
+    yield srkit.Component(
+        "augmentation",
+        "cutmix",
+        "srkit_augmentations.mixing:cutmix",
+        summary="A rectangle of another sample in each",
+        source="arXiv:1905.04899",
+        facts=mixed,
+    )
+    yield srkit.Component(
+        "augmentation",
+        "cutblur",
+        "srkit_augmentations.mixing:cutblur",
+        summary="LR sharp in a rectangle, or around it",
+        source="arXiv:2004.00448",
+    )
+    yield srkit.Component(
+        "augmentation",
+        "maybe",
+        "srkit_augmentations.choosing:maybe",
+        summary="An augmentation for a share of the samples",
+    )
+    yield srkit.Component(
+        "augmentation",
+        "one_of",
+        "srkit_augmentations.choosing:one_of",
+        summary="One of several augmentations for each sample",
+    )

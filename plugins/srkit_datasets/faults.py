@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 from pathlib import Path
 
 _EXIT = 3  # that of a rejected input
+
+# Takes what is said to where a run reports. It is on stderr already, and Python would put there what nobody takes.
+_logger = logging.getLogger("srkit.faults")
+_logger.propagate = False
+_logger.addHandler(logging.NullHandler())
 
 # Kept by the process, since a handler of signals is: the length of each mapped file by its place, and the handler.
 _lengths: dict[str, int] = {}
@@ -26,7 +32,7 @@ def _install() -> None:
     """Set a handler by the C library: Python runs its own after a return to the failed read.
 
     The signal comes in the midst of a copy, where neither Python nor a library is changing anything, and the handler
-    does not go back to it.
+    does not go back to it. So it may write files as any code does; other threads go on meanwhile.
     """
     library = ctypes.CDLL(None)
     library.signal.restype, library.signal.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
@@ -37,7 +43,10 @@ def _install() -> None:
         if not lines:  # another memory's fault
             library.signal(number, before[0])
             return
-        os.write(2, "".join(lines).encode(errors="surrogateescape"))
+        os.write(2, "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))
+        with contextlib.suppress(Exception):
+            for line in lines:
+                _logger.critical("%s", line)
         os._exit(_EXIT)
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_fault)
@@ -52,6 +61,6 @@ def _line(path: str, length: int) -> str:
         if found < length:
             return (
                 f"{path}: became shorter while it was read: it has {found:,} bytes of {length:,}; "
-                "put the whole file back, and the same command continues\n"
+                "put the whole file back, and the same command continues"
             )
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -108,12 +108,17 @@ def _finite(value: Any) -> Any:
 
 
 class Log:
-    """Appends the console's plain lines to log.txt in the run directory, each after its local time in ISO 8601."""
+    """Appends the console's plain lines to log.txt in the run directory, each after its local time in ISO 8601.
+
+    So it does with what is logged to "srkit.faults": why the process ends at once, without an end of the run.
+    """
 
     def run_started(self, run: srkit.Run) -> None:
         """Append the start to log.txt, after the lines of an earlier part of the run."""
         self._run = run
         self._file = LineFile(run.directory / "log.txt")
+        self._faults = _Faults(self._write)
+        logging.getLogger("srkit.faults").addHandler(self._faults)
         self._write(lines.started(run))
 
     def logged(self, step: int, values: Mapping[str, float]) -> None:
@@ -132,6 +137,18 @@ class Log:
     def run_ended(self, step: int, outcome: str) -> None:
         """Append a line with the outcome: "finished", "stopped" or "failed"."""
         self._write(lines.ended(step, outcome))
+        logging.getLogger("srkit.faults").removeHandler(self._faults)
 
     def _write(self, line: str) -> None:
         self._file.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')}  {line}")
+
+
+class _Faults(logging.Handler):
+    """Passes each message on."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(record.getMessage())

@@ -8,6 +8,8 @@ import srkit
 @srkit.hookimpl
 def srkit_components() -> Iterator[srkit.Component]:
     """Yield this plugin's components."""
+    from importlib.util import find_spec
+
     yield srkit.Component(
         "optimizer", "adam", "srkit_optimizers.optimizers:adam", summary="Adam", source="arXiv:1412.6980"
     )
@@ -20,6 +22,14 @@ def srkit_components() -> Iterator[srkit.Component]:
     )
     yield srkit.Component(
         "optimizer", "sgd", "srkit_optimizers.optimizers:sgd", summary="Stochastic gradient descent with momentum"
+    )
+    yield srkit.Component(
+        "optimizer",
+        "adan",
+        "srkit_optimizers.optimizers:adan",
+        summary="Adam with a Nesterov momentum of the gradient's changes",
+        source="arXiv:2208.06677",
+        missing="" if find_spec("pytorch_optimizer") else "it needs pytorch-optimizer: pip install 'srkit[adan]'",
     )
     yield srkit.Component(
         "schedule", "constant", "srkit_optimizers.schedules:constant", summary="The same learning rate at every step"

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TextIO, cast
 
 from srkit.errors import RunFailed, SrkitError, UsageError, did_you_mean, nearest
+from srkit.plugin.guard import BEGINNING, Beginning
 from srkit.version import __version__
 
 # Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
@@ -48,7 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 the run failed, 2 usage or recipe, 3 input rejected, 75 stopped with a checkpoint.
     """
-    with contextlib.redirect_stdout(cast("TextIO", _Stdout(sys.stdout))):
+    with contextlib.redirect_stdout(cast("TextIO", _Stdout(sys.stdout))), contextlib.ExitStack() as stack:
+        if argv is None:  # this process is the command
+            with contextlib.suppress(OSError):
+                token = BEGINNING.set(Beginning.of_this())
+                stack.callback(BEGINNING.reset, token)
         return _main(argv)
 
 
@@ -175,7 +180,8 @@ def _refuse_dashes(rest: Sequence[str]) -> None:
 
 def error_text(error: SrkitError, prog: str = "") -> str:
     """Return what is printed of an error: a line, or a line a problem."""
-    lines = [printable(line) for line in str(error).splitlines()] or [type(error).__name__]
+    text = str(error) or type(error).__name__
+    lines = [printable(line) for part in (text, *getattr(error, "__notes__", ())) for line in part.splitlines()]
     return f"{prog}: {lines[0]}" if prog and len(lines) == 1 else "\n".join(lines)
 
 

@@ -25,11 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         dest="overrides",
-        metavar="KEY=VALUE",
+        metavar="[STAGE:]KEY=VALUE",
         action="append",
         default=[],
         help="override a key of the recipe, as in train.steps=500; without a value, data.degradation=, the key is "
-        "taken away, as if the recipe did not have it; may be given several times",
+        "taken away, as if the recipe did not have it; with a recipe's name before it, a2n_x2:train.steps=500, of that "
+        "stage alone, where there are several; may be given several times",
     )
     parser.add_argument("--out", metavar="DIR", help="the run directory that `srkit run` would be given")
     parser.add_argument("--restart", action="store_true", help="look at what `srkit run --restart` would do")

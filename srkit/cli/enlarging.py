@@ -44,7 +44,7 @@ class Enlarger:
         from srkit.engine.device import pick_device
         from srkit.engine.networks.calling import scales_of, takes_size
 
-        facts = registry.find("architecture", model.architecture).component.facts
+        facts = registry.find("architecture", model.architecture).component.facts_of(model.network)
         if arguments.size is not None and not takes_size(model.network):
             raise UsageError(f"{arguments.model} is a network for scale {model.scale}: --size needs one of any scale")
         device = pick_device("auto")

@@ -107,8 +107,8 @@ def main(arguments: argparse.Namespace) -> int:
     finished = _finished(arguments.images)
     found = [models.read(path, arguments, registry) for path in arguments.models]
     if arguments.forward == "tiles":
-        for name in dict.fromkeys(model.architecture for model in found):
-            if registry.find("architecture", name).component.facts.get("tileable") is False:
+        for name, network in {model.architecture: model.network for model in found}.items():
+            if registry.find("architecture", name).component.facts_of(network).get("tileable") is False:
                 text = f"architecture '{name}' states that tiles do not make up its output: these are scores of tiles"
                 print(printable(text), file=sys.stderr)
     scales = {model.scale for model in found} or {arguments.scale}

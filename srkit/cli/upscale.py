@@ -115,6 +115,7 @@ def _main(arguments: argparse.Namespace) -> int:
     work, bad = plan.work, plan.bad
     registry = discover(arguments.plugins, arguments.ambient)
     enlarger_of, by = _enlargers(arguments, registry)
+
     for error in bad:
         print(error_text(error), file=sys.stderr)
     for folder in dict.fromkeys(target.parent for target in work):

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from srkit.engine.networks.checking import checked
 from srkit.engine.networks.meta import MOST_PARTS, TooManyParts, at_most, sketch_or_make
@@ -54,6 +55,11 @@ class Builder:
         """Return what `make` does; what the target raises passes through, for those who know its line in a recipe."""
         return self.registry.make(part.kind, part.type, words, part.settings, checked)
 
+    def optimizer(self, part: Part, named: Sequence[tuple[str, nn.Parameter]]) -> Optimizer:
+        """Return an optimizer of parameters, given with their names. Raises ComponentError."""
+        made: Optimizer = self.make(part, parameters=[p for _, p in named], named_parameters=list(named))
+        return made
+
     def network(self, part: Part, scale: float) -> nn.Module:
         """Return a network that takes LR of any size."""
         return fit(self.make(part, scale=scale), self.component(part))
@@ -85,15 +91,18 @@ class Builder:
         """Return the network of the bicubic row: srkit's own, whichever other distributions have one of that name."""
         return self.network(read_part(self.registry, "architecture", "srkit:bicubic"), scale)
 
-    def try_out(self, part: Part, words: Mapping[str, Any]) -> None:
-        """Make a part and throw it away, a network without memory for its weights. Raises what its target raises."""
+    def try_out(self, part: Part, words: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make a part, a network without memory for its weights, and return its facts. Raises what its target
+        raises."""
         match part.kind:
             case "architecture":
-                self._sketch(part, words["scale"])
+                return self.component(part).facts_of(self._sketch(part, words["scale"]))
             case "schedule":
                 self._make(part, words)(0)
             case _:
-                self._make(part, {"parameters": [nn.Parameter(torch.zeros(1))], **words})
+                weight = nn.Parameter(torch.zeros(1))
+                self._make(part, {"parameters": [weight], "named_parameters": [("", weight)], **words})
+        return self.facts(part)
 
     def load(self, path: str | os.PathLike[str], *, overrides: Sequence[str] = (), datasets: bool = True) -> Loaded:
         """Read a recipe and try out each of its components; datasets are opened too, unless `datasets` is False.
@@ -101,9 +110,8 @@ class Builder:
         Raises RecipeError with every problem, a constructor's ValueError at its table's line.
         """
 
-        def try_out(part: Part, words: Mapping[str, Any]) -> None:
-            if datasets or part.kind != "dataset":
-                self.try_out(part, words)
+        def try_out(part: Part, words: Mapping[str, Any]) -> Mapping[str, Any]:
+            return self.try_out(part, words) if datasets or part.kind != "dataset" else self.facts(part)
 
         recipe, origins = read_recipe(path, self.registry, overrides=overrides, try_out=try_out)
         return Loaded(recipe, origins, self)

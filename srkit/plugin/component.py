@@ -73,6 +73,13 @@ class Component:
         self.refuse_keys(target)
         return typing.cast("Callable[..., Any]", target)
 
+    def facts_of(self, made: Any) -> Mapping[str, Any]:
+        """Return what is known of an object that the target made: an attribute of it, of a fact's name and type, goes
+        before the fact, which may depend on settings then."""
+        known = KINDS[self.kind].facts
+        own = {name: getattr(made, name) for name in known if name != "deviations" and hasattr(made, name)}
+        return {**self.facts, **{name: value for name, value in own.items() if known[name].holds(value)}}
+
     def refuse_keys(self, target: Any) -> None:
         """Raise ComponentError for a setting whose name is a key of srkit's: a recipe could never set it."""
         kind = KINDS.get(self.kind)

@@ -1,9 +1,11 @@
 """What the target of each kind is called with, and what it gives.
 
 A row of `KINDS` says what a target is given beside its settings, where it declares it, and which facts a component may
-state; the protocol of the same name says what comes back. Images have two forms. At rest: uint8 or uint16,
-[height, width, 3], RGB, numpy.
-In the network: float32, [n, 3, height, width], 0..1, torch.
+state; the protocol of the same name says what comes back. An attribute of that, of a fact's name and type, goes before
+the fact: so facts may depend on settings. A parameter that has a kind's protocol as its type takes a component.
+
+Images have two forms. At rest: uint8 or uint16, [height, width, 3], RGB, numpy. In the network: float32,
+[n, 3, height, width], 0..1, torch.
 
 A component of a kind is any callable that keeps its protocol: it need not inherit from anything here.
 """
@@ -41,8 +43,12 @@ class Architecture(Protocol):
     """Made with `scale=4, **settings`. Any `torch.nn.Module`; float32 images of the network's form in and out.
 
     Where its `forward` declares `size`, it is given SR's (height, width), and serves each scale of its `scales`, or
-    else of its `scale_range`, or else all from 1; it need not be made with a scale then. An attribute of the network
-    goes before the fact of that name: one that was made for 4 and gives 2 as well has `scales = (2, 4)`.
+    else of its `scale_range`, or else all from 1; it need not be made with a scale then. One that was made for 4 and
+    gives 2 as well has an attribute `scales = (2, 4)`.
+
+    In training it may return `(SR, {name: tensor})`; losses that declare `extras` are given the dictionary. `forward`
+    may also declare `hr` and `draws`, which it is given in training alone, and `points`, int64 [n, q]: pixels of SR as
+    flat indices, or None for all of them. Of points it returns [n, 3, q, 1].
     """
 
     def __call__(self, lr: Tensor) -> Tensor:
@@ -54,8 +60,16 @@ class Loss(Protocol):
 
     A loss that is a sum over the batch says so (see the facts), so that the trainer can scale its gradients when a
     batch is taken in parts. Where it is an `nn.Module`, it is moved to the device of the images, and its parameters are
-    trained by the network's optimizer, to lower the loss like the network's: a discriminator would learn to help. A
-    function that uses a module of its closure has it where it was made, on the CPU: make it an `nn.Module` instead.
+    trained by the network's optimizer, to lower the loss like the network's. A function that uses a module of its
+    closure has it where it was made, on the CPU: make it an `nn.Module` instead. With an attribute `autocast = True` it
+    computes in `train.precision`, else in float32.
+
+    It may declare more: `lr`; `extras`, what the network returned beside SR; `ema`, SR of the moving average of the
+    weights; `step`, from 0. Where points were sampled, SR and HR are [n, 3, q, 1].
+
+    An adversarial loss is an `nn.Module` that has `adversary`, one of its modules, and
+    `adversary_loss(sr, hr) -> Tensor`, which the adversary minimises with a separate optimizer. It is given SR
+    without its gradient, and may declare the same words.
     """
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
@@ -125,6 +139,25 @@ class Writer(Protocol):
         """Close what is open; called once, whether it was finished or not."""
 
 
+class Draws(Protocol):
+    """The chance of a batch's samples, float32 on the images' device, a row for each sample.
+
+    A row is a function of the run's seed, the component's place in the recipe, the step and the sample's slot alone: so
+    a stopped run goes on with the same samples, and so does one on another device. Each call gives other numbers than
+    the calls before it. Once a part of a component may be skipped or added, it draws from a stream with a name, so that
+    the others' numbers stay what they were.
+    """
+
+    def uniform(self, count: int = 1) -> Tensor:
+        """Return [n, count], uniform from 0 to below 1."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return [n, *shape], of mean 0 and standard deviation 1."""
+
+    def of(self, name: str) -> Draws:
+        """Return the stream of a name, which has the same numbers whatever was drawn before."""
+
+
 class DeterministicDegradation(Protocol):
     """Called with `scale=4, **settings`. A whole HR image at rest to a whole LR image of the same dtype.
 
@@ -138,21 +171,22 @@ class DeterministicDegradation(Protocol):
 
 
 class RandomDegradation(Protocol):
-    """Called with `scale=4, **settings`; the component states `deterministic=False` and its `draws`.
+    """Called with `scale=4, **settings`; the component states `deterministic=False`.
 
-    HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. `draws` is [n, k], uniform in 0..1, on the
-    images' device, both ends included: sample i may depend on row i alone, and on no other source of chance. Where its
-    call declares `size`, `(hr, size, draws)`, it is given LR's (height, width), and serves any scale.
+    HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. Sample i may depend on row i of what is
+    drawn from `draws` alone, and on no other source of chance. One that states the fact `draws` is given a tensor
+    instead, [n, that many], uniform in 0..1, both ends included. Where its call declares `size`, `(hr, size, draws)`,
+    it is given LR's (height, width), and serves any scale.
     """
 
-    def __call__(self, hr: Tensor, draws: Tensor) -> Tensor:
+    def __call__(self, hr: Tensor, draws: Draws) -> Tensor:
         """Return LR of a batch."""
 
 
 class Augmentation(Protocol):
-    """Made from `**settings`. LR and HR of the network's form, and `draws` [n, k] as above; patches are square."""
+    """Made from `**settings`. LR and HR of the network's form, and `draws` as above; patches are square."""
 
-    def __call__(self, lr: Tensor, hr: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, lr: Tensor, hr: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Return (lr, hr), changed alike."""
 
 
@@ -166,7 +200,12 @@ class Metric(Protocol):
 
 class OptimizerFactory(Protocol):
     """Called with the parameters (positionally) and `**settings`. Any `torch.optim.Optimizer` whose groups have an
-    `lr`, and whose state is of tensors and of what JSON has a form for."""
+    `lr`, and whose state is of tensors and of what JSON has a form for.
+
+    Where it declares `named_parameters`, it is given the list of (name, parameter) of the same parameters by that name,
+    so that it can make groups by names: those of the network's weights, and "loss.name" of a loss's own. Declared in
+    the first place, they stand there instead of the parameters. Where a recipe is checked, the only one is named "".
+    """
 
     def __call__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:
         """Return the optimizer of these parameters."""
@@ -248,6 +287,7 @@ _ANY = {
     )
 }
 _SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
+_DRAWS = Fact(int, "takes chance as a tensor [n, that many], uniform in 0..1; else it is given Draws")
 
 
 def _kind(
@@ -309,12 +349,8 @@ KINDS: Mapping[str, Kind] = {
             Loss,
             plural="losses",
             keys=("type", "weight", "from_step", "every", "adversary"),
-            reduction=Fact(
-                Literal["mean", "sum"], "over the batch; an attribute `reduction` of the loss goes first", "mean"
-            ),
-            min_size=Fact(
-                int, "the least height and width of HR patches, in pixels; an attribute `min_size` goes first", 1
-            ),
+            reduction=Fact(Literal["mean", "sum"], "over the batch", "mean"),
+            min_size=Fact(int, "the least height and width of HR patches, in pixels", 1),
         ),
         _kind(
             "discriminator",
@@ -332,13 +368,13 @@ KINDS: Mapping[str, Kind] = {
             given=("scale",),
             scales=_SCALES,
             deterministic=Fact(bool, "whether it takes a whole image, once, or else batches, with draws", True),
-            draws=Fact(int, "for a random one: how many uniform draws a sample needs; 1 where absent"),
+            draws=_DRAWS,
         ),
         _kind(
             "augmentation",
             "a change to LR and HR alike",
             Augmentation,
-            draws=Fact(int, "how many uniform draws a sample needs", 1),
+            draws=_DRAWS,
         ),
         _kind(
             "metric",
@@ -351,7 +387,7 @@ KINDS: Mapping[str, Kind] = {
             "optimizer",
             "how the weights learn",
             OptimizerFactory,
-            given=("parameters",),
+            given=("parameters", "named_parameters"),
             first="parameters",
             makes="torch.optim:Optimizer",
         ),

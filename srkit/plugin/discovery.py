@@ -26,7 +26,7 @@ from srkit.errors import UsageError, located
 from srkit.plugin import component as hookspecs
 from srkit.plugin.component import Component
 from srkit.plugin.files import Folder, folder_of, import_file
-from srkit.plugin.guard import Mark, PluginFailed, fatal, refuse, unchanged
+from srkit.plugin.guard import BEGINNING, Fatal, Mark, PluginFailed, fatal, refuse, unchanged
 from srkit.plugin.registry import OWN, Failure, Origin, Registry
 from srkit.version import __version__
 
@@ -48,7 +48,8 @@ def discover(extra: Sequence[str] = (), ambient: str = "", *, tried: bool = Fals
 
     A plugin that fails in any way becomes a failure of the registry; the others are not disturbed. One that crashes the
     process or never comes back would take all with it: with `tried`, or where that has happened to the last process
-    that loaded these plugins, each is imported in another process first.
+    that loaded these plugins, each is imported in another process first. A crash lets a command begin again, so that
+    this is the case; without `tried`, a plugin that was left out so is warned of.
     Raises UsageError for an `extra` that is neither a file nor a module, or that fails: it was asked for by name.
     """
     registry = Registry()
@@ -56,23 +57,29 @@ def discover(extra: Sequence[str] = (), ambient: str = "", *, tried: bool = Fals
     asked = {_identity(name) for name in extra}
     named = [name for name in dict.fromkeys(filter(None, ambient.split(os.pathsep))) if _identity(name) not in asked]
     foreign = [*(module for _, module, origin in found if origin.distribution != OWN), *extra, *named]
-    reasons = fatal([name for name in foreign if tried or Mark.of(_identity(name)).is_left()])
-    for name in reasons:
-        Mark.of(_identity(name)).leave()
+    suspects = [name for name in foreign if tried or Mark.of(_identity(name)).is_left()]
+    reasons = fatal(suspects)
     for name, module, origin in found:
+        before = len(registry.failures)
         if module in reasons:
-            registry.failures.append(Failure(name, origin, reasons[module]))
+            registry.failures.append(Failure(name, origin, reasons[module], Fatal()))
         elif origin.distribution == OWN:
             _load(registry, name, module, origin)
         else:
-            with Mark.of(module).loading():
+            with _watched(module, module in suspects):
                 _load(registry, name, module, origin)
+        _mark_fatal(module, registry.failures[before:])
     for name in [*extra, *named]:
-        failure = _load_named(registry, name, reasons.get(name, ""))
+        failure = _load_named(registry, name, reasons.get(name, ""), name in suspects)
+        _mark_fatal(name, [failure] if failure else [])
         if failure and name in extra:
             raise UsageError(f"-p {name or repr(name)}: {failure.reason}") from failure.error
         if failure:
             registry.failures.append(failure)
+    if not tried:
+        for failure in registry.failures:
+            if isinstance(failure.error, Fatal):
+                log.warning("%s", failure)
     for clash in registry.clashes(of_files=True):
         log.warning("%s", clash)
     return registry
@@ -86,17 +93,32 @@ def try_out(plugins: Sequence[str], done: Callable[[], object]) -> None:
         done()
 
 
-def _load_named(registry: Registry, name: str, fatal: str = "") -> Failure | None:
+@contextlib.contextmanager
+def _watched(name: str, suspect: bool) -> Iterator[None]:
+    """Load a plugin within, by its module or file. A crash begins the command again: once, so a suspect does not."""
+    mark, beginning = Mark.of(_identity(name)), BEGINNING.get()
+    crash = beginning.after_a_crash(mark) if beginning and not suspect else contextlib.nullcontext()
+    with mark.loading(), crash:
+        yield
+
+
+def _mark_fatal(name: str, failures: Sequence[Failure]) -> None:
+    """Let the next command try this plugin, by its module or file, in another process first, where it was fatal."""
+    if any(isinstance(failure.error, Fatal) for failure in failures):
+        Mark.of(_identity(name)).leave()
+
+
+def _load_named(registry: Registry, name: str, fatal: str = "", suspect: bool = False) -> Failure | None:
     """Load a file or a module by its name; return what was wrong with it. `fatal` is why it must not be loaded."""
     where = Origin("SRKIT_PLUGINS")
     if fatal:
-        return Failure(name, where, fatal)
+        return Failure(name, where, fatal, Fatal())
     before = len(registry.failures)
-    with Mark.of(_identity(name)).loading():
+    with _watched(name, suspect):
         try:
             module = name if not _looks_like_a_file(name) else import_file(Path(name))
         except PluginFailed as error:
-            return Failure(name, where, str(error), error.__cause__)
+            return Failure(name, where, str(error), error.__cause__ or error)
         _load(registry, name, module, Origin(Path(name).name))
     if len(registry.failures) == before:
         return None

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ import attrs
 
 LIMIT = 10.0  # seconds that a plugin may take to load in a process of its own
 FILE_LIMIT = 60.0  # the same for a file, which may import torch
+PATIENCE = 60.0  # seconds in this process: a first import from a disk that is cold takes long, too
 TRIAL = """\
-import json, os, sys
+import json, os, signal, sys
+signal.signal(signal.SIGALRM, signal.SIG_IGN)  # the process that waits for this one has the clock
 sys.path[:], plugins, pipe = json.loads(sys.argv[1])
 from srkit.plugin.discovery import try_out
 try_out(plugins, lambda: os.write(pipe, b"."))
@@ -36,8 +39,19 @@ FIRST: dict[str, Any] = {
 }
 
 
+CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")
+
+
 class PluginFailed(Exception):
     """A module or a file is no plugin, or its import fails."""
+
+
+class Fatal(PluginFailed):
+    """The import of a plugin ends the process, or does not come back."""
+
+
+class _TimeIsUp(BaseException):
+    """Raised within an import; that `except Exception` does not take it is what it is for."""
 
 
 def refuse(changed: Sequence[str]) -> None:
@@ -51,10 +65,10 @@ def unchanged() -> Iterator[list[str]]:
     """Yield a list; afterwards it names what was changed, and that is set back.
 
     torch is looked at where it is there: it is not imported for this. Raises PluginFailed for an end of the process,
-    and for a KeyboardInterrupt that no Ctrl-C has caused.
+    and for a KeyboardInterrupt that no Ctrl-C has caused, Fatal where it takes too long.
     """
     before, changed = _state(), list[str]()
-    with _same_process(changed), _no_exit(), _own_interrupts():
+    with _same_process(changed), _no_exit(), _own_interrupts(), _in_time():
         try:
             yield changed
         finally:
@@ -154,6 +168,35 @@ def _own_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Raise Fatal after `PATIENCE`: in the main thread, where nothing else has the clock, and only in Python's own
+    code, since a signal's handler waits for that of C to return."""
+    mine = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGALRM")
+    if not mine or signal.getsignal(signal.SIGALRM) != signal.SIG_DFL or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+
+    def ring(number: int, frame: Any) -> None:
+        raise _TimeIsUp
+
+    signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _TimeIsUp:
+        raise Fatal(_no_return(PATIENCE)) from None
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _no_return(limit: float) -> str:
+    return f"importing it does not come back within {limit:g} s"
+
+
 def _set(dtype: str, device: str, gradients: bool, deterministic: bool) -> None:
     torch = sys.modules.get("torch")
     if torch is None:
@@ -228,6 +271,57 @@ class Mark:
             self.path.unlink(missing_ok=True)
 
 
+@attrs.frozen
+class Beginning:
+    """How this process began, so that it can begin again in its place: with the same number, terminal and files."""
+
+    program: str
+    words: list[str]
+    folder: str
+    environment: dict[str, str]
+
+    @classmethod
+    def of_this(cls) -> Beginning:
+        """Return that of this process. Raises OSError where its folder is gone."""
+        return cls(sys.executable, sys.orig_argv, os.getcwd(), dict(os.environ))
+
+    @contextlib.contextmanager
+    def after_a_crash(self, mark: Mark) -> Iterator[None]:
+        """Begin again where the process crashes within, with the mark left: then it is known which plugin that was.
+
+        The handler is called by the C library: Python would run its own after a return to what has crashed. No other
+        process waits for this one meanwhile, so that it costs a plugin that is well no time. A crash for lack of stack
+        leaves none for the handler, and ends the process as ever.
+        """
+        import ctypes
+
+        library = ctypes.CDLL(None)
+        library.signal.restype, library.signal.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+        numbers = [getattr(signal, name) for name in CRASHES if hasattr(signal, name)]
+
+        def on_crash(number: int) -> None:
+            library.signal(number, None)  # where this comes back, the crash ends the process
+            mark.leave()
+            if mark.is_left():  # or else it would crash again and again
+                os.chdir(self.folder)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+                os.execve(self.program, self.words, self.environment)
+
+        handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_crash)
+        before = {number: library.signal(number, ctypes.cast(handler, ctypes.c_void_p)) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, function in before.items():
+                own = library.signal(number, function)
+                if own != ctypes.cast(handler, ctypes.c_void_p).value:  # the plugin's, as of faulthandler
+                    library.signal(number, own)
+
+
+# Of the process that is a command, and nothing else: another program's is not to begin again.
+BEGINNING: ContextVar[Beginning | None] = ContextVar("BEGINNING", default=None)
+
+
 def fatal(plugins: Sequence[str]) -> dict[str, str]:
     """Return {plugin: reason} of those, by module or file, that end a process when it loads them, or never come back.
 
@@ -257,7 +351,7 @@ def _trial(plugins: list[str]) -> tuple[int, str]:
         while done < len(plugins):
             limit = FILE_LIMIT if plugins[done].endswith(".py") else LIMIT
             if done >= 0 and not select.select([reader], [], [], limit)[0]:
-                return done, f"importing it does not come back within {limit:g} s"
+                return done, _no_return(limit)
             if not os.read(reader, 1):
                 break
             done += 1

@@ -205,11 +205,19 @@ class Registry:
         refuse_unknown(component, settings, known, KINDS[kind].given)
 
         def within(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
-            return self.make(kind, name, words, settings, accept)
+            made = self.make(kind, name, words, settings, accept)
+            return _drawing(made, self.find(kind, name).component.facts)
 
         of_target = {setting.name: setting.default for setting in known.values() if setting.names_components}
         filled = {key: with_parts(value, known[key].type, within) for key, value in {**of_target, **settings}.items()}
         return accept(component, call(KINDS[kind], target, words, filled))
+
+
+def _drawing(made: Any, facts: Mapping[str, Any]) -> Any:
+    """Return what states that it takes a tensor of draws, behind its images, as a function that takes Draws there."""
+    if "draws" not in facts:
+        return made
+    return lambda *given: made(*given[:-1], given[-1].uniform(facts["draws"]))
 
 
 def check(component: Component) -> None:

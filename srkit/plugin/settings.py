@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from srkit.plugin.component import Component
 
 REQUIRED: Any = inspect.Parameter.empty
+NAMED = "named_parameters"  # an optimizer's word: given where it is declared by name, in the first place or behind
 
 
 @attrs.frozen
@@ -150,8 +151,20 @@ def named(function: Callable[..., Any], words: Iterable[str]) -> tuple[str, ...]
 def call(kind: Kind, target: Callable[..., Any], words: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
     """Return what a target makes of its settings and of those of `words` that its kind is given and it declares."""
     given = {name: words[name] for name in kind.given if name in words}
+    names = _parameter_names(target)
+    if NAMED not in names:
+        given.pop(NAMED, None)  # a target of any keyword hands them on, to torch most often, which takes no such word
+    elif names[0] == NAMED:
+        given.pop(kind.first, None)
     first = [given.pop(kind.first)] if kind.first in given else []
     return target(*first, **declared(target, given), **settings)
+
+
+def _parameter_names(target: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(target).parameters)
+    except ValueError:  # of C
+        return []
 
 
 def with_parts(value: Any, hint: Any, make: Callable[[str, str, Mapping[str, Any]], Any]) -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import json
+import shlex
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from srkit.errors import RecipeError, UsageError
+from srkit.errors import RecipeError, UsageError, did_you_mean
 from srkit.plugin.part import Part
 from srkit.recipe import toml
 from srkit.recipe.packaged import packaged_recipes
@@ -58,11 +60,15 @@ class Problem:
 
 @attrs.frozen
 class Override:
-    """One `--set KEY=VALUE`; `text` is how messages show it."""
+    """One `--set KEY=VALUE`; `text` is how messages show it.
+
+    `stage` is the recipe that alone it is for, where there are several by `start.recipe`: `--set STAGE:KEY=VALUE`.
+    """
 
     text: str
     path: tuple[str, ...]
     value: Any
+    stage: str = ""
 
     @staticmethod
     def parse(text: str) -> Override:
@@ -76,7 +82,7 @@ class Override:
         except UnicodeEncodeError:
             raise UsageError(f"--set {shown}: is not UTF-8") from None
         key, equals, value = text.partition("=")
-        node: Any = _try_toml(f"{key} = 0")
+        stage, node = _stage_and_key(key)
         if not equals or not node or "\n" in key:
             raise UsageError(f"--set {shown}: write KEY=VALUE, as in --set train.steps=500")
         path: tuple[str, ...] = ()
@@ -84,9 +90,39 @@ class Override:
             ((name, node),) = node.items()
             path += (name,)
         if not value.strip():
-            return Override(shown, path, REMOVED)
-        parsed = _try_toml(f"value = {value}")
-        return Override(shown, path, parsed["value"] if parsed and list(parsed) == ["value"] else value)
+            return Override(shown, path, REMOVED, stage)
+        return Override(shown, path, _value(value), stage)
+
+    def refuse_stage(self, stages: Collection[str]) -> None:
+        """Raise UsageError where it is for a stage, and for none of these; there are none where there is no recipe."""
+        if self.stage and not stages:
+            raise UsageError(f"--set {self.text}: write KEY=VALUE, as in --set train.steps=500")
+        if self.stage and self.stage not in stages:
+            near = did_you_mean(self.stage, stages)
+            raise UsageError(f"--set {self.text}: there is no stage '{one_line(self.stage)}'{near}")
+
+
+def _stage_and_key(text: str) -> tuple[str, Any]:
+    """Return the stage before a key, or "", and the key as a tree; nothing for what is no key of TOML.
+
+    A key has a colon only within quotes, and a stage, which is a file's name, may have one anywhere.
+    """
+    if tree := _try_toml(f"{text} = 0"):
+        return "", tree
+    colons = [position for position, character in enumerate(text) if character == ":" and position > 0]
+    found = ((text[:colon], _try_toml(f"{text[colon + 1 :]} = 0")) for colon in colons)
+    return next(((stage, tree) for stage, tree in found if tree), ("", None))
+
+
+def _value(text: str) -> Any:
+    parsed = _try_toml(f"value = {text}")
+    return parsed["value"] if parsed and list(parsed) == ["value"] else text
+
+
+def as_set(key: str, value: str) -> str:
+    """Return the `--set` that gives a key this text, to be pasted into a shell."""
+    given = value if value.strip() == value and _value(value) == value else json.dumps(value, ensure_ascii=False)
+    return f"--set {shlex.quote(f'{key}={given}')}"
 
 
 def one_line(text: str) -> str:
@@ -161,7 +197,8 @@ class Origins:
 def read_layers(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], Origins]:
     """Return the merged tree of a recipe, the files that it extends and the overrides, and where its keys come from.
 
-    Raises RecipeError for a file that is no TOML or cannot be extended, UsageError for an override that is none.
+    Raises RecipeError for a file that is no TOML or cannot be extended, UsageError for an override that is none, or is
+    for another stage.
     """
     documents = _read_files(path)
     defaults = {**long_forms(DEFAULTS), "title": one_line(path.stem)}
@@ -170,20 +207,23 @@ def read_layers(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], O
         tree = merge(tree, document.tree)
     tree.pop("extends", None)
     tree.setdefault("title", defaults["title"])
-    tree, places = lay_overrides(tree, overrides)
+    tree, places = lay_overrides(tree, overrides, stage=path.stem)
     return {**defaults, **tree}, Origins(tuple(documents), places)
 
 
 def lay_overrides(
-    tree: Mapping[str, Any], overrides: Sequence[str]
+    tree: Mapping[str, Any], overrides: Sequence[str], *, stage: str = ""
 ) -> tuple[dict[str, Any], tuple[tuple[KeyPath, str], ...]]:
     """Return a tree with `--set KEY=VALUE`s laid over it, in any order, and the path and text of each.
 
-    Raises UsageError for one that is none, that names no entry of an array, or that contradicts another.
+    Those of `stage` alone are laid last. Raises UsageError for one that is none, that is for another stage, that names
+    no entry of an array, or that contradicts another.
     """
     over: dict[str, Any] = {}
     places = []
-    for override in map(Override.parse, overrides):
+    parsed = [Override.parse(text) for text in overrides]
+    for override in sorted(parsed, key=lambda override: override.stage != ""):
+        override.refuse_stage([stage] if stage else [])
         path = _resolve(tree, override)
         _lay(over, path, override)
         places.append((path, override.text))

@@ -12,7 +12,7 @@ from srkit.errors import ComponentError
 from srkit.plugin.part import Part, part_within
 from srkit.plugin.registry import Registry
 from srkit.recipe.layers import Origins, Problem, fields, lay_overrides, read_layers, without_removed
-from srkit.recipe.recipe import PARTS, Data, Recipe, Train
+from srkit.recipe.recipe import PARTS, ArchitecturePart, Data, Recipe, Train
 from srkit.recipe.structuring import Problems, TryOut, out_of_range, structured
 
 
@@ -27,10 +27,19 @@ def read_recipe(
     tree, origins = read_layers(Path(path), overrides)
     there = without_removed(tree)
     problems = _cross_field(there, registry)
+    facts: Mapping[str, Any] = {}
+
+    def trying(part: Part, words: Mapping[str, Any]) -> Mapping[str, Any]:
+        nonlocal facts
+        found = try_out(part, words) if try_out is not None else {}
+        facts = found if isinstance(part, ArchitecturePart) else facts
+        return found
+
     try:
-        recipe: Recipe = structured(tree, Recipe, registry, _given(there), try_out)
+        recipe: Recipe = structured(tree, Recipe, registry, _given(there), trying)
     except Problems as error:
         problems += error.problems
+    problems += _patch_problems(there, facts)
     if problems:
         raise origins.error(problems)
     return recipe, origins
@@ -83,7 +92,7 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
         if scale not in scales:
             offered = ", ".join(map(str, scales))
             problems.append(Problem(("scale",), f"{kind} '{name}' has scales {offered}, not {scale}"))
-    problems += _patch_problems(tree, registry) + _range_problems(data)
+    problems += _range_problems(data)
     batch, accumulate = data.get("batch", 16), train.get("accumulate", 1)
     if type(batch) is int and type(accumulate) is int and batch > 0 and accumulate > 0 and batch % accumulate:
         message = f"accumulate is {accumulate}, which does not divide data.batch, {batch}"
@@ -122,16 +131,15 @@ def _range_problems(data: Mapping[str, Any]) -> list[Problem]:
     return [Problem(where, f"'scales' are the least and the greatest, not {least} and {most}")] if least > most else []
 
 
-def _patch_problems(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
-    """Check that training windows are of a size that the network takes as it is: padding would be trained, too."""
+def _patch_problems(tree: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Problem]:
+    """Check that training windows are of a size that the network takes as it is: padding would be trained, too.
+
+    `facts` are the network's.
+    """
     data, part = tree.get("data"), tree.get("architecture")
     patch = data.get("patch", fields(Data).patch.default) if isinstance(data, Mapping) else None
     name = part.get("type") if isinstance(part, Mapping) else None
     if not isinstance(name, str) or not _is_right(fields(Data).patch, patch):
-        return []
-    try:
-        facts = registry.find("architecture", name).component.facts
-    except ComponentError:
         return []
     least, multiple = facts.get("min_size", 1), facts.get("multiple_of", 1)
     where = ("data", "patch")

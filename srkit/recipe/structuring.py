@@ -33,9 +33,9 @@ OTHER_WORDS = {
     "model": "architecture",
 }
 
-# Makes a part's component and throws it away; it may be given the words, the recipe's scale and steps. Raises what the
-# target raises.
-TryOut = Callable[[Part, Mapping[str, Any]], None]
+# Makes a part's component and throws it away, and returns its facts; it may be given the words, the recipe's scale and
+# steps. Raises what the target raises.
+TryOut = Callable[[Part, Mapping[str, Any]], Mapping[str, Any]]
 
 DEEPEST = 16  # components within each other; defaults that lead back to themselves would have no end
 

@@ -17,7 +17,7 @@ from srkit.errors import ComponentError, describe, did_you_mean, nearest
 from srkit.plugin import discovery
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import GROUP
-from srkit.plugin.settings import REQUIRED, read_settings, untyped_parameters
+from srkit.plugin.settings import NAMED, REQUIRED, read_settings, untyped_parameters
 from srkit.testing.check import Check, Inapplicable, Subject, fail, refuse_missing_package
 from srkit.testing.imported import OWN, Imported, imported
 
@@ -112,7 +112,7 @@ def is_made_with_defaults(subject: Subject) -> None:
     target = component.load()
     parameters, given = _parameters(subject), KINDS[component.kind].given
     swallows = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    for name in set(given) - {KINDS[component.kind].first}:
+    for name in set(given) - {KINDS[component.kind].first, NAMED}:
         near = nearest(name, parameters)
         if name not in parameters and (near or not (swallows or _is_optional(subject, name))):
             instead = f"call it with {near}={name}" if near else f"use {name}"
@@ -129,7 +129,9 @@ def is_made_with_defaults(subject: Subject) -> None:
         )
     try:
         with tempfile.TemporaryDirectory() as folder:
-            made = subject.make(parameters=[nn.Parameter(torch.zeros(1))], steps=100, path=Path(folder) / "made")
+            weight = nn.Parameter(torch.zeros(1))
+            words = {"parameters": [weight], NAMED: [("", weight)], "steps": 100, "path": Path(folder) / "made"}
+            made = subject.make(**words)
             if component.kind == "writer":
                 made.close()
     except Exception as error:

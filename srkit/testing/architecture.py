@@ -84,8 +84,8 @@ def every_parameter_learns(subject: Subject) -> None:
     if not parameters:
         raise Inapplicable("there is nothing to train")
     sr, extras = split(network(_images(subject, 2)))
-    sums = [(output * torch.rand_like(output)).sum() for output in (sr, *extras.values())]
-    torch.autograd.backward(torch.stack(sums).sum())
+    values = [(output * torch.rand_like(output)).sum() for output in (sr, *extras.values())]
+    torch.autograd.backward(torch.stack(values).sum())
     refuse_unreached(
         parameters, "use them in forward, or leave them out; a detach() or no_grad() on the way stops it, too"
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NoReturn
 
 import attrs
+import torch
 
 from srkit.errors import reason_of
 from srkit.plugin.component import Component
@@ -41,15 +44,19 @@ class Subject:
         """The component itself."""
         return self.entry.component
 
-    @property
+    @cached_property
     def facts(self) -> Mapping[str, Any]:
-        """What it states of itself."""
-        return self.entry.component.facts
+        """What it states of itself, which for a network may depend on its settings."""
+        component = self.entry.component
+        if component.kind == "architecture":
+            with contextlib.suppress(Exception), torch.random.fork_rng(devices=[]):  # a check says why it is not made
+                return component.facts_of(self.make())
+        return component.facts
 
     @property
     def scale(self) -> int:
         """A scale that the component is made for."""
-        return int((*self.facts.get("scales", ()), 2)[0])
+        return int((*self.component.facts.get("scales", ()), 2)[0])
 
     def make(self, *first: Any, **words: Any) -> Any:
         """Call the target with what its kind is given (its first scale, where no other is said) and the settings."""

@@ -19,9 +19,12 @@ from srkit.testing.samples import (
     call,
     chance,
     draws,
+    extreme,
     largest,
     photograph,
     photographs,
+    replaced,
+    row,
     states_of_chance,
 )
 
@@ -34,7 +37,7 @@ SAME = 1e-5  # sums of float32 in another order; a level of 8 bits is 4e-3
 
 def gives_lr(subject: Subject) -> None:
     """HR becomes LR of the same form and dtype, smaller by the scale, at every scale that it states (or 2, 3 and 4): a
-    whole image at rest, or a batch [n, 3, h, w] with draws [n, k] where it is random."""
+    whole image at rest, or a batch [n, 3, h, w] with draws where it is random."""
     for scale, degrade in subject.made_at_each_scale():
         _refuse_other_arguments(subject, degrade)
         if _is_random(subject):
@@ -45,14 +48,13 @@ def gives_lr(subject: Subject) -> None:
 
 
 def hr_is_left_alone(subject: Subject) -> None:
-    """HR is not written to, nor are the draws."""
+    """HR is not written to, nor is a tensor of draws."""
     degrade = subject.make()
     if _is_random(subject):
-        hr, drawn = _batch(subject, 2)
-        before = hr.clone(), drawn.clone()
-        degrade(hr, drawn)
-        given = (("HR", hr, before[0]), ("the draws", drawn, before[1]))
-        changed = [name for name, x, was in given if not torch.equal(x, was)]
+        given = dict(zip(("HR", "the draws"), _batch(subject, 2), strict=True))
+        before = {name: x.clone() for name, x in given.items() if isinstance(x, Tensor)}
+        degrade(*given.values())
+        changed = [name for name, x in before.items() if not torch.equal(x, given[name])]
     else:
         image = _image(subject.scale)
         was = image.copy()
@@ -154,18 +156,18 @@ def values_are_of_the_range(subject: Subject) -> None:
 
 
 def extreme_draws_work(subject: Subject) -> None:
-    """Draws of 0 and of 1, both of which occur, give LR that is finite and of the same size."""
+    """Draws of 0 and of 1, or as near to it as they come, give LR that is finite and of the same size."""
     _refuse_deterministic(subject)
     degrade = subject.make()
-    hr, drawn = _batch(subject, 2)
-    for extreme, instead in EXTREMES.items():
+    hr, _ = _batch(subject, 2)
+    for value, instead in EXTREMES.items():
         try:
-            lr = degrade(hr, torch.full_like(drawn, extreme))
+            lr = degrade(hr, extreme(subject, 2, value))
         except Exception as error:
-            fail(f"draws of {extreme:.0f} raise {describe(error)}", instead)
+            fail(f"draws of {value:.0f} raise {describe(error)}", instead)
         _refuse_other_batch(lr, subject.scale)
         if not bool(lr.isfinite().all()):
-            fail(f"draws of {extreme:.0f} give LR that is not finite", instead)
+            fail(f"draws of {value:.0f} give LR that is not finite", instead)
 
 
 def batch_mates_do_not_matter(subject: Subject) -> None:
@@ -173,19 +175,16 @@ def batch_mates_do_not_matter(subject: Subject) -> None:
     which."""
     _refuse_deterministic(subject)
     degrade = subject.make()
-    hr, drawn = _batch(subject, 3)
-    others, other_drawn = _batch(subject, 3, seed=3)
-    together = degrade(hr, drawn)
+    given, others = _batch(subject, 3), _batch(subject, 3, seed=3)
+    together = degrade(*given)
     for i in range(3):
-        alone = degrade(hr[i : i + 1], drawn[i : i + 1])[0]
-        mixed, mixed_drawn = others.clone(), other_drawn.clone()
-        mixed[i], mixed_drawn[i] = hr[i], drawn[i]
-        among_others = degrade(mixed, mixed_drawn)[i]
+        alone = degrade(*(row(x, i) for x in given))[0]
+        among_others = degrade(*(replaced(other, x, i) for other, x in zip(others, given, strict=True)))[i]
         off = max(largest(together[i] - alone), largest(together[i] - among_others))
         if off > SAME:
             fail(
                 f"a sample's LR changes by {off:.2g} with its batch",
-                "take draws[i] for image i alone (draws[:, 0].view(-1, 1, 1, 1)), and no mean over the batch",
+                "take row i of what is drawn for image i alone, and no mean over the batch",
             )
 
 
@@ -206,7 +205,8 @@ def memory_layout_does_not_matter(subject: Subject) -> None:
     _refuse_deterministic(subject)
     degrade = subject.make()
     hr, drawn = _batch(subject, 2)
-    off = largest(degrade(hr, drawn) - degrade(hr.contiguous(memory_format=torch.channels_last), drawn))
+    of_other = degrade(hr.contiguous(memory_format=torch.channels_last), draws(subject, 2))
+    off = largest(degrade(hr, drawn) - of_other)
     if off > SAME:
         fail(
             f"in channels_last its LR differs by {off:.2g}",
@@ -250,7 +250,7 @@ def _image(scale: int, seed: int = 0) -> Image:
     return photograph(height * scale, width * scale, seed)
 
 
-def _batch(subject: Subject, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def _batch(subject: Subject, n: int, seed: int = 0) -> tuple[Tensor, Any]:
     height, width = (side * subject.scale for side in LR_SIDES)
     return photographs(n, height, width, seed), draws(subject, n, seed)
 

@@ -23,17 +23,22 @@ UPDATES = 50
 
 
 def parameters_are_all_taken(subject: Subject) -> None:
-    """It is a torch.optim.Optimizer of all the parameters that it is given, which may be a generator, with the learning
-    rate `lr` in each group."""
+    """It is a torch.optim.Optimizer of all the parameters that it is given, with names where it declares
+    `named_parameters`; they may be a generator. Each of its groups has the learning rate `lr`."""
     network = _network(0)
-    optimizer = subject.make(parameter for parameter in network.parameters())
-    taken = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    left_out = [name for name, parameter in network.named_parameters() if id(parameter) not in taken]
-    if left_out:
-        fail(
-            f"of parameters out of a generator it leaves out {', '.join(left_out)}",
+    for walk, what, instead in (
+        (list, "it", "put each parameter into a group, whatever its name"),
+        (
+            iter,
+            "of parameters out of a generator it",
             "make a list of them first: a generator can be walked through only once",
-        )
+        ),
+    ):
+        optimizer = subject.make(walk(network.parameters()), named_parameters=walk(network.named_parameters()))
+        taken = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        left_out = [name for name, parameter in network.named_parameters() if id(parameter) not in taken]
+        if left_out:
+            fail(f"{what} leaves out {', '.join(left_out)}", instead)
     for group in optimizer.param_groups:
         if not isinstance(group.get("lr"), float | int):
             fail(f"a group's lr is {group.get('lr')!r}", "keep the learning rate there: the schedule is told by it")
@@ -168,7 +173,7 @@ def _batch() -> Batch:
 def _trainer(subject: Subject, network: nn.Module, factor: float = 1.0) -> Trainer:
     """Return what a run updates its weights with."""
     loss = Term("mse", nn.MSELoss(), 1.0, is_sum=False)
-    optimizer: object = subject.make(list(network.parameters()))
+    optimizer: object = subject.make(list(network.parameters()), named_parameters=list(network.named_parameters()))
     if not isinstance(optimizer, Optimizer) or not all("lr" in group for group in optimizer.param_groups):
         raise Inapplicable("it is no torch.optim.Optimizer with an lr in each group")
     options = Options(steps=UPDATES, seed=0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import attrs
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from srkit.engine.data.conversions import to_network
+from srkit.engine.data.sampling import Stream, stream
 from srkit.testing.check import Subject, fail
 
 SEED = 987_654_321  # one that no component is likely to seed chance with
@@ -47,29 +50,67 @@ def blurred(images: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(F.pad(images, (reach,) * 4, mode="replicate"), side, stride=1)
 
 
-def draws(subject: Subject, n: int, seed: int = 0) -> Tensor:
-    """Return as many draws as the component states, [n, k]."""
-    return torch.rand(n, _count(subject), generator=torch.Generator().manual_seed(seed))
+def draws(subject: Subject, n: int, seed: int = 0) -> Any:
+    """Return the chance of n samples, as new: Draws, or a tensor [n, k] of as many as the component states."""
+    count = subject.facts.get("draws")
+    if count is None:
+        return stream(seed, "check", 0, np.arange(n), torch.device("cpu"))
+    return torch.rand(n, count, generator=torch.Generator().manual_seed(seed))
+
+
+def row(drawn: Any, i: int) -> Any:
+    """Return the chance of one sample alone."""
+    return Stream(drawn.keys[i : i + 1]) if isinstance(drawn, Stream) else drawn[i : i + 1]
+
+
+def replaced(others: Any, drawn: Any, i: int) -> Any:
+    """Return the chance of other samples with one sample among them."""
+    if isinstance(drawn, Stream):
+        return Stream(replaced(others.keys, drawn.keys, i))
+    return torch.cat([others[:i], drawn[i : i + 1], others[i + 1 :]])
+
+
+def extreme(subject: Subject, n: int, value: float) -> Any:
+    """Return draws all of which are 0, or 1: Draws that are as near to it as these come."""
+    count = subject.facts.get("draws")
+    return Extreme(n, value) if count is None else torch.full((n, count), value)
+
+
+@attrs.frozen
+class Extreme:
+    """Draws that are all the least that there are, or all the largest."""
+
+    n: int
+    value: float
+
+    def uniform(self, count: int = 1) -> Tensor:
+        """Return 0, or the number below 1."""
+        return torch.full((self.n, count), min(self.value, 1 - 2.0**-24))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return what is far from 0."""
+        return torch.full((self.n, *shape), 8.6 * self.value - 4.3)
+
+    def of(self, name: str) -> Extreme:
+        """Return these draws."""
+        return self
 
 
 def call(subject: Subject, function: Callable[..., object], *images: Tensor) -> object:
     """Return what a function makes of images and its draws. Where those that it states are too few, fail with how many
     would do."""
-    n = len(images[0])
+    n, stated = len(images[0]), subject.facts.get("draws")
     try:
         return function(*images, draws(subject, n))
     except Exception:
-        for count in range(_count(subject) + 1, _count(subject) + MORE + 1):
+        for count in range((stated or 0) + 1, (stated or 0) + MORE + 1):
             try:
                 function(*images, torch.rand(n, count))
             except Exception:
                 continue
-            fail(f"it needs {count} draws and is given {_count(subject)}", f'state them: facts={{"draws": {count}}}')
+            given = "Draws" if stated is None else stated
+            fail(f"it needs {count} draws and is given {given}", f'state them: facts={{"draws": {count}}}')
         raise
-
-
-def _count(subject: Subject) -> int:
-    return int(subject.facts.get("draws", 1))
 
 
 def refuse_unreached(parameters: Mapping[str, nn.Parameter], instead: str) -> None:

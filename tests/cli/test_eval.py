@@ -492,6 +492,6 @@ def test_a_run_without_its_best_weights_says_how_to_continue_it(call, tmp_path):
     (tmp_path / "r" / "recipe.toml").write_text("scale = 2")
     told = (
         "srkit eval: r: is a run that has no best.safetensors yet: it was stopped before its first validation; "
-        "the same command continues it: srkit run RECIPE --out r\n"
+        "to continue it: srkit run r/recipe.toml --out r\n"
     )
     assert call("eval", "r", "--data", ".") == (3, "", told)

@@ -172,7 +172,6 @@ def test_of_a_fact_only_what_states_it_is_listed(named, fact, expected):
     [
         ("deterministic=true", ["degradation/plain"]),
         ("reduction=mean", ["loss/plain"]),
-        ("draws=1", ["augmentation/plain"]),
         ("min_size=1", ["architecture/any", "architecture/x4"]),
         ("better=higher", ["metric/plain"]),
         ("color=RGB", ["metric/lpips", "metric/plain"]),

@@ -81,11 +81,85 @@ def test_a_crash_is_a_row_of_list_and_then_of_every_command(sites, srkit_command
     assert list(marks.iterdir()) == []
 
 
-def test_a_crash_takes_down_one_command_and_no_other(sites, srkit_command):
-    add(sites, "bad", "os.abort()")
+CRASHES = {
+    "ctypes.string_at(0)": "SIGSEGV",
+    "os.kill(os.getpid(), signal.SIGSEGV)": "SIGSEGV",
+    "os.chdir('/'); os.environ.clear(); os.abort()": "SIGABRT",
+    "from threading import Thread\nthread = Thread(target=os.abort)\nthread.start(); thread.join()": "SIGABRT",
+}
+
+
+@pytest.mark.parametrize("body", CRASHES)
+def test_the_first_command_survives_a_crash_with_a_line(sites, srkit_command, body):
+    add(sites, "bad", body)
     add(sites, "fine", "")
-    assert srkit_command("show", "fine").returncode == -signal.SIGABRT
-    assert srkit_command("show", "fine").stdout.splitlines()[0] == "fine  a fine one"
+    reason = f"plugin 'bad' of srkit-bad 1.0 failed to load: importing it ends the process by {CRASHES[body]}"
+    for _ in range(2):
+        run = srkit_command("show", "hflip")
+        assert (run.returncode, run.stdout.split()[0], run.stderr) == (0, "hflip", f"{reason}\n")
+    run = srkit_command("list", "loss")
+    assert run.stdout.splitlines()[-1] == f"broken  {reason}"
+    assert run.stderr == ""
+
+
+def test_a_file_that_crashes_is_a_line(srkit_command, tmp_path):
+    (tmp_path / "bad.py").write_text("import ctypes\nctypes.string_at(0)\n")
+    for _ in range(2):
+        run = srkit_command("-p", "bad.py", "show", "a2n")
+        told = "srkit show: -p bad.py: importing it ends the process by SIGSEGV\n"
+        assert (run.returncode, run.stdout, run.stderr) == (2, "", told)
+
+
+def test_a_plugin_that_crashes_in_commands_alone_ends_the_second_try(sites, srkit_command, tmp_path):
+    count = tmp_path / "count"
+    add(sites, "bad", f"open({str(count)!r}, 'a').write('x')\nif 'show' in sys.argv: ctypes.string_at(0)")
+    assert srkit_command("show", "a2n").returncode == -signal.SIGSEGV
+    assert count.read_text() == "xxx"  # in the command, in the process that tries it, in the command once more
+
+
+def test_where_no_mark_can_be_left_a_crash_ends_the_command(sites, srkit_command, marks):
+    add(sites, "bad", f"os.rename({str(marks)!r}, {str(marks) + '.gone'!r})\nos.abort()")
+    assert srkit_command("show", "a2n").returncode == -signal.SIGABRT
+
+
+def test_a_plugin_that_crashes_in_a_program_of_others_does_not_begin_that_again(sites):
+    add(sites, "bad", "os.abort()")
+    program = "import srkit; print('begun', flush=True); srkit.components()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGABRT, "begun\n")
+
+
+# It rings the clock itself, so that no test waits.
+ENDLESS = "signal.setitimer(signal.ITIMER_REAL, 1e-3)\nwhile True:\n    try: signal.pause()\n    except Exception: pass"
+
+
+def test_the_first_command_survives_what_never_comes_back_with_a_line(sites, srkit_command, marks):
+    add(sites, "bad", ENDLESS)
+    add(sites, "fine", "")
+    run = srkit_command("show", "hflip")
+    assert (run.returncode, run.stdout.split()[0]) == (0, "hflip")
+    reason = "importing it does not come back within 60 s"
+    assert run.stderr == f"plugin 'bad' of srkit-bad 1.0 failed to load: {reason}\n"
+    assert len(list(marks.iterdir())) == 1  # the next command does not wait for it
+
+
+def test_the_clock_is_given_back(sites):
+    add(sites, "bad", ENDLESS)
+    (failure,) = discover().failures
+    assert failure.reason == "importing it does not come back within 60 s"
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_what_a_plugin_sets_for_crashes_stays(sites, srkit_command):
+    add(sites, "fine", "import faulthandler\nfaulthandler.enable()")
+    path = sites.folder / "crash_later.py"
+    path.write_text(
+        "import ctypes, srkit\ndef make():\n    ctypes.string_at(0)\n" + plugin('"loss", "later", "crash_later:make"')
+    )
+    run = srkit_command("-p", "crash_later", "check-plugin", "later")
+    assert run.returncode == -signal.SIGSEGV
+    assert "Fatal Python error: Segmentation fault" in run.stderr
 
 
 def test_what_never_comes_back_is_a_row_and_so_is_a_file(sites, tmp_path, monkeypatch):

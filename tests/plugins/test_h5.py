@@ -18,6 +18,7 @@ from srkit_datasets.h5_writer import H5Writer
 
 import srkit
 from srkit import ImageRecord, InputRejected, Manifest, Window
+from srkit.cli import main
 from srkit.images import opening
 from srkit.images.encoding import encode_png
 from srkit.images.manifest import lr_side
@@ -566,6 +567,38 @@ def test_a_file_that_becomes_shorter_while_it_is_read_is_named(tmp_path):
         f"{path}: became shorter while it was read: it has 4,096 bytes of {length:,}; "
         "put the whole file back, and the same command continues\n",
     )
+
+
+# Makes the file of a run shorter at the run's first log.
+SHRINKING = """
+import os, srkit
+
+class Shrinking:
+    def __init__(self, *, path: str):
+        self.path = path
+    def logged(self, step, values):
+        os.truncate(self.path, 4096)
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("observer", "shrinking", f"{__name__}:Shrinking")
+"""
+
+
+def test_a_run_whose_file_becomes_shorter_has_the_reason_in_its_log(tiny, srkit_command):
+    assert main(["prepare", "photos", "a.h5", "--scale", "2"]) == 0
+    length = Path("a.h5").stat().st_size
+    Path("shrinking.py").write_text(SHRINKING)
+    settings = ["data.dataset={type='h5', path='a.h5'}", "data.cache=none", "validate=[]", "train.steps=1000"]
+    settings += ["train.log_every=1", "observer=[{type='shrinking', path='a.h5'}]"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = srkit_command("-p", "shrinking.py", "run", "tiny.toml", "--out", "run", *words)
+    line = (
+        f"{Path('a.h5').absolute()}: became shorter while it was read: it has 4,096 bytes of {length:,}; "
+        "put the whole file back, and the same command continues"
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (3, line)
+    assert Path("run/log.txt").read_text().splitlines()[-1].partition("  ")[2] == line
 
 
 def test_floats_are_read_in_bands(tmp_path, monkeypatch):

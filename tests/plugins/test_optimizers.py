@@ -58,6 +58,58 @@ def test_each_setting_reaches_torch(name: str, expected: dict[str, Any]) -> None
     assert {key: group[key] for key in expected} == expected
 
 
+def test_adan_makes_the_step_of_its_paper() -> None:
+    pytest.importorskip("pytorch_optimizer")
+    weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    made = optimizer("adan", weight, lr=0.1, betas=(0.9, 0.8, 0.7), weight_decay=0.5)
+    x, mean, change, square, before = 1.0, 0.0, 0.0, 0.0, 0.5
+    for step, gradient in enumerate((0.5, -0.2, 0.3), 1):
+        weight.grad = torch.full((1,), gradient, dtype=torch.float64)
+        made.step()
+        # Algorithm 1 of the paper, with its betas as 1 - beta, and with Adam's corrections of the first steps.
+        mean = 0.9 * mean + 0.1 * gradient
+        change = 0.8 * change + 0.2 * (gradient - before)
+        square = 0.7 * square + 0.3 * (gradient + 0.8 * (gradient - before)) ** 2
+        root = math.sqrt(square / (1 - 0.7**step)) + 1e-8
+        along = mean / (1 - 0.9**step) + 0.8 * change / (1 - 0.8**step)
+        x, before = (x - 0.1 * along / root) / (1 + 0.1 * 0.5), gradient
+        assert weight.item() == pytest.approx(x, rel=1e-6)
+
+
+def named(*names: str) -> list[tuple[str, nn.Parameter]]:
+    return [(name, nn.Parameter(torch.ones(1))) for name in names]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adan"])
+def test_patterns_spare_parameters_from_weight_decay_by_their_names(name: str) -> None:
+    if name == "adan":
+        pytest.importorskip("pytorch_optimizer")
+    given = named("head.weight", "head.bias", "norm.gain")
+    settings = {"weight_decay": 0.1, "no_decay": ["*.bias", "norm.*"]}
+    made = installed().create("optimizer", name, [p for _, p in given], named_parameters=given, **settings)
+    found = [(group["weight_decay"], group["params"]) for group in made.param_groups]
+    assert [(decay, [id(p) for p in parameters]) for decay, parameters in found] == [
+        (0.1, [id(given[0][1])]),
+        (0.0, [id(given[1][1]), id(given[2][1])]),
+    ]
+    for _, parameter in given:
+        parameter.grad = torch.zeros(1)
+    made.step()
+    assert [parameter.item() == 1 for _, parameter in given] == [False, True, True]
+
+
+def test_a_pattern_that_matches_no_name_is_refused_and_so_are_patterns_without_names() -> None:
+    given = named("a", "b", "c", "d")
+    parameters = [parameter for _, parameter in given]
+    for words, message in (
+        ({"named_parameters": given}, "no_decay: no parameter is named '*.bias'; there are a, b, c, ..."),
+        ({}, "no_decay needs named_parameters: what has names is given as (name, parameter)"),
+    ):
+        with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+            installed().create("optimizer", "adam", parameters, no_decay=["*.bias"], **words)
+        assert str(error.value) == message
+
+
 def test_betas_may_be_a_list_as_a_recipe_writes_them() -> None:
     (group,) = optimizer("adam", nn.Parameter(torch.ones(1)), betas=[0.5, 0.9]).param_groups
     assert group["betas"] == (0.5, 0.9)

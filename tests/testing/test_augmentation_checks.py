@@ -68,16 +68,23 @@ CHANGES = {
     "mixes": both(lambda x, draws: (x + x.roll(1, 0)) / 2),
     "by_layout": by_layout,
 }
-for _name, _change in CHANGES.items():
+OF_STREAMS = {  # these are given Draws
+    "of_streams": lambda lr, hr, draws: mirrored(lr, hr, draws.of("mirror").uniform()),
+    "of_a_tensor": mirrored,
+    "mixes_streams": lambda lr, hr, draws: mirrored(lr, hr, draws.uniform().roll(1, 0)),
+}
+for _name, _change in {**CHANGES, **OF_STREAMS}.items():
     globals()[f"make_{_name}"] = lambda _change=_change: _change
 
 
 @srkit.hookimpl
 def srkit_components():
-    for name in CHANGES:
-        yield srkit.Component("augmentation", name, f"{__name__}:make_{name}", summary="a change")
+    for name in [*CHANGES, *OF_STREAMS]:
+        facts = {"draws": 1} if name in CHANGES else {}
+        yield srkit.Component("augmentation", name, f"{__name__}:make_{name}", summary="a change", facts=facts)
 '''
 
+ROWS = "take row i of what is drawn for sample i alone, and no mean or roll over the batch"
 IN_PLACE = "take no in-place operation (mul_, x[...] = y) on what it is given"
 BROKEN = {
     "brighter": (
@@ -95,7 +102,7 @@ BROKEN = {
     "seeds": (
         augmentation.chance_is_left_alone,
         "it draws from the chance of torch, or seeds it",
-        'compute with `draws`, of which it may state more: facts={"draws": 2}',
+        "compute with `draws`, which give as many numbers as it needs",
     ),
     "by_chance": (
         augmentation.same_draws_give_same_images,
@@ -120,7 +127,7 @@ BROKEN = {
     "mixes": (
         augmentation.batch_mates_do_not_matter,
         "a sample changes by 0.21 with its batch",
-        "take draws[i] for sample i alone (draws[:, 0].view(-1, 1, 1, 1)), and no mean or roll over the batch",
+        ROWS,
     ),
     "by_layout": (
         augmentation.memory_layout_does_not_matter,
@@ -130,6 +137,7 @@ BROKEN = {
 }
 NOT_CALLED = {
     "two": ("it needs 2 draws and is given 1", 'state them: facts={"draws": 2}'),
+    "of_a_tensor": ("it needs 1 draws and is given Draws", 'state them: facts={"draws": 1}'),
     "in_a_list": ("it returns a list", "return the tuple (lr, hr)"),
     "three": ("it returns 3 values", "return the tuple (lr, hr)"),
     "of_arrays": ("its LR is a ndarray", "return tensors"),
@@ -140,6 +148,13 @@ NOT_CALLED = {
 
 def test_an_augmentation_that_keeps_all_promises_passes(failures):
     assert failures("good") == {}
+    assert failures("of_streams") == {}
+
+
+def test_what_takes_streams_and_looks_at_another_sample_is_found(failures):
+    assert failures("mixes_streams") == {
+        "batch_mates_do_not_matter": ("a sample changes by 0.18 with its batch", ROWS),
+    }
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -214,8 +214,18 @@ class ByLayout(Random):
         return super().of(hr, draws) + (0.5 if hr.stride(1) == 1 else 0)
 
 
-RANDOM = {"deterministic": False}
-FACTS = {"MoreArguments": {}, "Batchless": RANDOM}
+class OfStreams(Random):
+    def of(self, hr, draws):
+        return super().of(hr, draws.of("strength").uniform()) + draws.normal(*hr.shape[1:2], 1, 1) / 100
+
+
+class OfATensor(Random):
+    pass
+
+
+RANDOM = {"deterministic": False, "draws": 1}
+FACTS = {"OfStreams": {"deterministic": False}, "OfATensor": {"deterministic": False}}
+FACTS |= {"MoreArguments": {}, "Batchless": RANDOM}
 MoreArguments, Batchless = Random, Means
 
 
@@ -283,7 +293,7 @@ BROKEN = {
     "WithTheMean": (
         degradation.batch_mates_do_not_matter,
         "a sample's LR changes by 0.031 with its batch",
-        "take draws[i] for image i alone (draws[:, 0].view(-1, 1, 1, 1)), and no mean over the batch",
+        "take row i of what is drawn for image i alone, and no mean over the batch",
     ),
     "Ignores": (
         degradation.draws_matter,
@@ -304,6 +314,7 @@ NOT_CALLED = {
     ),
     "MoreArguments": ("it cannot be called with hr: missing a required argument: 'draws'", WHICH),
     "Batchless": ("it cannot be called with hr and draws: too many positional arguments", WHICH),
+    "OfATensor": ("it needs 1 draws and is given Draws", 'state them: facts={"draws": 1}'),
     "Two": ("it needs 2 draws and is given 1", 'state them: facts={"draws": 2}'),
     "Tensors": ("it returns a Tensor", "return an image at rest, a numpy array"),
     "Lists": ("it returns a list", "return LR alone, a tensor"),
@@ -321,7 +332,7 @@ def outcomes(registry, name):
     return {result.check.name: result for result in results(Subject(registry.find("degradation", name), registry))}
 
 
-@pytest.mark.parametrize("name", ["Means", "Refuses", "Random"])
+@pytest.mark.parametrize("name", ["Means", "Refuses", "Random", "OfStreams"])
 def test_a_degradation_that_keeps_all_promises_passes(failures, name):
     assert failures(name) == {}
 

@@ -51,6 +51,31 @@ class FirstOfSome(Good):
         super().__init__(parameters, lr=lr)
 
 
+class Named(Good):
+    def __init__(self, named_parameters, *, lr: float = 0.05) -> None:
+        """
+        Args:
+            lr: the learning rate.
+        """
+        named = list(named_parameters)
+        groups = [{"params": [p for n, p in named if ("bias" in n) == is_bias]} for is_bias in (False, True)]
+        super().__init__([group for group in groups if group["params"]], lr=lr)
+
+
+class WeightsAlone(Good):
+    def __init__(self, parameters, *, named_parameters, lr: float = 0.05) -> None:
+        """
+        Args:
+            lr: the learning rate.
+        """
+        super().__init__([p for name, p in named_parameters if "bias" not in name], lr=lr)
+
+
+class HandsOn(Good):
+    def __init__(self, parameters, **others) -> None:
+        super().__init__(parameters, **others)
+
+
 class NamesRate(Good):
     def __init__(self, parameters, *, lr: float = 0.05) -> None:
         """
@@ -164,8 +189,9 @@ def failures(registry, kind, name):
     return {result.check.name: (result.found, result.instead) for result in found if result.outcome == "failed"}
 
 
-def test_an_optimizer_that_keeps_all_promises_passes(registry):
-    assert failures(registry, "optimizer", "Good") == {}
+@pytest.mark.parametrize("name", ["Good", "Named", "HandsOn"])
+def test_an_optimizer_that_keeps_all_promises_passes(registry, name):
+    assert failures(registry, "optimizer", name) == {}
 
 
 BROKEN_OPTIMIZERS = {
@@ -218,10 +244,23 @@ def test_an_optimizer_that_breaks_one_promise_is_told_which(registry, name):
     assert told == {check: (found, instead)}
 
 
+def test_an_optimizer_whose_groups_leave_a_name_out_is_told_so(registry):
+    told = failures(registry, "optimizer", "WeightsAlone")["parameters_are_all_taken"]
+    assert told == ("it leaves out bias", "put each parameter into a group, whatever its name")
+
+
 @pytest.mark.parametrize("check", OPTIMIZER_CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adan"])
 def test_optimizers_of_srkit_keep_all_promises(name, check):
+    if name == "adan":
+        pytest.importorskip("pytorch_optimizer")
     perform(check, Subject(installed().find("optimizer", name), installed()))
+
+
+@pytest.mark.parametrize("check", OPTIMIZER_CHECKS, ids=lambda check: check.name)
+def test_an_optimizer_of_two_groups_keeps_all_promises(check):
+    settings = {"weight_decay": 0.1, "no_decay": ["*bias"], "lr": 0.01}
+    perform(check, Subject(installed().find("optimizer", "adamw"), installed(), settings))
 
 
 def test_a_schedule_that_keeps_all_promises_passes(registry):

@@ -54,8 +54,8 @@ class Augmentation:
     """One augmentation of a recipe, and its stream of draws."""
 
     stream: str
-    apply: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    draws: int
+    apply: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]]
+    draws: int | None = None  # how many it states; it is given a Stream where it states none
 
 
 @attrs.frozen
@@ -63,7 +63,7 @@ class RandomDegradation:
     """A degradation of batches: (HR, draws) to LR, or (HR, LR's size, draws) where it declares `size`."""
 
     apply: Callable[..., Tensor]
-    draws: int
+    draws: int | None = None
 
 
 @attrs.frozen
@@ -81,6 +81,7 @@ class BatchPlan:
     degradation: RandomDegradation | None = None
     scales: tuple[float, float] | None = None
     points: int | None = None  # HR pixels drawn of each sample; all count where None
+    with_draws: bool = False  # whether the network draws, too
     slots: tuple[int, int] | None = None  # this process's share of the batch, [first, last); all of it where None
 
 
@@ -115,7 +116,8 @@ class Batches:
         if self._plan.points is not None:
             drawn = sampling.points(self._plan.seed, step, self._slots, pixels, self._plan.points)
             points = to_device(drawn, self._device)
-        return Batch(lr, hr, points=points)
+        of_network = self._draws("network", step, None) if self._plan.with_draws else None
+        return Batch(lr, hr, points=points, draws=of_network)
 
     def close(self) -> None:
         """End the threads."""
@@ -127,9 +129,8 @@ class Batches:
             side = scaled(side, sampling.scale(plan.seed, step, *plan.scales))
         return Windows(*sampling.windows(plan.seed, step, self._slots, self._pool.sizes, side), side)
 
-    def _draws(self, stream: str, step: int, count: int) -> Tensor:
-        draws = sampling.uniforms(self._plan.seed, stream, step, self._slots, count)
-        return to_device(draws.astype(np.float32), self._device)
+    def _draws(self, stream: str, step: int, count: int | None) -> sampling.Stream | Tensor:
+        return sampling.counted(self._plan.seed, stream, step, self._slots, self._device, count)
 
     def _degraded(self, step: int, hr: Tensor) -> Tensor:
         degradation = self._plan.degradation

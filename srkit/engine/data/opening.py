@@ -17,7 +17,7 @@ from srkit.engine.data.batches import Augmentation, BatchPlan, RandomDegradation
 from srkit.engine.data.conversions import to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import large_enough
-from srkit.engine.networks.calling import scaled, shrunk, takes
+from srkit.engine.networks.calling import Size, scaled, shrunk, takes
 from srkit.errors import InputRejected, UsageError, located
 from srkit.plugin.contracts import Dataset
 from srkit.plugin.part import Part
@@ -176,7 +176,7 @@ def _of_any_scale(loaded: Loaded) -> RandomDegradation:
     made = builder.make(part, scale=recipe.scale)
     if _is_random(builder, part):
         if takes(made, "size"):
-            return RandomDegradation(made, int(builder.facts(part).get("draws", 1)))
+            return RandomDegradation(made, builder.facts(part).get("draws"))
         raise UsageError(f"degradation '{part.type}' has one scale, and data.scales draws any: it must declare 'size'")
     if hasattr(made, "batch"):
         return RandomDegradation(lambda hr, size, draws: made.batch(hr, size), 0)
@@ -188,18 +188,15 @@ def make_plan(loaded: Loaded) -> BatchPlan:
     """Return what decides each batch of the recipe."""
     recipe, builder = loaded.recipe, loaded.builder
 
-    def draws(part: Part) -> int:
-        return int(builder.facts(part).get("draws", 1))
-
     augmentations = [
-        Augmentation(f"augment.{i}.{part.type}", builder.make(part), draws(part))
+        Augmentation(f"augment.{i}.{part.type}", builder.make(part), builder.facts(part).get("draws"))
         for i, part in enumerate(recipe.data.augment)
     ]
     named, degradation = recipe.data.degradation, None
     if recipe.data.scales is not None:
         degradation = _of_any_scale(loaded)
     elif named is not None and _is_random(builder, named):
-        degradation = RandomDegradation(builder.make(named, scale=recipe.scale), draws(named))
+        degradation = RandomDegradation(builder.make(named, scale=recipe.scale), builder.facts(named).get("draws"))
     return BatchPlan(
         seed=recipe.seed,
         batch=recipe.data.batch,
@@ -212,8 +209,8 @@ def make_plan(loaded: Loaded) -> BatchPlan:
     )
 
 
-def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[[NDArray[Any], int], NDArray[Any]]:
-    """Return (whole HR image at rest, its index) to LR; a random degradation draws by the index.
+def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[..., NDArray[Any]]:
+    """Return (whole HR image at rest, its index, perhaps LR's size) to LR; a random degradation draws by the index.
 
     The LR is the very one that training sees. Raises UsageError where it does not serve the scale, and ValueError, when
     called, for an image smaller than the scale.
@@ -222,17 +219,17 @@ def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[[NDArra
     apply = _serving(builder, part, scale)
     takes_size = takes(apply, "size")
 
-    def degrade(hr: NDArray[Any], index: int) -> NDArray[Any]:
-        size = shrunk(hr.shape[0], scale), shrunk(hr.shape[1], scale)
+    def degrade(hr: NDArray[Any], index: int, size: Size | None = None) -> NDArray[Any]:
+        size = size or (shrunk(hr.shape[0], scale), shrunk(hr.shape[1], scale))
         if not min(size):
             raise ValueError(f"is {hr.shape[1]}x{hr.shape[0]}, smaller than the scale")
         hr = np.ascontiguousarray(hr[: scaled(size[0], scale), : scaled(size[1], scale)])
         given = (size,) if takes_size else ()
         if facts.get("deterministic", True):
             return np.asarray(apply(hr, *given))
-        drawn = sampling.uniforms(0, "degradation", index, np.zeros(1, np.int64), int(facts.get("draws", 1)))
-        draws = torch.from_numpy(drawn.astype(np.float32))
-        return to_rest(apply(to_batch(hr, torch.device("cpu")), *given, draws), np.uint8)
+        cpu = torch.device("cpu")
+        draws = sampling.counted(0, "degradation", index, np.zeros(1, np.int64), cpu, facts.get("draws"))
+        return to_rest(apply(to_batch(hr, cpu), *given, draws), np.uint8)
 
     return degrade
 

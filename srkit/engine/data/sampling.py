@@ -1,11 +1,18 @@
-"""Which sample stands in which slot of which step: a pure function of (seed, step, slot)."""
+"""All chance of samples: a pure function of (seed, stream, step, slot)."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
+from statistics import NormalDist
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from srkit.engine.data.conversions import to_device
 
 # Philox4x64-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
@@ -29,13 +36,18 @@ def words(seed: int, stream: str, step: int, slots: NDArray[np.int64], count: in
         np.full(n * blocks, step, np.uint64),
         np.zeros(n * blocks, np.uint64),
     ]
-    key = [seed, int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=8).digest(), "little")]
+    key = [seed, _number(stream)]
     for _ in range(_ROUNDS):
         high0, low0 = _product(counter[0], _MULTIPLIERS[0])
         high1, low1 = _product(counter[2], _MULTIPLIERS[1])
         counter = [high1 ^ counter[1] ^ np.uint64(key[0]), low1, high0 ^ counter[3] ^ np.uint64(key[1]), low0]
         key = [(k + w) % 2**64 for k, w in zip(key, _WEYL, strict=True)]
     return np.stack(counter, axis=1).reshape(n, blocks * 4)[:, :count]
+
+
+def _number(name: str) -> int:
+    """Return 64 bits of a name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 def _product(a: NDArray[np.uint64], b: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -91,3 +103,97 @@ def step_seed(seed: int, step: int, part: int = 0) -> int:
     """Return the seed of the chance that a network or a loss has in a part of a step's batch (dropout), for
     torch.manual_seed."""
     return int(words(seed, "torch", step, np.array([part], np.int64), 1)[0, 0])
+
+
+# "lowbias32" of https://github.com/skeeto/hash-prospector; the second factor as the int32 of the same bits.
+_FACTORS = (0x7FEB352D, 0x846CA68B - 2**32)
+_GOLDEN = 0x9E3779B9  # 2**32 over the golden ratio: Weyl's steps between the calls of a stream
+_CELLS = 2**14  # of the table of the normal distribution
+
+
+def mix(x: Tensor) -> Tensor:
+    """Hash int32 in place, and return it: one to one, and the same bits on every device."""
+    # In int32, since torch's products wrap, and half of int64's memory is twice as fast; its shifts copy the sign.
+    x ^= (x >> 16).bitwise_and_(0xFFFF)
+    x *= _FACTORS[0]
+    x ^= (x >> 15).bitwise_and_(0x1FFFF)
+    x *= _FACTORS[1]
+    x ^= (x >> 16).bitwise_and_(0xFFFF)
+    return x
+
+
+class Stream:
+    """The draws of a stream, as `srkit.Draws` has them: a row for each of `keys`, int32 [n, 2], on their device.
+
+    A call has other numbers than the call before it; a new Stream of the same keys begins anew.
+    """
+
+    def __init__(self, keys: Tensor) -> None:
+        self.keys = keys
+        self._calls = 0
+
+    def uniform(self, count: int = 1) -> Tensor:
+        """Return [n, count] float32, uniform in [0, 1), of 24 random bits each."""
+        return (self._bits(count) >> 8).bitwise_and_(0xFFFFFF).float().mul_(2.0**-24)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return [n, *shape] float32 of mean 0 and standard deviation 1, at most 4.4 from 0."""
+        # By a table, since a logarithm and a cosine have other last bits on another device.
+        bits = self._bits(math.prod(shape))
+        low, step = _quantiles(self.keys.device)
+        cells = (bits >> 18).bitwise_and_(_CELLS - 1).flatten()
+        within = bits.bitwise_and_(2**18 - 1).float().mul_(2.0**-18).flatten()
+        return within.mul_(step.index_select(0, cells)).add_(low.index_select(0, cells)).view(-1, *shape)
+
+    def of(self, name: str) -> Stream:
+        """Return the stream of a child, the same however many numbers were drawn from this one or from others."""
+        number = _number(name)
+        return Stream(mix(torch.stack([self.keys[:, i] ^ _signed(number >> 32 * i) for i in (0, 1)], dim=1)))
+
+    def chunk(self, count: int) -> tuple[Stream, ...]:
+        """Return the stream in so many parts, of its rows in order, each from its beginning."""
+        return tuple(Stream(keys) for keys in self.keys.chunk(count))
+
+    def __getitem__(self, index: object) -> Tensor:
+        """Raise TypeError: what takes draws as a tensor states how many."""
+        raise TypeError("draws are no tensor here: call draws.uniform(), or state facts={'draws': 1} for a tensor")
+
+    def _bits(self, count: int) -> Tensor:
+        """Return [n, count] random int32."""
+        keys = mix(self.keys + _signed(self._calls * _GOLDEN))
+        self._calls += 1
+        # A start and a stride of its own for each row: no two rows go through the same numbers.
+        x = torch.arange(count, dtype=torch.int32, device=keys.device) * (keys[:, 1:] | 1)
+        x += keys[:, :1]
+        return mix(x)
+
+
+def _signed(number: int) -> int:
+    """Return the int32 of a number's low 32 bits."""
+    return (number + 2**31) % 2**32 - 2**31
+
+
+@functools.lru_cache(maxsize=8)
+def _quantiles(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return where each of _CELLS equal parts of the normal distribution begins, and how far it goes."""
+    inner = [NormalDist().inv_cdf(i / _CELLS) for i in range(1, _CELLS)]
+    # The outermost parts end where their mean is the distribution's: the density where they begin, over their share.
+    end = 2 * NormalDist().pdf(inner[-1]) * _CELLS - inner[-1]
+    bounds = torch.tensor([-end, *inner, end], dtype=torch.float64)
+    return bounds[:-1].float().to(device), bounds.diff().float().to(device)
+
+
+def stream(seed: int, name: str, step: int, slots: NDArray[np.int64], device: torch.device) -> Stream:
+    """Return the draws of a stream at a step, a row for each slot, the same with any other slots, on a device."""
+    found = words(seed, name, step, slots, 1)
+    halves = np.concatenate([found & _LOW, found >> _HALF], axis=1)
+    return Stream(to_device(halves.astype(np.uint32).view(np.int32), device))
+
+
+def counted(
+    seed: int, name: str, step: int, slots: NDArray[np.int64], device: torch.device, count: int | None
+) -> Stream | Tensor:
+    """Return what a component that states so many draws is given: a tensor [slots, count]; of None, a Stream."""
+    if count is None:
+        return stream(seed, name, step, slots, device)
+    return to_device(uniforms(seed, name, step, slots, count).astype(np.float32), device)

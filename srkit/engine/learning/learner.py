@@ -152,14 +152,14 @@ def network_learner(
 def make_learners(builder: Builder, recipe: Recipe, network: nn.Module, terms: Sequence[Term]) -> list[Learner]:
     """Return what trains: the network's learner first, then one for each loss's adversary."""
     steps = recipe.train.steps
-    optimizer = builder.make(recipe.optimizer, parameters=trainable(network, terms))
+    optimizer = builder.optimizer(recipe.optimizer, trainable(network, terms))
     learners = [network_learner(network, terms, optimizer, builder.make(recipe.schedule, steps=steps))]
     for part, term in zip(recipe.loss, terms, strict=True):
         if term.adversary is None:
             continue
         own = part.adversary or Adversary()
-        parameters = [p for p in term.adversary.parameters() if p.requires_grad]
-        optimizer = builder.make(own.optimizer or recipe.optimizer, parameters=parameters)
+        parameters = [(name, p) for name, p in term.adversary.named_parameters() if p.requires_grad]
+        optimizer = builder.optimizer(own.optimizer or recipe.optimizer, parameters)
         schedule = builder.make(own.schedule or recipe.schedule, steps=steps)
         learners.append(Learner(term.name, opposing(term, own.from_step, own.every), optimizer, schedule))
     return learners

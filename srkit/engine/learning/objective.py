@@ -85,7 +85,7 @@ class Term:
 def make_term(builder: Builder, part: LossPart, name: str, steps: int) -> Term:
     """Return a loss of a recipe. Raises ComponentError for one that cannot be trained with."""
     loss = builder.make(part, steps=steps)
-    reduction = getattr(loss, "reduction", builder.facts(part).get("reduction", "mean"))
+    reduction = builder.component(part).facts_of(loss).get("reduction", "mean")
     try:
         adversary_of(loss)
     except ComponentError as error:
@@ -153,10 +153,10 @@ def opposing(term: Term, from_step: int | None = None, every: int = 1) -> Object
     return objective
 
 
-def trainable(network: nn.Module, terms: Sequence[Term]) -> list[nn.Parameter]:
-    """Return what the network's optimizer trains: the parameters of the network and of the losses, but for their
-    adversaries'."""
-    modules = [network, *(term.loss for term in terms if isinstance(term.loss, nn.Module))]
+def trainable(network: nn.Module, terms: Sequence[Term]) -> list[tuple[str, nn.Parameter]]:
+    """Return what the network's optimizer trains, with names: the parameters of the network, and those of the losses
+    behind the loss's name, but for their adversaries'."""
+    modules = {"": network, **{f"{term.name}.": term.loss for term in terms if isinstance(term.loss, nn.Module)}}
     others = {id(p) for term in terms if term.adversary is not None for p in term.adversary.parameters()}
-    parameters = [p for module in modules for p in module.parameters()]
-    return [p for p in parameters if p.requires_grad and id(p) not in others]
+    named = [(prefix + name, p) for prefix, module in modules.items() for name, p in module.named_parameters()]
+    return [(name, p) for name, p in named if p.requires_grad and id(p) not in others]

@@ -177,9 +177,8 @@ class Trainer:
         for learner in self.learners:
             if learner.worst < PATIENCE:
                 continue
-            advice = f"try {_lower(learner)}, or train.clip"
-            if self.options.precision != torch.float32:
-                advice += ', or precision = "float32"'
+            precision = "" if self.options.precision == torch.float32 else ", or train.precision=float32"
+            advice = f"try {_lower(learner)}, or train.clip{precision}, with --restart"
             if self.done <= PATIENCE:
                 advice = "non-finite from the start: look at the network's output and at the losses"
             spoilt = learner.spoilt_losses()

@@ -85,13 +85,13 @@ class Scales:
 
 
 def scales_of(network: nn.Module, facts: Mapping[str, Any], scale: float) -> Scales:
-    """Return which scales a network serves that was made for one, with the facts of its component.
+    """Return which scales a network serves that was made for one, with its facts.
 
     That one alone, unless its `forward` declares `size`: then its `scales`, or else those of its `scale_range`, or else
-    all from 1. An attribute of the network goes before the fact.
+    all from 1.
     """
     if not takes_size(network):
         return Scales((scale,))
-    some = getattr(network, "scales", facts.get("scales", ()))
-    least, most = getattr(network, "scale_range", facts.get("scale_range", (1.0, math.inf)))
+    some = facts.get("scales", ())
+    least, most = facts.get("scale_range", (1.0, math.inf))
     return Scales(tuple(some), least, most)

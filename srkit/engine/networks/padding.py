@@ -20,7 +20,8 @@ def fit(network: nn.Module, component: Component) -> nn.Module:
     class of its own, so that the names of its weights stay what they are. Words beside LR are passed on; a `size` grows
     with LR, which then has sides whose enlargement is as near to whole pixels as it gets.
     """
-    least, multiple = component.facts.get("min_size", 1), component.facts.get("multiple_of", 1)
+    facts = component.facts_of(network)
+    least, multiple = facts.get("min_size", 1), facts.get("multiple_of", 1)
     if least <= 1 and multiple <= 1:
         return network
     cls = type(network)

@@ -13,6 +13,7 @@ from torch import nn
 from srkit.engine.builder import Loaded
 from srkit.engine.data import sampling
 from srkit.engine.data.batches import Batch
+from srkit.engine.data.sampling import stream
 from srkit.engine.learning.learner import make_learners
 from srkit.engine.learning.objective import make_term, make_terms
 from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
@@ -20,7 +21,7 @@ from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
 from srkit.engine.networks.calling import scaled, scales_of, takes, takes_size
 from srkit.engine.running import checkpoint
-from srkit.errors import SrkitError, located
+from srkit.errors import RecipeError, SrkitError, located
 from srkit.recipe.layers import Problem
 from srkit.recipe.recipe import LossPart
 
@@ -54,7 +55,7 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction]
     small, large = recipe.data.patch, scaled(recipe.data.patch, scale)
     for count, when in ((1, ""), (several, " in training")):
         lr = torch.rand(count, 3, small, small, device=device)
-        batch = Batch(lr, torch.rand(count, 3, large, large, device=device))
+        batch = _batch(recipe.seed, lr, torch.rand(count, 3, large, large, device=device))
         if when and recipe.data.points is not None:
             points = sampling.points(0, 0, np.arange(count), large * large, recipe.data.points)
             batch = attrs.evolve(batch, points=torch.from_numpy(points).to(device))
@@ -65,6 +66,8 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction]
                     raise loaded.error(*problems)
             network.train(bool(when))
             output = network(lr, **words_of(network, batch))
+        except RecipeError:
+            raise
         except SrkitError as error:
             raise loaded.error(Problem(("architecture",), str(error))) from error
         except (Exception, SystemExit) as error:
@@ -93,7 +96,8 @@ def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
     """Return which scales of the recipe its network does not serve, and whether points can be sampled."""
     recipe = loaded.recipe
     name = f"architecture '{recipe.architecture.type}'"
-    served = scales_of(network, loaded.builder.facts(recipe.architecture), recipe.scale)
+    facts = loaded.builder.component(recipe.architecture).facts_of(network)
+    served = scales_of(network, facts, recipe.scale)
     asked: list[tuple[tuple[str | int, ...], float]] = [(("scale",), recipe.scale)]
     asked += [(("validate", i, "scale"), part.scale) for i, part in enumerate(recipe.validate) if part.scale]
     drawn, problems = recipe.data.scales, []
@@ -232,6 +236,10 @@ def _at_once(part: LossPart) -> LossPart:
     """Return a loss that counts from the first step on, and so does its adversary's."""
     adversary = None if part.adversary is None else attrs.evolve(part.adversary, from_step=0, every=1)
     return attrs.evolve(part, from_step=0, every=1, adversary=adversary)
+
+
+def _batch(seed: int, lr: torch.Tensor, hr: torch.Tensor) -> Batch:
+    return Batch(lr, hr, draws=stream(seed, "network", 0, np.arange(len(lr)), lr.device))
 
 
 def _pass_on(error: BaseException) -> None:

@@ -21,6 +21,7 @@ from srkit.engine.data.pools import Pool, make_pool
 from srkit.engine.learning.learner import make_learners
 from srkit.engine.learning.objective import Term, make_terms
 from srkit.engine.learning.trainer import Duty, Options, Trainer
+from srkit.engine.networks.calling import takes
 from srkit.engine.running.keeping import Keeper
 from srkit.engine.running.opponents import start_adversaries
 from srkit.engine.running.validation import Validation
@@ -134,7 +135,8 @@ class Session:
         trainer, train, keeper = self.trainer, self.recipe.train, self.keeper
         saves = rundir.cut_lines(self.home.metrics, trainer.done)
         with memory.reported("for the batches", LESS):
-            batches = Batches(pool, make_plan(self.loaded), self.device, threads=self.recipe.data.threads)
+            plan = attrs.evolve(make_plan(self.loaded), with_draws=takes(trainer.network.forward, "draws"))
+            batches = Batches(pool, plan, self.device, threads=self.recipe.data.threads)
         self.observers.run_started(self._facts())
         if keeper.is_saved and trainer.done not in saves:  # it was killed between a save and its line
             self.observers.saved(trainer.done, keeper.newest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,9 +16,9 @@ from srkit.engine.data.opening import open_data
 from srkit.engine.running import checkpoint, run
 from srkit.engine.running.session import Result
 from srkit.engine.weights import model, transfer
-from srkit.errors import InputRejected, RecipeError, UsageError
+from srkit.errors import InputRejected, RecipeError, SrkitError, Stopped, UsageError
 from srkit.plugin.part import as_tree
-from srkit.recipe.layers import Override, Problem
+from srkit.recipe.layers import Override, Problem, as_set
 from srkit.recipe.packaged import find_recipe
 from srkit.recipe.recipe import Recipe
 from srkit.runs.rundir import RunDirectory
@@ -39,6 +40,15 @@ class Stage:
     loaded: Loaded
     home: RunDirectory
     state: State
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def alone(self) -> str:
+        """How to run it alone."""
+        given = (word for text in self.overrides for word in ("--set", text))
+        command = shlex.join(["srkit", "run", str(self.path), "--out", str(self.home.path), *given])
+        files = any(entry.origin.is_file for entry in self.loaded.builder.registry)
+        return f"alone, with the same -p: {command}" if files else f"alone: {command}"
 
     @property
     def recipe(self) -> Recipe:
@@ -54,13 +64,14 @@ class Stage:
 def load_stages(
     path: Path, builder: Builder, directory: Path, *, overrides: Sequence[str] = (), restart: bool = False
 ) -> list[Stage]:
-    """Return the stages of a recipe, the recipe's own run last; those before it are only there where it has not begun.
+    """Return the stages of a recipe, the recipe's own run last; one before another is only there where that is new.
 
     An earlier stage's run lies beside `directory`, named after its recipe. Overrides reach every stage, except `title`,
-    `scale` and `start`. Raises RecipeError with the problems of all stages, UsageError where a directory holds
-    another run.
+    `scale` and `start`; those of one stage, STAGE:KEY=VALUE, that one alone. Raises RecipeError with the problems of
+    all stages, UsageError where a directory holds another run, and for an override of a stage that there is not.
     """
-    loaded = builder.load(path, overrides=overrides)
+    own = _for(path, overrides, named=True)
+    loaded = builder.load(path, overrides=own)
     home = RunDirectory(directory)
     if not restart:
         home.refuse_other_files()
@@ -70,9 +81,8 @@ def load_stages(
                 "trained anew over its models; use --restart to set it aside, or --out DIR for another place"
             )
     state: State = "new" if restart or not checkpoint.exists(home.checkpoints) else _progress(home, loaded.recipe)
-    stages = [Stage(path, loaded, home, state)]
-    shared = [text for text in overrides if Override.parse(text).path[0] not in OWN]
-    while stages[0].recipe.start.recipe and not (len(stages) == 1 and state != "new"):
+    stages = [Stage(path, loaded, home, state, own)]
+    while stages[0].recipe.start.recipe and stages[0].state == "new":
         after = stages[0]
         base = _find(after, [stage.path for stage in stages])
         home = RunDirectory(directory.parent / base.stem)
@@ -80,13 +90,40 @@ def load_stages(
             raise UsageError(f"{home.path} would be the run of {base} and of {after.path}; give another --out DIR")
         try:
             home.refuse_other_files()
-            stages.insert(0, _load(base, builder, home, shared))
+            stages.insert(0, _load(base, builder, home, _for(base, overrides), stages))
         except RecipeError as error:
             note = f"({base.name}, from which {after.path.name} starts)"
             raise RecipeError(error.problems, [note, *error.notes]) from None
         except UsageError as error:
             raise UsageError(f"{after.path.name} starts from {base.name}: {error}") from None
+    _refuse_unknown_stages(stages, builder, overrides)
     return stages
+
+
+def _for(path: Path, overrides: Sequence[str], *, named: bool = False) -> tuple[str, ...]:
+    """Return the overrides that reach a recipe; `named` is the one that the command names."""
+    parsed = [(text, Override.parse(text)) for text in overrides]
+    return tuple(
+        text for text, o in parsed if o.stage == path.stem or (not o.stage and (named or o.path[0] not in OWN))
+    )
+
+
+def _refuse_unknown_stages(stages: Sequence[Stage], builder: Builder, overrides: Sequence[str]) -> None:
+    """Raise UsageError for an override of a stage that there is not, those included that are needed no more."""
+    names = [stage.name for stage in stages]
+    given = [o for o in map(Override.parse, overrides) if o.stage not in ("", *names)]
+    first, seen = stages[0], [stage.path for stage in stages]
+    while given and first.recipe.start.recipe:
+        try:
+            base = _find(first, seen)
+            loaded = builder.load(base, overrides=_for(base, overrides), datasets=False)
+        except SrkitError:  # such a recipe may be gone by now
+            return
+        first = attrs.evolve(first, path=base, loaded=loaded)
+        seen.append(base)
+        names.append(first.name)
+    for override in given:
+        override.refuse_stage(names)
 
 
 def _progress(home: RunDirectory, recipe: Recipe) -> State:
@@ -122,22 +159,29 @@ def _find(stage: Stage, seen: Sequence[Path]) -> Path:
     return path
 
 
-def _load(path: Path, builder: Builder, home: RunDirectory, overrides: Sequence[str]) -> Stage:
+def _load(
+    path: Path, builder: Builder, home: RunDirectory, overrides: tuple[str, ...], later: Sequence[Stage]
+) -> Stage:
     # A run that is finished needs its images no more, unless they are said to lie elsewhere now.
     loaded = builder.load(path, overrides=overrides, datasets=False)
     state = _progress(home, loaded.recipe)
     if state == "finished" and home.is_of(loaded.recipe):
-        return Stage(path, loaded, home, "finished")
+        return Stage(path, loaded, home, "finished", overrides)
     loaded = builder.load(path, overrides=overrides)
     if not home.recipe.exists():
-        return Stage(path, loaded, home, "new")
-    advice = (
-        "give an --out DIR in another folder, where its stages are trained anew beside it, "
-        f"or rename {home.path}, and that stage is trained anew; to start from that run as it is, "
-        f"--set start.recipe= --set start.weights={home.path}"
-    )
-    home.refuse_another(loaded.recipe, open_data(loaded).fingerprints(), advice)
-    return Stage(path, loaded, home, state)
+        return Stage(path, loaded, home, "new", overrides)
+    shared = [text for text in overrides if not Override.parse(text).stage]
+    alone = [f"--set {shlex.quote(f'{stage.name}:{text}')}" for stage in later for text in shared]
+    after = later[0].name
+    weights = [as_set(f"{after}:start.recipe", ""), as_set(f"{after}:start.weights", str(home.path))]
+    cures = [
+        f"to start from that run as it is: {' '.join(weights)}",
+        f"to train that stage anew: rename {home.path}, or give an --out DIR in another folder",
+    ]
+    if shared:
+        cures.insert(0, f"to leave it as it is and change {' and '.join(s.name for s in later)}: {' '.join(alone)}")
+    home.refuse_another(loaded.recipe, open_data(loaded).fingerprints(), "\n".join(cures))
+    return Stage(path, loaded, home, state if checkpoint.exists(home.checkpoints) else "new", overrides)
 
 
 def rehearse_start(stage: Stage, before: Stage) -> transfer.Transfer:
@@ -193,13 +237,18 @@ def _train_stages(stages: Sequence[Stage], stop: StopFlag, *, restart: bool, obs
             does = {"new": "is trained in", "unfinished": "is continued in", "finished": "is finished: used from"}
             log.info("stage %d of %d: %s %s %s", number, len(stages), stage.name, does[stage.state], stage.home.path)
         if last or stage.state != "finished":
-            result = run.train(
-                stage.loaded,
-                stage.home.path,
-                restart=restart and last,
-                observers=observers,
-                weights=weights,
-            )
+            try:
+                result = run.train(
+                    stage.loaded,
+                    stage.home.path,
+                    restart=restart and last,
+                    observers=observers,
+                    weights=weights,
+                )
+            except SrkitError as error:
+                if not last and not isinstance(error, Stopped):  # --restart, which may be advised, is of the last alone
+                    error.add_note(f"that was stage {number} of {len(stages)}; {stage.alone}")
+                raise
         weights = stage.home.best
     assert result is not None  # the last stage's
     return result

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -147,7 +148,8 @@ def _without_best(path: Path) -> str:
     if not (path / "recipe.toml").is_file():
         return "is a folder without best.safetensors"
     text = "is a run that has no best.safetensors yet: it was stopped before its first validation"
-    return f"{text}; the same command continues it: srkit run RECIPE --out {path}"
+    command = shlex.join(["srkit", "run", str(path / "recipe.toml"), "--out", str(path)])
+    return f"{text}; to continue it: {command}"
 
 
 def description(builder: Builder, architecture: str, settings: Mapping[str, Any], scale: int) -> dict[str, Any]:
@@ -213,7 +215,7 @@ def _refuse_other_scale(
     path: Path, builder: Builder, description: Description, network: nn.Module, scale: float | None
 ) -> None:
     """Raise UsageError where a network does not serve the scale that was said."""
-    facts = builder.registry.find("architecture", description.architecture).component.facts
+    facts = builder.registry.find("architecture", description.architecture).component.facts_of(network)
     fault = "" if scale is None else scales_of(network, facts, description.scale).fault(scale)
     if fault and takes_size(network):
         raise UsageError(f"{path} is a network '{description.architecture}', which {fault}")

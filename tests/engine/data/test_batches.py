@@ -131,6 +131,24 @@ def test_a_random_degradation_sees_one_row_of_draws_a_sample_and_is_rounded_to_8
     assert (levels - levels.round()).abs().max() < 1e-4
 
 
+def test_what_states_no_draws_is_given_streams_and_the_same_samples_in_any_share_of_the_batch(packed):
+    def noisy(hr, draws):
+        small = torch.nn.functional.avg_pool2d(hr, 2)
+        return small + draws.of("strength").uniform().view(-1, 1, 1, 1) / 10 * draws.normal(*small.shape[1:])
+
+    def brighter(lr, hr, draws):
+        gain = 0.5 + draws.uniform().view(-1, 1, 1, 1) / 2
+        return lr * gain, hr * gain
+
+    plan = {"degradation": RandomDegradation(noisy), "augmentations": (Augmentation("augment.0.brighter", brighter),)}
+    (whole,), (again,), (other,) = (draw(packed, [step], **plan) for step in (3, 3, 4))
+    halves = [draw(packed, [3], slots=slots, **plan)[0] for slots in ((0, 3), (3, 6))]
+    for side in (0, 1):
+        assert torch.equal(whole[side], torch.cat([halves[0][side], halves[1][side]]))
+        assert torch.equal(whole[side], again[side])
+        assert not torch.equal(whole[side], other[side])
+
+
 def test_sixteen_bits_keep_their_depth_and_eight_are_lifted(tmp_path, photographs):
     deep = (np.arange(48 * 48, dtype=np.uint16) * 27).reshape(48, 48)
     Image.fromarray(deep).save(photographs / "deep.png")

@@ -171,7 +171,7 @@ def test_updates_of_an_adversary_that_are_not_finite_are_left_out_and_end_the_ru
         trainer.fit({step: batch(step) for step in range(40)}, [], lambda: False)
     assert str(error.value) == (
         "the loss of the adversary of 'gan' or its gradients were not finite for 10 updates in a row, up to step "
-        f"{3 + PATIENCE}; try a lower optimizer.lr in [loss.adversary], or train.clip"
+        f"{3 + PATIENCE}; try a lower optimizer.lr in [loss.adversary], or train.clip, with --restart"
     )
     assert torch.equal(trainer.losses[1].adversary[2].weight, before)
 

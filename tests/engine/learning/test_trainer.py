@@ -178,7 +178,7 @@ def test_ten_losses_in_a_row_that_are_not_finite_end_the_run():
     assert made.done == 5 + PATIENCE
     assert str(error.value) == (
         "the loss or its gradients were not finite for 10 updates in a row, up to step 15; "
-        "try a lower optimizer.lr, or train.clip"
+        "try a lower optimizer.lr, or train.clip, with --restart"
     )
     assert weights(made).isfinite().all()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,45 @@ def test_too_little_memory_is_a_line_with_what_helps(tiny):
     assert str(error.value).endswith(
         " are free; try a smaller data.batch or data.patch, train.accumulate, or train.precision"
     )
+
+
+# A loss that takes half a GiB at each step, and an observer that leaves the process less.
+HUNGRY = """
+import os, resource, srkit, torch
+
+def hungry():
+    return lambda sr, hr: (sr - hr).abs().mean() + 0 * torch.ones(2**27).sum()
+
+class Narrowing:
+    def logged(self, step, values):
+        if step == 4 and os.path.exists("narrow"):
+            has = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + 2**27
+            resource.setrlimit(resource.RLIMIT_AS, (has, has))
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("loss", "hungry", f"{__name__}:hungry")
+    yield srkit.Component("observer", "narrowing", f"{__name__}:Narrowing")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_too_little_memory_within_a_step_is_a_line_and_the_run_goes_on_where_there_is_more(tiny, srkit_command):
+    Path("hungry.py").write_text(HUNGRY)
+    Path("narrow").touch()
+    command = ["-p", "hungry.py", "run", "tiny.toml", "--set", "loss.type=hungry", "--set", "observer=['narrowing']"]
+    done = srkit_command(*command)
+    assert done.returncode == 1, done.stderr
+    assert re.fullmatch(
+        r"srkit run: there is too little memory at step 4: 512\.0 MiB were asked for, [\d.]+ [KMGT]iB are free; "
+        r"try a smaller data\.batch or data\.patch, train\.accumulate, or train\.precision",
+        done.stderr.splitlines()[-1],
+    )
+    assert "Traceback" not in done.stderr
+    Path("narrow").unlink()
+    done = srkit_command(*command)
+    assert done.returncode == 0, done.stderr
+    assert "continuing from step 3 of 6" in done.stderr
 
 
 HUGE = """

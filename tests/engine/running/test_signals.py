@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,32 @@ def test_a_signal_before_training_ends_with_75_where_there_is_a_checkpoint_and_1
         ],
     )
     assert run("", number, "--set", "train.steps=9").returncode == 0
+
+
+def interrupted_twice(*words, line, gap):
+    """Interrupt a command twice after it has written a line to stderr; return its exit code and what it wrote then."""
+    command = [sys.executable, "-m", "srkit", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for written in process.stderr:
+            if written.startswith(line):
+                break
+        process.send_signal(signal.SIGINT)
+        time.sleep(gap)  # whether the second comes before the first was heeded, or after all has ended, all is well
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    return process.returncode, rest
+
+
+@pytest.mark.parametrize("gap", [0, 0.003])
+def test_two_interrupts_are_no_traceback(tiny, gap):
+    long = ["--set", "train.steps=100_000", "--set", "validate=[]", "--set", "train.checkpoint_every=100_000"]
+    code, rest = interrupted_twice("run", "tiny.toml", *long, line="step 2/", gap=gap)
+    assert code in (75, 130)  # a second one ends the process at once
+    assert "Traceback" not in rest
+    Path("waits.py").write_text("import sys, time\nprint('here', file=sys.stderr)\nwhile True: time.sleep(1)\n")
+    code, rest = interrupted_twice("-p", "waits.py", "check", "tiny.toml", line="here", gap=gap)
+    assert (code, rest) == (130, "srkit: interrupted while waits.py was imported\n")
 
 
 def test_packing_ends_at_the_next_image(tiny):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -190,15 +191,120 @@ def test_a_stage_of_another_recipe_is_refused_by_its_keys(x4):
     ]
 
 
-def test_what_to_do_with_a_stage_of_another_recipe_is_told(x4):
-    train("tiny.toml", "seed=3", out="runs/try/tiny")
+def advice(error):
+    """Return the last lines of an error, which say what to do: {what for: the words to add to the command}."""
+    lines = [line.partition(": ") for line in str(error.value).splitlines() if line.startswith("to ")]
+    return {what: shlex.split(words) for what, _, words in lines}
+
+
+def test_what_to_do_with_a_stage_of_another_recipe_works(x4):
+    out = "runs/my tries/x4"
+    train("tiny.toml", "optimizer.lr=2e-3", out="runs/my tries/tiny")
     with pytest.raises(UsageError) as error:
-        train(x4)
-    assert str(error.value).splitlines()[2] == (
-        "give an --out DIR in another folder, where its stages are trained anew beside it, "
-        "or rename runs/try/tiny, and that stage is trained anew; to start from that run as it is, "
-        "--set start.recipe= --set start.weights=runs/try/tiny"
+        train(x4, "train.accumulate=2", "title=Mine", out=out)
+    assert str(error.value) == (
+        "x4.toml starts from tiny.toml: runs/my tries/tiny holds a run that cannot be continued with this recipe:\n"
+        "  optimizer.lr was 0.002, is 0.001\n"
+        "  train.accumulate was 1, is 2\n"
+        "to leave it as it is and change x4: --set x4:train.accumulate=2\n"
+        "to start from that run as it is: --set x4:start.recipe= --set 'x4:start.weights=runs/my tries/tiny'\n"
+        "to train that stage anew: rename runs/my tries/tiny, or give an --out DIR in another folder"
     )
+    words = advice(error)["to start from that run as it is"]
+    train(x4, "train.accumulate=2", "title=Mine", *words[1::2], out=out)
+    recipe = srkit.load_recipe(f"{out}/recipe.toml")
+    assert (recipe.start.recipe, recipe.start.weights) == ("", "runs/my tries/tiny")
+    with pytest.raises(UsageError) as error:
+        train(x4, "train.accumulate=2", out="runs/my tries/again")
+    Path("runs/my tries/tiny").rename("runs/my tries/old")
+    assert stages(x4, "train.accumulate=2", out="runs/my tries/again") == [("tiny", "new"), ("x4", "new")]
+
+
+def test_a_setting_for_the_last_stage_alone_leaves_a_finished_one_as_it_is(x4):
+    train("tiny.toml", out="runs/try/tiny")
+    with pytest.raises(UsageError) as error:
+        train(x4, "optimizer.lr=2e-4", "train.steps=8")
+    assert str(error.value).splitlines()[1:3] == [
+        "  optimizer.lr was 0.001, is 0.0002",
+        "to leave it as it is and change x4: --set x4:optimizer.lr=2e-4 --set x4:train.steps=8",
+    ]
+    words = advice(error)["to leave it as it is and change x4"]
+    assert words[::2] == ["--set", "--set"]
+    assert train(x4, *words[1::2]).step == 8
+    tiny, last = (srkit.load_recipe(f"runs/try/{name}/recipe.toml") for name in ("tiny", "x4"))
+    assert (tiny.optimizer.settings["lr"], tiny.train.steps) == (1e-3, 6)
+    assert (last.optimizer.settings["lr"], last.train.steps) == (2e-4, 8)
+
+
+def test_a_setting_of_one_stage_goes_before_that_of_all_and_may_be_any_key(x4):
+    settings = ["tiny:seed=5", "tiny:title=Mine", "seed=3", "x4:architecture.img_range=2.0", "train.steps=3"]
+    train(x4, *settings)
+    tiny, last = (srkit.load_recipe(f"runs/try/{name}/recipe.toml") for name in ("tiny", "x4"))
+    assert (tiny.seed, tiny.title, tiny.architecture.settings["img_range"]) == (5, "Mine", 1.0)
+    assert (last.seed, last.title, last.architecture.settings["img_range"]) == (3, "Tiny x4", 2.0)
+    assert stages(x4, *settings) == [("x4", "finished")]
+    assert stages(x4, *settings, "tiny:seed=9") == [("x4", "finished")]  # it needs tiny no more
+    Path("tiny.toml").rename("gone.toml")
+    x4.write_text(x4.read_text().replace('extends = "tiny.toml"', 'extends = "gone.toml"'))
+    assert stages(x4, *settings) == [("x4", "finished")]
+
+
+def test_an_unknown_stage_is_named_with_what_is_near(x4):
+    said = "--set tini:seed=5: there is no stage 'tini'; did you mean 'tiny'?"
+    with pytest.raises(UsageError) as error:
+        train(x4, "tini:seed=5")
+    assert str(error.value) == said
+    train(x4)
+    with pytest.raises(UsageError) as error:
+        train(x4, "tini:seed=5")
+    assert str(error.value) == said
+    with pytest.raises(UsageError) as error:
+        srkit.load_recipe("tiny.toml", set=["first:seed=5"])
+    assert str(error.value) == "--set first:seed=5: there is no stage 'first'; there are: tiny"
+    assert not Path("runs/tiny").exists()
+
+
+def test_a_mistake_in_a_setting_of_one_stage_is_shown_as_it_was_given(x4):
+    with pytest.raises(RecipeError) as error:
+        train(x4, "tiny:train.stpes=5")
+    assert str(error.value).splitlines() == [
+        "--set tiny:train.stpes=5: unknown key 'stpes'; did you mean 'steps'?",
+        "(tiny.toml, from which x4.toml starts)",
+    ]
+
+
+def test_check_looks_at_the_stages_with_their_own_settings(x4, capsys):
+    assert main(["check", "x4.toml", "--set", "tiny:train.steps=9", "--set", "x4:train.steps=5"]) == 0
+    told = [line.split() for line in capsys.readouterr().out.splitlines() if " training " in line]
+    assert [words[1] for words in told] == ["9", "5"]
+
+
+def test_a_middle_stage_that_has_begun_needs_the_one_before_it_no_more(x4):
+    Path("fine.toml").write_text('extends = "x4.toml"\n[start]\nrecipe = "x4.toml"\n')
+    train(x4)
+    shutil.rmtree("runs/try/tiny")
+    assert stages("fine.toml", out="runs/try/fine") == [("x4", "finished"), ("fine", "new")]
+    shutil.rmtree("runs/try/x4/checkpoints")
+    Path("runs/try/x4/last.safetensors").unlink()  # as one that was killed before it saved anything
+    found = stages("fine.toml", out="runs/try/fine")
+    assert found == [("tiny", "new"), ("x4", "new"), ("fine", "new")]
+
+
+def test_what_fails_in_an_earlier_stage_says_how_to_run_it_alone(x4, srkit_command):
+    Path("tiny.toml").write_text(TINY.replace("steps = 6", "steps = 20"))
+    run = ["run", "x4.toml", "--out", "runs/my tries/x4", "--set", "tiny:optimizer.lr=1e9"]
+    done = srkit_command(*run)
+    assert done.returncode == 1
+    first, *_, last = done.stderr.splitlines()[-2:]
+    assert first.endswith("try a lower optimizer.lr, or train.clip, with --restart")
+    what, _, command = last.partition(": ")
+    assert what == "that was stage 1 of 2; alone"
+    words = shlex.split(command)
+    assert words == [
+        "srkit", "run", str(Path("tiny.toml")), "--out", "runs/my tries/tiny", "--set", "tiny:optimizer.lr=1e9",
+    ]  # fmt: skip
+    assert srkit_command(*words[1:-1], "tiny:optimizer.lr=1e-3", "--restart").returncode == 0
+    assert srkit_command(*run[:-2]).returncode == 0
 
 
 def test_a_directory_of_something_else_is_refused_before_the_first_stage_is_trained(x4):
