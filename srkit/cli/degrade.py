@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from srkit import files
-from srkit.cli import print_traceback, printable, scale
+from srkit.cli import any_scale, print_traceback, printable
 from srkit.cli.datasets import format_of, formats, make_dataset, split
 from srkit.cli.folders import file_of, images_of
 from srkit.cli.output import clean, console
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="a degradation, as `srkit list degradation` names it")
     parser.add_argument("source", metavar="SRC", help="a folder of HR images, one image, or a dataset: TYPE:PATH")
     parser.add_argument("target", metavar="DST", help="the folder of LR images to make; files there are replaced")
-    parser.add_argument("--scale", type=scale, required=True, metavar="N", help="how much smaller LR is")
+    parser.add_argument("--scale", type=any_scale, required=True, metavar="N", help="how much smaller LR is")
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -62,10 +62,6 @@ def main(arguments: argparse.Namespace) -> int:
 
     registry = discover(arguments.plugins, arguments.ambient)
     part = read_part(registry, "degradation", arguments.type, arguments.overrides)
-    scales = registry.find("degradation", part.type).component.facts.get("scales", (arguments.scale,))
-    if arguments.scale not in scales:
-        offered = ", ".join(map(str, scales))
-        raise UsageError(f"degradation '{part.type}' has scales {offered}, not {arguments.scale}")
     degrade = make_degrade(Builder(registry), part, arguments.scale)
     work, told = _plan(arguments.source, Path(arguments.target), registry, recursive=arguments.recursive)
     for folder in dict.fromkeys(target.parent for target in work):
