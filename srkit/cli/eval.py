@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ensemble",
         choices=typing.get_args(Ensemble),
         default="none",
-        help="none (default), or x8: the mean over the eight symmetries",
+        help="none (default), x8: the mean over the eight symmetries, median: their median",
     )
     parser.add_argument(
         "--metric",
