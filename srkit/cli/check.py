@@ -115,6 +115,7 @@ def _rows(stage: Stage) -> list[list[str]]:
     from srkit.engine.data.batches import Batches
     from srkit.engine.data.opening import make_plan
     from srkit.engine.data.pools import make_pool
+    from srkit.engine.networks.calling import scaled
     from srkit.engine.running.run import inspect
     from srkit.engine.running.session import LESS
     from srkit.engine.weights.starting import started
@@ -137,6 +138,11 @@ def _rows(stage: Stage) -> list[list[str]]:
         f"{key} {output.toml_value(value)}" for key, value in as_tree(recipe.architecture.settings).items()
     )
     samples = f"LR {batch.lr.shape[3]}x{batch.lr.shape[2]}, HR {batch.size[1]}x{batch.size[0]}"
+    if recipe.data.scales is not None:
+        least, most = (scaled(recipe.data.patch, scale) for scale in recipe.data.scales)
+        samples = f"LR {batch.lr.shape[3]}x{batch.lr.shape[2]}, HR {least}x{least} to {most}x{most}"
+    if recipe.data.points is not None:
+        samples += f", of which {recipe.data.points:,} points"
     epochs = recipe.train.steps * recipe.data.batch / len(data.usable)
     rows = [
         ["network", f"{recipe.architecture.type} x{recipe.scale}{'; ' if settings else ''}{settings}"],

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from srkit import files
-from srkit.cli import print_traceback, printable, scale
-from srkit.cli.datasets import format_of, formats, make_dataset, split
+from srkit.cli import any_scale, print_traceback, printable
+from srkit.cli.datasets import format_of, make_dataset, names_dataset, split
 from srkit.cli.folders import file_of, images_of
 from srkit.cli.output import clean, console
-from srkit.errors import InputRejected, RunFailed, UsageError, nearest
+from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.images.color import is_grey_profile
 from srkit.images.encoding import encode_png
 from srkit.images.reading import Picture, read_picture
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="a degradation, as `srkit list degradation` names it")
     parser.add_argument("source", metavar="SRC", help="a folder of HR images, one image, or a dataset: TYPE:PATH")
     parser.add_argument("target", metavar="DST", help="the folder of LR images to make; files there are replaced")
-    parser.add_argument("--scale", type=scale, required=True, metavar="N", help="how much smaller LR is")
+    parser.add_argument("--scale", type=any_scale, required=True, metavar="N", help="how much smaller LR is")
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -62,10 +62,6 @@ def main(arguments: argparse.Namespace) -> int:
 
     registry = discover(arguments.plugins, arguments.ambient)
     part = read_part(registry, "degradation", arguments.type, arguments.overrides)
-    scales = registry.find("degradation", part.type).component.facts.get("scales", (arguments.scale,))
-    if arguments.scale not in scales:
-        offered = ", ".join(map(str, scales))
-        raise UsageError(f"degradation '{part.type}' has scales {offered}, not {arguments.scale}")
     degrade = make_degrade(Builder(registry), part, arguments.scale)
     work, told = _plan(arguments.source, Path(arguments.target), registry, recursive=arguments.recursive)
     for folder in dict.fromkeys(target.parent for target in work):
@@ -115,18 +111,11 @@ def _plan(source: str, target: Path, registry: Registry, *, recursive: bool) -> 
     named = source
     if path.exists() and (format_ := format_of(registry, "dataset", path)) != "folder":
         named = f"{format_}:{source}"
-    if named != source or (not path.exists() and _names_dataset(named, registry)):
+    if named != source or (not path.exists() and names_dataset(named, registry)):
         if recursive:
             raise UsageError("--recursive is for folders: a dataset says itself what it holds")
         return _plan_dataset(named, target, registry)
     return _plan_files(path, target, recursive=recursive)
-
-
-def _names_dataset(text: str, registry: Registry) -> bool:
-    """Say whether a text that is no file's names a dataset: TYPE, or TYPE:PATH, of which TYPE may be mistyped."""
-    kind = split(text, registry)[0]
-    there_are = [*formats(registry, "dataset"), *(entry.full_name for entry in registry.of_kind("dataset"))]
-    return kind in there_are or (":" in text and nearest(kind, there_are) is not None)
 
 
 def _plan_dataset(named: str, target: Path, registry: Registry) -> tuple[dict[Path, _Hr], str]:

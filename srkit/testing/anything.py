@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from srkit.engine.networks.calling import takes
 from srkit.engine.networks.checking import checked
 from srkit.errors import ComponentError, describe, did_you_mean, nearest
 from srkit.plugin import discovery
@@ -146,8 +147,12 @@ def is_made_with_defaults(subject: Subject) -> None:
 
 
 def _is_optional(subject: Subject, name: str) -> bool:
-    """Say whether a target need not declare a word: a network of one scale knows it."""
-    return name == "steps" or (name == "scale" and len(subject.facts.get("scales", ())) == 1)
+    """Say whether a target need not declare a word: a network of one scale knows it, and one of any needs none."""
+    if name == "scale":
+        target: Any = subject.component.load()
+        called = getattr(target, "forward", target.__call__)
+        return len(subject.facts.get("scales", ())) == 1 or takes(called, "size")
+    return name == "steps"
 
 
 CHECKS = (

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from srkit.engine.builder import Builder
 from srkit.engine.learning.prediction import split
+from srkit.engine.networks.calling import Size, needs_size, scaled, scales_of, takes, takes_size
 from srkit.engine.networks.padding import fitting
 from srkit.engine.weights.model import read_model, save_model
 from srkit.errors import describe, located
@@ -33,7 +34,7 @@ DEVIATION = 'or state the deviation with its reason: facts={{"deviations": {{"{}
 def returns_one_tensor(subject: Subject) -> None:
     """Called with LR, float32 [n, 3, h, w] in 0..1, it returns SR, a finite float32 tensor; in training it may return
     (SR, {name: tensor}) instead."""
-    network = subject.make()
+    network = _made(subject)
     x = _images(subject, 2)
     for training, when in ((False, ""), (True, " in training")):
         try:
@@ -58,15 +59,52 @@ def output_is_scaled(subject: Subject) -> None:
     """SR is as much larger than LR as the scale says, at every scale that it states (or 2, 3 and 4), for odd sides,
     too."""
     for scale, network in subject.made_at_each_scale():
+        if scales_of(network, subject.facts, scale).fault(scale):
+            continue  # of those that it has by its range
         x = _images(subject)
-        _refuse_other_size(_run(network.eval(), x), x, scale)
+        _refuse_other_size(_run(_ready(network, scale).eval(), x), x, scale)
+
+
+def any_size_is_made(subject: Subject) -> None:
+    """Where its forward declares `size`, SR has that size, at each of its `scales`, or at several of its `scale_range`
+    that are no whole numbers; where it declares `points`, those pixels are the ones of all of SR."""
+    network = subject.make().eval()
+    if not takes_size(network):
+        raise Inapplicable("its forward does not declare `size`")
+    x = _images(subject, 2)
+    served = scales_of(network, subject.facts, subject.scale)
+    scales = served.some or [scale for scale in (served.least, 1.3, 2.7, 3.6) if not served.fault(scale)]
+    for scale in scales:
+        size = scaled(x.shape[2], scale), scaled(x.shape[3], scale)
+        sr = _run(network, x, size=size)
+        if list(sr.shape) != [2, 3, *size]:
+            fail(
+                f"asked for {list(size)}, LR {list(x.shape)} becomes {list(sr.shape)}",
+                "make SR of the size that is asked for, or state what it serves: facts={'scale_range': (1.0, 4.0)}, or "
+                "self.scales = (2, 4)",
+            )
+        if takes(network.forward, "points"):
+            _refuse_other_points(network, x, size, sr)
+
+
+def _refuse_other_points(network: nn.Module, x: Tensor, size: Size, sr: Tensor) -> None:
+    points = torch.randint(0, size[0] * size[1], (len(x), 40))
+    found = _run(network, x, size=size, points=points)
+    must = sr.flatten(2).gather(2, points[:, None].expand(-1, 3, -1))[..., None]
+    if found.shape != must.shape:
+        fail(f"40 points become {list(found.shape)}, not {list(must.shape)}", "return [n, 3, q, 1], in their order")
+    if _differ(found, must):
+        fail(
+            f"at points it gives values that differ by {largest(found - must):.2g} from those pixels of all of SR",
+            "a point is row * width + column, of SR's size",
+        )
 
 
 def smallest_image_works(subject: Subject) -> None:
     """LR of 1x1 works, or of the `min_size` and `multiple_of` that it states."""
     side = _side(subject, 1)
     x = torch.rand(1, 3, side, side)
-    network = subject.make().eval()
+    network = _made(subject).eval()
     try:
         sr = _run(network, x)
     except Exception as error:
@@ -79,7 +117,7 @@ def smallest_image_works(subject: Subject) -> None:
 
 def every_parameter_learns(subject: Subject) -> None:
     """The gradient of SR, or of what is returned beside it in training, reaches every parameter."""
-    network = subject.make().train()
+    network = _made(subject).train()
     parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
     if not parameters:
         raise Inapplicable("there is nothing to train")
@@ -93,7 +131,7 @@ def every_parameter_learns(subject: Subject) -> None:
 
 def batch_mates_do_not_matter(subject: Subject) -> None:
     """In evaluation, an image's SR does not depend on the other images of its batch."""
-    network = subject.make().eval()
+    network = _made(subject).eval()
     x = _images(subject, 3)
     together, alone = _run(network, x)[:1], _run(network, x[:1])
     if _differ(together, alone):
@@ -105,7 +143,7 @@ def batch_mates_do_not_matter(subject: Subject) -> None:
 
 def same_image_gives_same_output(subject: Subject) -> None:
     """In evaluation, the same LR gives the same SR: there is no dropout and no noise left."""
-    network = subject.make().eval()
+    network = _made(subject).eval()
     x = _images(subject)
     first, second = _run(network, x), _run(network, x)
     if _differ(first, second):
@@ -117,7 +155,7 @@ def same_image_gives_same_output(subject: Subject) -> None:
 
 def input_is_left_alone(subject: Subject) -> None:
     """The input is not written to."""
-    network = subject.make()
+    network = _made(subject)
     for training in (False, True):
         x = _images(subject, 2)
         before = x.clone()
@@ -152,7 +190,7 @@ def weights_survive_a_file(subject: Subject) -> None:
         path = Path(folder) / "network.safetensors"
         save_model(path, network.state_dict(), described)
         torch.manual_seed(2)
-        again = read_model(path, Builder(subject.registry)).network
+        again = _ready(read_model(path, Builder(subject.registry)).network, subject.scale)
     before, after = _run(network, x), _run(again, x)
     if _differ(before, after):
         fail(
@@ -163,7 +201,7 @@ def weights_survive_a_file(subject: Subject) -> None:
 
 def bfloat16_is_finite(subject: Subject) -> None:
     """Under torch's autocast to bfloat16, SR has its size and is finite."""
-    network = subject.make().eval()
+    network = _made(subject).eval()
     x = _images(subject)
     with torch.autocast("cpu", torch.bfloat16):
         sr = _run(network, x)
@@ -174,7 +212,7 @@ def bfloat16_is_finite(subject: Subject) -> None:
 
 def channels_last_is_the_same(subject: Subject) -> None:
     """With weights and LR in channels_last, as training has them by default, SR is the same."""
-    network = subject.make().eval()
+    network = _made(subject).eval()
     x = _images(subject, 2)
     plain = _run(network, x)
     other = _run(network.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last))
@@ -226,7 +264,7 @@ def _off_tile(subject: Subject) -> float:
 
 def compiles(subject: Subject) -> None:
     """Under torch.compile it gives the same SR."""
-    network = subject.make().eval()
+    network = _made(subject).eval()
     x = _images(subject)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the compiler on itself
@@ -241,6 +279,7 @@ def compiles(subject: Subject) -> None:
 CHECKS = (
     Check(returns_one_tensor, first=True, demanded=True),
     Check(output_is_scaled, demanded=True),
+    Check(any_size_is_made, needs=(returns_one_tensor,)),
     Check(smallest_image_works, needs=(output_is_scaled,)),
     Check(every_parameter_learns),
     Check(input_is_left_alone),
@@ -294,14 +333,31 @@ def _images(subject: Subject, count: int = 1) -> Tensor:
 
 
 @torch.no_grad()
-def _run(network: Any, x: Tensor) -> Tensor:
-    sr: Tensor = network(x)
+def _run(network: Any, x: Tensor, **words: Any) -> Tensor:
+    sr: Tensor = network(x, **words)
     return sr
+
+
+def _made(subject: Subject) -> Any:
+    """Return the network of the subject's scale, which needs no size."""
+    return _ready(subject.make(), subject.scale)
+
+
+def _ready(network: nn.Module, scale: float) -> nn.Module:
+    """Return a network that is given the size of a scale where it needs one and is called without."""
+    if needs_size(network):
+        asked = network.forward
+
+        def forward(x: Tensor, size: Size | None = None, **words: Any) -> Any:
+            return asked(x, size=size or (scaled(x.shape[2], scale), scaled(x.shape[3], scale)), **words)
+
+        network.forward = forward
+    return network
 
 
 def _seeded(subject: Subject, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    network: nn.Module = subject.make()
+    network: nn.Module = _made(subject)
     return network
 
 

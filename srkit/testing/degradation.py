@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srkit.engine.networks.calling import takes
 from srkit.errors import describe
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import (
@@ -31,6 +33,7 @@ from srkit.testing.samples import (
 Image = NDArray[Any]
 
 LR_SIDES = (24, 31)  # pixels
+SIZE = (19, 23)  # of LR, which no whole scale makes of HR
 THREADS, CALLS = 4, 24
 SAME = 1e-5  # sums of float32 in another order; a level of 8 bits is 4e-3
 
@@ -38,7 +41,8 @@ SAME = 1e-5  # sums of float32 in another order; a level of 8 bits is 4e-3
 def gives_lr(subject: Subject) -> None:
     """HR becomes LR of the same form and dtype, smaller by the scale, at every scale that it states (or 2, 3 and 4): a
     whole image at rest, or a batch [n, 3, h, w] with draws where it is random."""
-    for scale, degrade in subject.made_at_each_scale():
+    for scale, made in subject.made_at_each_scale():
+        degrade = _ready(subject, made, scale)
         _refuse_other_arguments(subject, degrade)
         if _is_random(subject):
             _refuse_other_batch(call(subject, degrade, photographs(2, *(side * scale for side in LR_SIDES))), scale)
@@ -49,7 +53,7 @@ def gives_lr(subject: Subject) -> None:
 
 def hr_is_left_alone(subject: Subject) -> None:
     """HR is not written to, nor is a tensor of draws."""
-    degrade = subject.make()
+    degrade = _made(subject)
     if _is_random(subject):
         given = dict(zip(("HR", "the draws"), _batch(subject, 2), strict=True))
         before = {name: x.clone() for name, x in given.items() if isinstance(x, Tensor)}
@@ -66,7 +70,7 @@ def hr_is_left_alone(subject: Subject) -> None:
 
 def chance_is_left_alone(subject: Subject) -> None:
     """The process's own chance (Python's, numpy's, torch's) is neither drawn from nor seeded."""
-    degrade = subject.make()
+    degrade = _made(subject)
     with chance(SEED):
         before = states_of_chance()
         _run(subject, degrade)
@@ -82,7 +86,7 @@ def chance_is_left_alone(subject: Subject) -> None:
 def same_image_gives_same_lr(subject: Subject) -> None:
     """The same HR, with the same draws, gives the same LR to the bit, with any state of the
     process's random generators."""
-    degrade = subject.make()
+    degrade = _made(subject)
     with chance(1):
         first = _run(subject, degrade)
     with chance(2):
@@ -98,7 +102,7 @@ def threads_do_not_matter(subject: Subject) -> None:
     """A deterministic one, called from several threads at once, gives what it gives in one."""
     if _is_random(subject):
         raise Inapplicable("it is random: called from one thread")
-    degrade = subject.make()
+    degrade = _made(subject)
     images = [_image(subject.scale, seed) for seed in range(THREADS)] * (CALLS // THREADS)
     alone = [degrade(hr) for hr in images[:THREADS]] * (CALLS // THREADS)
     with ThreadPoolExecutor(THREADS) as threads:
@@ -112,7 +116,7 @@ def lr_has_memory_of_its_own(subject: Subject) -> None:
     if _is_random(subject):
         raise Inapplicable("it is random: its LR is rounded into new memory")
     hr = _image(subject.scale)
-    lr = subject.make()(hr)
+    lr = _made(subject)(hr)
     if np.shares_memory(hr, lr):
         fail("LR is a view of HR", "return a copy: hr[::scale, ::scale].copy()")
     if not lr.flags.writeable:
@@ -124,7 +128,7 @@ def sixteen_bits_work_or_are_refused(subject: Subject) -> None:
     that says so."""
     if _is_random(subject):
         raise Inapplicable("it is random: what it is given are floats")
-    degrade = subject.make()
+    degrade = _made(subject)
     hr = _image(subject.scale)
     lr = degrade(hr).astype(np.float64)
     deep = hr.astype(np.uint16) * np.uint16(257)
@@ -147,7 +151,7 @@ def values_are_of_the_range(subject: Subject) -> None:
     """A random one's LR is finite and within -1..2: srkit clamps it to 0..1, so that noise may overshoot, but a picture
     of 0..255 would be white."""
     _refuse_deterministic(subject)
-    lr = subject.make()(*_batch(subject, 8))
+    lr = _made(subject)(*_batch(subject, 8))
     if not bool(lr.isfinite().all()):
         fail("its LR is not finite", "look at divisions by zero, and at logarithms of it")
     least, most = float(lr.min()), float(lr.max())
@@ -158,7 +162,7 @@ def values_are_of_the_range(subject: Subject) -> None:
 def extreme_draws_work(subject: Subject) -> None:
     """Draws of 0 and of 1, or as near to it as they come, give LR that is finite and of the same size."""
     _refuse_deterministic(subject)
-    degrade = subject.make()
+    degrade = _made(subject)
     hr, _ = _batch(subject, 2)
     for value, instead in EXTREMES.items():
         try:
@@ -174,7 +178,7 @@ def batch_mates_do_not_matter(subject: Subject) -> None:
     """A sample's LR depends on its own image and its own row of draws, not on how many others there are, nor on
     which."""
     _refuse_deterministic(subject)
-    degrade = subject.make()
+    degrade = _made(subject)
     given, others = _batch(subject, 3), _batch(subject, 3, seed=3)
     together = degrade(*given)
     for i in range(3):
@@ -192,7 +196,7 @@ def draws_matter(subject: Subject) -> None:
     """One HR with other draws becomes another LR."""
     _refuse_deterministic(subject)
     hr, drawn = _batch(subject, 8)
-    lr = subject.make()(hr[:1].expand(8, -1, -1, -1).contiguous(), drawn)
+    lr = _made(subject)(hr[:1].expand(8, -1, -1, -1).contiguous(), drawn)
     if largest(lr - lr[:1]) <= SAME:
         fail(
             "whatever the draws, its LR is the same",
@@ -203,7 +207,7 @@ def draws_matter(subject: Subject) -> None:
 def memory_layout_does_not_matter(subject: Subject) -> None:
     """With HR in channels_last, as training has it, a random one's LR is the same."""
     _refuse_deterministic(subject)
-    degrade = subject.make()
+    degrade = _made(subject)
     hr, drawn = _batch(subject, 2)
     of_other = degrade(hr.contiguous(memory_format=torch.channels_last), draws(subject, 2))
     off = largest(degrade(hr, drawn) - of_other)
@@ -214,8 +218,39 @@ def memory_layout_does_not_matter(subject: Subject) -> None:
         )
 
 
+def any_size_is_made(subject: Subject) -> None:
+    """Where its call declares `size`, LR has that size, which need not divide HR's; where it has a method `batch`, so
+    has LR of a batch, the same picture as of the whole images."""
+    degrade = subject.make()
+    if not takes(degrade, "size"):
+        raise Inapplicable("its call does not declare `size`")
+    if _is_random(subject):
+        hr, drawn = _batch(subject, 2)
+        _refuse_size_not_asked_for(list(degrade(hr, SIZE, drawn).shape[2:]))
+        return
+    image = _image(subject.scale)
+    lr = degrade(image, SIZE)
+    _refuse_size_not_asked_for(list(lr.shape[:2]))
+    if not hasattr(degrade, "batch"):
+        return
+    of_batch = degrade.batch(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255, SIZE)
+    _refuse_size_not_asked_for(list(of_batch.shape[2:]))
+    off = float((of_batch[0].permute(1, 2, 0) * 255 - torch.from_numpy(lr).float()).abs().max())
+    if off > 1:  # level, by which two ways to round may differ
+        fail(
+            f"LR of a batch is off by {off:.3g} of 255 levels from that of the whole image",
+            "let both do the same, in 0..1 and in 0..255",
+        )
+
+
+def _refuse_size_not_asked_for(found: list[int]) -> None:
+    if found != list(SIZE):
+        fail(f"asked for LR of {list(SIZE)} it gives {found}", "resize to the size, and not by a scale")
+
+
 CHECKS = (
     Check(gives_lr, first=True, demanded=True),
+    Check(any_size_is_made),
     Check(hr_is_left_alone),
     Check(chance_is_left_alone),
     Check(same_image_gives_same_lr),
@@ -253,6 +288,19 @@ def _image(scale: int, seed: int = 0) -> Image:
 def _batch(subject: Subject, n: int, seed: int = 0) -> tuple[Tensor, Any]:
     height, width = (side * subject.scale for side in LR_SIDES)
     return photographs(n, height, width, seed), draws(subject, n, seed)
+
+
+def _made(subject: Subject) -> Callable[..., Any]:
+    return _ready(subject, subject.make(), subject.scale)
+
+
+def _ready(subject: Subject, degrade: Callable[..., Any], scale: int) -> Callable[..., Any]:
+    """Return a degradation that is given the size of LR at a scale, where it asks for it."""
+    if not takes(degrade, "size"):
+        return degrade
+    if _is_random(subject):
+        return lambda hr, draws: degrade(hr, (hr.shape[2] // scale, hr.shape[3] // scale), draws)
+    return lambda hr: degrade(hr, (hr.shape[0] // scale, hr.shape[1] // scale))
 
 
 def _run(subject: Subject, degrade: Any) -> Tensor:

@@ -234,7 +234,8 @@ def _loss(subject: Subject) -> Any:
 
 def side_of(subject: Subject) -> int:
     """Return the side of the images that it is shown: more than SIDE where it wants more."""
-    return max(SIDE, int(getattr(_made(subject), "min_size", subject.facts.get("min_size", 1))))
+    least: int = subject.component.facts_of(subject.make(steps=100)).get("min_size", 1)
+    return max(SIDE, least)
 
 
 def _pair(subject: Subject) -> tuple[Tensor, Tensor]:

@@ -429,6 +429,21 @@ def test_bicubic_alone_is_scored_where_the_scale_is_said(evaluate):
     assert (code, err) == (2, told)
 
 
+def test_all_bad_images_of_a_set_are_named_at_once(evaluate, photographs):
+    whole = (photographs / "p1.png").read_bytes()
+    (photographs / "p1.png").write_bytes(b"")
+    (photographs / "p3.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (9, 1)).save(photographs / "q.png")
+    code, out, err = evaluate("repeat.safetensors", "--data", "photos")
+    assert (code, out) == (3, "")
+    assert err.splitlines() == [
+        "photos/p1.png: is empty",
+        "photos/p3.png: cannot be decoded: OSError: image file is truncated",
+        "q: is smaller than the scale, 2",
+        "3 of 5 images cannot be used: mend or remove them, or pack the others with srkit prepare SRC DST --skip-bad",
+    ]
+
+
 def test_a_set_can_be_any_dataset(evaluate, call):
     assert call("prepare", "photos", "packed.h5", "--scale", "2")[0] == 0
     folder = json.loads(evaluate("repeat.safetensors", "--data", "photos", "--json")[1])["tables"][0]
@@ -440,6 +455,8 @@ def test_a_set_can_be_any_dataset(evaluate, call):
     for text, told in {
         "h6:packed.h5": "unknown dataset 'h6'",
         "h5:": "missing setting 'path' of dataset 'h5' (string)",
+        "photos": "is a path; say what reads it, folder:photos",
+        "packed.h5": "is a path; say what reads it, h5:packed.h5",
         "leaves:photos": "unknown setting 'path' of dataset 'leaves'",
     }.items():
         code, _, err = evaluate("repeat.safetensors", "--dataset", text)

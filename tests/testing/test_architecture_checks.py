@@ -201,10 +201,42 @@ class Sampling(Good):
     def forward(self, x):
         return super().forward(x) + 0.1 * torch.randn_like(x[:, :1, :1, :1])
 
+class AnySize(nn.Module):
+    """Serves any scale, whole or at points."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def whole(self, x, size):
+        return self.conv(F.interpolate(x, size, mode="bilinear"))
+
+    def forward(self, x, size, points=None):
+        sr = self.whole(x, size)
+        if points is None:
+            return sr
+        return sr.flatten(2).gather(2, points[:, None].expand(-1, 3, -1))[..., None]
+
+
+class RoundedSize(AnySize):
+    def whole(self, x, size):
+        return self.conv(F.interpolate(x, scale_factor=round(size[0] / x.shape[2]), mode="bilinear"))
+
+
+class OtherPoints(AnySize):
+    def forward(self, x, size, points=None):
+        return super().forward(x, size, None if points is None else points.flip(1))
+
+
+class FlatPoints(AnySize):
+    def forward(self, x, size, points=None):
+        return super().forward(x, size) if points is None else super().forward(x, size, points)[..., 0]
 
 
 @srkit.hookimpl
 def srkit_components():
+    for cls in (AnySize, RoundedSize, OtherPoints, FlatPoints):
+        yield srkit.Component("architecture", cls.__name__, f"{__name__}:{cls.__name__}", summary="one", facts=LOCAL)
     for cls, facts in (
         (Good, LOCAL), (Pair, LOCAL), (Half, LOCAL), (Infinite, LOCAL), (Raises, LOCAL), (Narrow, LOCAL),
         (Twice, LOCAL), (Unstated, LOCAL),
@@ -232,7 +264,7 @@ def srkit_components():
 '''
 
 
-@pytest.mark.parametrize("name", ["Good", "Eights", "Pooled_pooled"])
+@pytest.mark.parametrize("name", ["Good", "Eights", "Pooled_pooled", "AnySize"])
 def test_a_network_that_keeps_all_promises_passes(failures, name):
     assert failures(name) == {}
 
@@ -269,6 +301,19 @@ ALONE = [
         "smallest_image_works",
         "LR of 1x1 fails: ValueError: too small",
         'pad within the network, or state what it takes: facts={"min_size": 4}',
+    ),
+    (
+        "RoundedSize",
+        "any_size_is_made",
+        "asked for [17, 22], LR [2, 3, 13, 17] becomes [2, 3, 13, 17]",
+        "make SR of the size that is asked for, or state what it serves: facts={'scale_range': (1.0, 4.0)}, or "
+        "self.scales = (2, 4)",
+    ),
+    (
+        "FlatPoints",
+        "any_size_is_made",
+        "40 points become [2, 3, 40], not [2, 3, 40, 1]",
+        "return [n, 3, q, 1], in their order",
     ),
     (
         "Unused",
@@ -366,6 +411,12 @@ MEASURED = [
         "weights_survive_a_file",
         "read again from its file, its output differs by #",
         "hold what is learnt in parameters and registered buffers, and what is drawn by chance, too",
+    ),
+    (
+        "OtherPoints",
+        "any_size_is_made",
+        "at points it gives values that differ by # from those pixels of all of SR",
+        "a point is row * width + column, of SR's size",
     ),
     (
         "Strided",

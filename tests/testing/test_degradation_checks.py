@@ -223,6 +223,40 @@ class OfATensor(Random):
     pass
 
 
+class Sized:
+    """Whole images to any size, and batches."""
+
+    def __call__(self, hr, size):
+        lr = self.batch(torch.from_numpy(hr).permute(2, 0, 1)[None].float(), size)[0].permute(1, 2, 0)
+        return (lr + 0.5).floor().numpy().astype(hr.dtype)
+
+    def batch(self, hr, size):
+        return F.interpolate(hr, size=size, mode="bilinear", antialias=True)
+
+
+class Unsized(Sized):
+    def batch(self, hr, size):
+        return super().batch(hr, [large // round(large / side) for large, side in zip(hr.shape[2:], size)])
+
+
+class OtherBatch(Sized):
+    def __call__(self, hr, size):
+        return 255 - super().__call__(hr, size)
+
+
+class RandomSized(Random):
+    def __init__(self):
+        pass
+
+    def __call__(self, hr, size, draws):
+        return F.interpolate(hr, size=size, mode="bilinear", antialias=True) * (1 - draws[:, :1, None, None] / 2)
+
+
+class RandomUnsized(RandomSized):
+    def __call__(self, hr, size, draws):
+        return super().__call__(hr, [hr.shape[2] // 2, hr.shape[3] // 2] if size[0] % 2 else size, draws)
+
+
 RANDOM = {"deterministic": False, "draws": 1}
 FACTS = {"OfStreams": {"deterministic": False}, "OfATensor": {"deterministic": False}}
 FACTS |= {"MoreArguments": {}, "Batchless": RANDOM}
@@ -295,6 +329,21 @@ BROKEN = {
         "a sample's LR changes by 0.031 with its batch",
         "take row i of what is drawn for image i alone, and no mean over the batch",
     ),
+    "OtherBatch": (
+        degradation.any_size_is_made,
+        "LR of a batch is off by 123 of 255 levels from that of the whole image",
+        "let both do the same, in 0..1 and in 0..255",
+    ),
+    "Unsized": (
+        degradation.any_size_is_made,
+        "asked for LR of [19, 23] it gives [16, 20]",
+        "resize to the size, and not by a scale",
+    ),
+    "RandomUnsized": (
+        degradation.any_size_is_made,
+        "asked for LR of [19, 23] it gives [24, 31]",
+        "resize to the size, and not by a scale",
+    ),
     "Ignores": (
         degradation.draws_matter,
         "whatever the draws, its LR is the same",
@@ -332,7 +381,7 @@ def outcomes(registry, name):
     return {result.check.name: result for result in results(Subject(registry.find("degradation", name), registry))}
 
 
-@pytest.mark.parametrize("name", ["Means", "Refuses", "Random", "OfStreams"])
+@pytest.mark.parametrize("name", ["Means", "Refuses", "Random", "OfStreams", "Sized", "RandomSized"])
 def test_a_degradation_that_keeps_all_promises_passes(failures, name):
     assert failures(name) == {}
 
@@ -362,6 +411,7 @@ def test_promises_of_the_other_form_are_skipped(registry):
     }
     for of_each in skipped.values():
         del of_each["importing_is_light"]
+        assert of_each.pop("any_size_is_made") == "its call does not declare `size`"
     assert skipped["Means"] == dict.fromkeys(
         [
             "values_are_of_the_range",
