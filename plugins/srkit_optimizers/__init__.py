@@ -47,3 +47,9 @@ def srkit_components() -> Iterator[srkit.Component]:
         summary="Half a cosine from 1 to a minimum",
         source="arXiv:1608.03983",
     )
+    yield srkit.Component(
+        "schedule",
+        "sequence",
+        "srkit_optimizers.schedules:sequence",
+        summary="Schedules one after the other, as restarts of a cosine",
+    )

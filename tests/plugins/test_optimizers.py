@@ -175,6 +175,26 @@ def test_cosine_stays_at_its_minimum_past_the_end() -> None:
     assert schedule("cosine", steps=10, minimum=0.25)(15) == 0.25
 
 
+def test_a_sequence_goes_through_each_schedule_in_its_own_length() -> None:
+    factor = schedule("sequence", steps=1000, schedules=["cosine", "constant", "cosine"], lengths=[400, 100])
+    cosine = schedule("cosine", steps=1000)
+    assert [factor(step) for step in (0, 100, 399)] == [cosine(0), cosine(250), cosine(997)]
+    assert [factor(step) for step in (400, 450, 499)] == [1, 1, 1]
+    assert [factor(step) for step in (500, 750, 999)] == [cosine(0), cosine(500), cosine(998)]
+
+
+def test_the_factors_of_a_sequence_multiply_its_schedules() -> None:
+    nested = {"type": "sequence", "schedules": ["constant"], "lengths": []}
+    schedules = [{"type": "constant"}, {"type": "cosine", "minimum": 0.1}, nested]
+    factor = schedule("sequence", steps=90, schedules=schedules, lengths=[30, 30], factors=[1.0, 0.5, 0.25])
+    assert [factor(step) for step in (0, 29, 30, 45, 60, 89)] == pytest.approx([1, 1, 0.5, 0.275, 0.25, 0.25])
+
+
+def test_a_run_shorter_than_its_sequence_is_no_error() -> None:
+    factor = schedule("sequence", steps=2, schedules=["constant", "cosine"], lengths=[400])
+    assert [factor(0), factor(1), factor(500)] == [1, 1, 0]
+
+
 @pytest.mark.parametrize(("name", "settings"), [("constant", {}), ("multistep", {"milestones": [50]}), ("cosine", {})])
 def test_the_warm_up_rises_in_even_steps_from_above_zero(name: str, settings: dict[str, Any]) -> None:
     factor = schedule(name, steps=100, warmup=4, **settings)
@@ -196,6 +216,18 @@ def test_a_run_shorter_than_its_warm_up_is_no_error(name: str, settings: dict[st
         ("multistep", {"steps": 9, "milestones": [0, 2]}, "milestones must be above 0 and ascend, not 0, 2"),
         ("multistep", {"steps": 9, "milestones": [2], "gamma": 0.0}, "gamma must be above 0 and at most 1, not 0"),
         ("cosine", {"steps": 9, "minimum": 1.5}, "minimum must be from 0 to 1, not 1.5"),
+        ("sequence", {"steps": 9, "schedules": [], "lengths": []}, "schedules must name one at least"),
+        (
+            "sequence",
+            {"steps": 9, "schedules": ["cosine", "cosine"], "lengths": [4, 5]},
+            "lengths must be those of all schedules but the last, 1, not 2",
+        ),
+        ("sequence", {"steps": 9, "schedules": ["cosine"] * 2, "lengths": [0]}, "lengths must be at least 1, not 0"),
+        (
+            "sequence",
+            {"steps": 9, "schedules": ["cosine"], "lengths": [], "factors": [-1.0]},
+            "factors must be one for each schedule, at least 0, not -1",
+        ),
     ],
 )
 def test_a_schedule_refuses_a_bad_setting(name: str, settings: dict[str, Any], message: str) -> None:

@@ -316,6 +316,7 @@ def test_a_schedule_that_breaks_one_promise_is_told_which(registry, name):
         ("constant", {"warmup": 5}),
         ("multistep", {"milestones": [50], "warmup": 5}),
         ("cosine", {"minimum": 0.1, "warmup": 5}),
+        ("sequence", {"schedules": ["cosine", "constant"], "lengths": [30]}),
     ],
 )
 def test_schedules_of_srkit_keep_all_promises(name, settings, check):
