@@ -186,7 +186,7 @@ def evaluate(
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
     protocol: str = "paper",
     forward: Literal["whole", "chop", "tiles"] = "whole",
-    ensemble: Literal["none", "x8"] = "none",
+    ensemble: Literal["none", "x8", "median"] = "none",
     registry: Registry | None = None,
 ) -> list[dict[str, Any]]:
     """Return a table for each set of images: a row for each network by name, and bicubic's.
@@ -195,10 +195,10 @@ def evaluate(
     networks' own; without any, or for those that serve several, give it. `images` are folders of SR files that other
     programs have made, by the names of their rows. LR is what stands beside HR, or else MATLAB's bicubic. `protocol` is
     "paper" or "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
-    "x8" the output is the mean over the eight symmetries. The rows of the second network and those behind it have their
-    difference to the first one's, with a 95 % interval. Means and differences are of the images whose scores are
-    finite; the others are named under "exact". The tables are those of `srkit eval --table json`. Raises InputRejected
-    for images, UsageError for what cannot be meant.
+    "x8" the output is the mean over the eight symmetries, with "median" their median. The rows of the second network
+    and those behind it have their difference to the first one's, with a 95 % interval. Means and differences are of the
+    images whose scores are finite; the others are named under "exact". The tables are those of `srkit eval --table
+    json`. Raises InputRejected for images, UsageError for what cannot be meant.
     """
     import attrs
     import torch
@@ -217,6 +217,8 @@ def evaluate(
         raise UsageError("networks are given by name: evaluate({'mine': network}, ...)")
     for network in networks.values():
         _refuse_no_network(network)
+    if isinstance(metrics, str):
+        raise UsageError(f"metrics are a list of names: metrics=[{metrics!r}]")
     builder = Builder(registry or installed())
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
     scored_by = make_metrics(builder, [read_part(builder.registry, "metric", name) for name in metrics])

@@ -12,7 +12,7 @@ from srkit.errors import UsageError, did_you_mean
 
 Fit = Literal["crop", "resize"]
 Forward = Literal["whole", "chop", "tiles"]
-Ensemble = Literal["none", "x8"]
+Ensemble = Literal["none", "x8", "median"]
 
 
 @attrs.frozen
@@ -21,7 +21,8 @@ class Method:
 
     `fit`: HR whose size is no multiple of the scale is cropped to one, or resized. `degradation`: what makes LR; ""
     for the files beside HR, or else MATLAB's bicubic. `forward`: the whole image at once, in quarters as EDSR's
-    --chop, or in overlapping tiles. `ensemble`: the mean over the eight symmetries. `whole_border`: the metrics that
+    --chop, or in overlapping tiles. `ensemble`: "x8" is the mean over the eight symmetries,
+    "median" their median. `whole_border`: the metrics that
     see the border; for the others as many pixels as the scale are cut from every side.
     """
 

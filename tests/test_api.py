@@ -234,6 +234,7 @@ def test_an_array_that_is_only_read_is_enlarged_without_a_warning(network):
         ),
         (lambda: srkit.upscale(photograph(0, 8, 8), {}), "a network is a torch.nn.Module, not dict"),
         (lambda: srkit.evaluate([], "photos"), "networks are given by name: evaluate({'mine': network}, ...)"),
+        (lambda: srkit.evaluate({}, "photos", metrics="psnr"), "metrics are a list of names: metrics=['psnr']"),
         (lambda: srkit.evaluate({"a": "net.pt"}, "p"), "a network is needed, not its path: srkit.load('net.pt')"),
         (
             lambda: srkit.evaluate({}, ["photos"], scale=2),

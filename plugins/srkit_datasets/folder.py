@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
@@ -96,7 +97,7 @@ class Folder(Files):
     its LR images, or a plain folder of HR images. Or give `hr`, and `lr` where there are LR images.
 
     Args:
-        path: a folder of images, or the root of a known layout
+        path: a folder of images, the root of a known layout, or one image
         hr: the folder of HR images
         lr: the folder of LR images, called as HR or with x4, _x4, _LR4 or the like behind; may contain {scale}
         lr_name: what LR files are called, without their suffix: "{name}_small{scale}"; empty for the usual names
@@ -133,10 +134,12 @@ class Folder(Files):
         if self._root is not None and self._root.suffix in (".h5", ".hdf5") and self._root.is_file():
             raise InputRejected(
                 self._root,
-                'is a file, and a folder of images is needed here; in a recipe, type = "h5" reads HDF5 files',
+                'is a file, and a folder of images is needed here; in a recipe, type = "h5" reads HDF5 files, '
+                f"and `srkit eval` takes --dataset {shlex.quote(f'h5:{self._root}')}",
             )
+        image = self._root if self._root is not None and _is_image(self._root) else None
         if self._root is not None:
-            layout = find_layout(self._root, split)
+            layout = Layout(image.parent) if image else find_layout(self._root, split)
         else:
             assert hr is not None
             layout = Layout(Path(hr).expanduser(), () if lr is None else (str(Path(lr).expanduser()),))
@@ -148,7 +151,7 @@ class Folder(Files):
         self._patterns = names
         self._lr_by_folder: dict[Path, dict[str, Path]] = {}  # what is there, listed once
         self.folder = layout.hr
-        images, self._left_out = _listed(self.folder, recursive)
+        images, self._left_out = ([image], "") if image else _listed(self.folder, recursive)
         files = _by_stem(self.folder, images)
         # Of SelfExSR's folders, which hold LR and other methods' results too, the HR images alone.
         hr_of = (
@@ -244,7 +247,7 @@ class Folder(Files):
 
         Raises InputRejected where it is damaged.
         """
-        if self._root is None:
+        if self._root is None or self._root.is_file():
             return None
         path = self._root / MANIFEST
         if path.exists() and not path.is_file():
@@ -339,6 +342,10 @@ def _by_stem(folder: Path, images: Iterable[Path]) -> dict[str, Path]:
             raise InputRejected(folder, f"has two images of one name: {found[stem].name} and {path.name}")
         found[stem] = path
     return found
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and path in list_folder(path.parent).images
 
 
 def _listed(folder: Path, recursive: bool) -> tuple[Sequence[Path], str]:

@@ -1,4 +1,4 @@
-"""Losses by formula: of pixels, of spectra, of local structure, and of artifacts."""
+"""Losses by formula: of pixels, of spectra, of local structure, and of artifacts; of SR, or of every output."""
 
 from collections.abc import Iterator
 
@@ -15,6 +15,13 @@ def srkit_components() -> Iterator[srkit.Component]:
         "charbonnier",
         "srkit_losses.pixel:Charbonnier",
         summary="Absolute difference, smooth around zero",
+        source="arXiv:1710.01992",
+    )
+    yield srkit.Component(
+        "loss",
+        "deep_supervision",
+        "srkit_losses.supervision:DeepSupervision",
+        summary="A loss of every output, against HR of its size",
         source="arXiv:1710.01992",
     )
     yield srkit.Component(

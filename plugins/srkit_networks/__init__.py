@@ -1,4 +1,4 @@
-"""Networks that every comparison knows, from SRCNN to PAN."""
+"""Networks that every comparison knows, from SRCNN to PAN; pyramids, any scale, and one image."""
 
 from collections.abc import Iterator
 
@@ -63,4 +63,36 @@ def srkit_components() -> Iterator[srkit.Component]:
         summary="Pixel attention network",
         source="arXiv:2010.01073",
         facts={"scales": (2, 3, 4), "tileable": True},
+    )
+    yield srkit.Component(
+        "architecture",
+        "lapsrn",
+        "srkit_networks.lapsrn:LapSRN",
+        summary="Laplacian pyramid; a network for x4 gives x2, too",
+        source="arXiv:1710.01992",
+        facts={"scales": (2, 4, 8), "tileable": True},
+    )
+    yield srkit.Component(
+        "architecture",
+        "liif",
+        "srkit_networks.liif:LIIF",
+        summary="Local implicit image function: any scale, from an EDSR trunk",
+        source="arXiv:2012.09161",
+        facts={"tileable": True},
+    )
+    yield srkit.Component(
+        "architecture",
+        "metasr",
+        "srkit_networks.metasr:MetaSR",
+        summary="Predicted weights: any scale, from an EDSR trunk",
+        source="arXiv:1903.00875",
+        facts={"tileable": True},
+    )
+    yield srkit.Component(
+        "architecture",
+        "zssr",
+        "srkit_networks.zssr:ZSSR",
+        summary="Bicubic and eight convolutions, for training on one image",
+        source="arXiv:1712.06087",
+        facts={"tileable": True},
     )

@@ -6,14 +6,10 @@ Parameter names and shapes are those of the authors' weight files, so that these
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
+from srkit_networks.layers import LongSkip, conv, enlarging, factors, refuse_below_one, refuse_not_positive
 
 
 class ResidualBlock(nn.Module):
@@ -21,7 +17,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, features: int, res_scale: float) -> None:
         super().__init__()
-        self.body = nn.Sequential(_conv(features, features), nn.ReLU(inplace=True), _conv(features, features))
+        self.body = nn.Sequential(conv(features, features), nn.ReLU(inplace=True), conv(features, features))
         self.res_scale = res_scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,15 +25,31 @@ class ResidualBlock(nn.Module):
         return torch.add(x, self.body(x), alpha=self.res_scale)
 
 
-def _upsampler(features: int, scale: int) -> nn.Sequential:
-    factors = (2, 2) if scale == 4 else (scale,)
-    layers: list[nn.Module] = []
-    for factor in factors:
-        layers += [_conv(features, features * factor**2), nn.PixelShuffle(factor)]
-    return nn.Sequential(*layers)
+class Trunk(LongSkip):
+    """EDSR without its tail: `features` makes [n, features, h, w] of an image.
+
+    Raises ValueError for settings that make no network.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: int,
+        blocks: int,
+        res_scale: float,
+        img_range: float = 1.0,
+        mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        refuse_below_one(features=features, blocks=blocks)
+        refuse_not_positive(res_scale=res_scale)
+        super().__init__(img_range=img_range, mean=mean)
+        self.head = nn.Sequential(conv(3, features))
+        self.body = nn.Sequential(
+            *(ResidualBlock(features, float(res_scale)) for _ in range(blocks)), conv(features, features)
+        )
 
 
-class EDSR(nn.Module):
+class EDSR(Trunk):
     """Enhanced deep residual network: RGB [n, 3, h, w] to [n, 3, h * scale, w * scale], not clamped.
 
     The defaults are the paper's baseline (1.37 M parameters at x2); its large network has features = 256,
@@ -52,8 +64,6 @@ class EDSR(nn.Module):
         mean: RGB in 0..1, taken from the input and added to the output.
     """
 
-    mean: Tensor
-
     def __init__(
         self,
         *,
@@ -66,26 +76,6 @@ class EDSR(nn.Module):
     ) -> None:
         if scale not in (2, 3, 4):
             raise ValueError(f"edsr has scales 2, 3 and 4, not {scale}")
-        for name, count in (("features", features), ("blocks", blocks)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, not {count}")
-        for name, value in (("res_scale", res_scale), ("img_range", img_range)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0, not {value:g}")
-        if not all(0 <= value <= 1 for value in mean):
-            raise ValueError(f"mean must be in 0..1, not {', '.join(f'{value:g}' for value in mean)}")
-        super().__init__()
-        self.img_range = float(img_range)
-        # Not in the state dict: it is a setting, and the authors' files have no such name.
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
-        self.head = nn.Sequential(_conv(3, features))
-        self.body = nn.Sequential(
-            *(ResidualBlock(features, float(res_scale)) for _ in range(blocks)), _conv(features, features)
-        )
-        self.tail = nn.Sequential(_upsampler(features, scale), _conv(features, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
-        first = self.head((x - self.mean) * self.img_range)
-        out: Tensor = self.tail(self.body(first) + first) / self.img_range + self.mean
-        return out
+        super().__init__(features=features, blocks=blocks, res_scale=res_scale, img_range=img_range, mean=mean)
+        enlarge = [layer for factor in factors(scale) for layer in enlarging(features, factor, "subpixel")]
+        self.tail = nn.Sequential(nn.Sequential(*enlarge), conv(features, 3))

@@ -1,7 +1,8 @@
-"""What several networks are made of: ways to enlarge features, and attention."""
+"""What several networks are made of: ways to enlarge features, attention, and the frame of EDSR and RCAN."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -13,6 +14,20 @@ Upsampler = Literal["subpixel", "deconvolution", "interpolation"]
 def conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
     """Return a convolution that keeps height and width; `kernel` is odd."""
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+
+
+def refuse_below_one(**counts: float) -> None:
+    """Raise ValueError for a count or a scale below 1, naming it."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, not {count}")
+
+
+def refuse_not_positive(**values: float) -> None:
+    """Raise ValueError for a value that is not a finite number above 0, naming it."""
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be above 0, not {value:g}")
 
 
 def factors(scale: int) -> tuple[int, ...]:
@@ -33,6 +48,39 @@ def enlarging(features: int, factor: int, upsampler: Upsampler) -> list[nn.Modul
         kernel = 2 * factor - factor % 2  # so that the padding is a whole number
         return [nn.ConvTranspose2d(features, features, kernel, stride=factor, padding=(kernel - factor) // 2)]
     return [nn.Upsample(scale_factor=factor, mode="nearest"), conv(features, features)]
+
+
+class LongSkip(nn.Module):
+    """A head, a body beside the identity, and a tail; they see values of a range of their own, without a mean.
+
+    A subclass sets `head`, `body` and, where it enlarges, `tail`. EDSR and RCAN are such networks; the frozen
+    `sub_mean` and `add_mean` convolutions of their authors are the setting `mean`, and hold no parameters.
+    """
+
+    head: nn.Module
+    body: nn.Module
+    tail: nn.Module
+    mean: Tensor
+
+    def __init__(self, *, img_range: float = 1.0, mean: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
+        refuse_not_positive(img_range=img_range)
+        if not all(0 <= value <= 1 for value in mean):
+            raise ValueError(f"mean must be in 0..1, not {', '.join(f'{value:g}' for value in mean)}")
+        super().__init__()
+        self.img_range = float(img_range)
+        # Not in the state dict: it is a setting, and the authors' files have no such name.
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the body makes of an image [n, 3, h, w] in 0..1, of the same height and width."""
+        first = self.head((x - self.mean) * self.img_range)
+        out: Tensor = self.body(first) + first
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
+        out: Tensor = self.tail(self.features(x)) / self.img_range + self.mean
+        return out
 
 
 class ChannelAttention(nn.Module):

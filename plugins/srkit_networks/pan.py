@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srkit_networks.layers import conv, factors
+from srkit_networks.layers import conv, factors, refuse_below_one
 
 SLOPE = 0.2  # of LeakyReLU
 
@@ -79,9 +79,7 @@ class PAN(nn.Module):
             raise ValueError(f"pan has scales 2, 3 and 4, not {scale}")
         if features < 2 or features % 2:
             raise ValueError(f"features must be even and at least 2, not {features}")
-        for name, count in (("blocks", blocks), ("upsampling_features", upsampling_features)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, not {count}")
+        refuse_below_one(blocks=blocks, upsampling_features=upsampling_features)
         super().__init__()
         self.scale, self.factors = scale, factors(scale)
         self.conv_first = conv(3, features)

@@ -6,12 +6,9 @@ arXiv:1807.02758. Parameter names and shapes are those of the authors' weight fi
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor, nn
 
-from srkit_networks.layers import ChannelAttention, conv, enlarging, factors
+from srkit_networks.layers import ChannelAttention, LongSkip, conv, enlarging, factors, refuse_below_one
 
 
 class RCAB(nn.Module):
@@ -45,7 +42,7 @@ class ResidualGroup(nn.Module):
         return out
 
 
-class RCAN(nn.Module):
+class RCAN(LongSkip):
     """Residual channel attention network: RGB [n, 3, h, w] to [n, 3, h * scale, w * scale], not clamped.
 
     The defaults are the paper's (15.4 M parameters at x2). The authors' weights want img_range = 255 and
@@ -61,8 +58,6 @@ class RCAN(nn.Module):
         mean: RGB in 0..1, taken from the input and added to the output.
     """
 
-    mean: Tensor
-
     def __init__(
         self,
         *,
@@ -76,27 +71,11 @@ class RCAN(nn.Module):
     ) -> None:
         if scale not in (2, 3, 4, 8):
             raise ValueError(f"rcan has scales 2, 3, 4 and 8, not {scale}")
-        counts = {"features": features, "groups": groups, "blocks": blocks, "reduction": reduction}
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, not {count}")
-        if not 0 < img_range < math.inf:
-            raise ValueError(f"img_range must be above 0, not {img_range:g}")
-        if not all(0 <= value <= 1 for value in mean):
-            raise ValueError(f"mean must be in 0..1, not {', '.join(f'{value:g}' for value in mean)}")
-        super().__init__()
-        self.img_range = float(img_range)
-        # Not in the state dict: it is a setting, and the authors' files have no such name.
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+        refuse_below_one(features=features, groups=groups, blocks=blocks, reduction=reduction)
+        super().__init__(img_range=img_range, mean=mean)
         self.head = nn.Sequential(conv(3, features))
         self.body = nn.Sequential(
             *(ResidualGroup(features, blocks, reduction) for _ in range(groups)), conv(features, features)
         )
         enlarge = [layer for factor in factors(scale) for layer in enlarging(features, factor, "subpixel")]
         self.tail = nn.Sequential(nn.Sequential(*enlarge), conv(features, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
-        first = self.head((x - self.mean) * self.img_range)
-        out: Tensor = self.tail(self.body(first) + first) / self.img_range + self.mean
-        return out

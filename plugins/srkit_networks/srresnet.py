@@ -10,7 +10,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srkit_networks.layers import ChannelAndSpatialAttention, Upsampler, conv, enlarging, factors
+from srkit_networks.layers import ChannelAndSpatialAttention, Upsampler, conv, enlarging, factors, refuse_below_one
 
 Norm = Literal["batch", "none"]
 Place = Literal["after", "steps", "before"]
@@ -63,9 +63,7 @@ class SRResNet(nn.Module):
     ) -> None:
         if scale not in (2, 3, 4, 8):
             raise ValueError(f"srresnet has scales 2, 3, 4 and 8, not {scale}")
-        for name, count in (("features", features), ("blocks", blocks)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, not {count}")
+        refuse_below_one(features=features, blocks=blocks)
         steps = [] if place == "before" else factors(scale)
         shares = len(steps) + 1 if place == "steps" else 1
         if blocks < shares:
@@ -100,13 +98,22 @@ class CBAM(SRResNet):
         scale: how much larger the output is: 2, 3, 4 or 8.
         features: channels of the trunk.
         blocks: residual blocks of the trunk.
-        upsampler: "subpixel", "deconvolution" or "interpolation".
+        upsampler: "subpixel", "deconvolution" or "interpolation", as in `srresnet`.
+        place: where features are enlarged: "after" the blocks, in "steps" between them, or "before" them all.
     """
 
     attention = True
 
-    def __init__(self, *, scale: int, features: int = 64, blocks: int = 16, upsampler: Upsampler = "subpixel") -> None:
-        super().__init__(scale=scale, features=features, blocks=blocks, norm="none", upsampler=upsampler)
+    def __init__(
+        self,
+        *,
+        scale: int,
+        features: int = 64,
+        blocks: int = 16,
+        upsampler: Upsampler = "subpixel",
+        place: Place = "after",
+    ) -> None:
+        super().__init__(scale=scale, features=features, blocks=blocks, norm="none", upsampler=upsampler, place=place)
 
 
 def _norm(features: int, norm: Norm) -> list[nn.Module]:

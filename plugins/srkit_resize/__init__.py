@@ -1,4 +1,4 @@
-"""Bicubic resizing: MATLAB's, by which the field makes its LR images, and Pillow's; and the bicubic baseline."""
+"""Bicubic resizing: MATLAB's, by which the field makes its LR images, and Pillow's; known kernels; the baseline."""
 
 from collections.abc import Iterator
 
@@ -22,6 +22,13 @@ def srkit_components() -> Iterator[srkit.Component]:
         "srkit_resize.pillow:PillowBicubic",
         summary="Pillow's bicubic, 8-bit images only",
         source="Pillow Image.resize",
+        facts={"deterministic": True},
+    )
+    yield srkit.Component(
+        "degradation",
+        "kernel",
+        "srkit_resize.blurred:KnownKernel",
+        summary="A known blur kernel, from a file, then every scale-th pixel",
         facts={"deterministic": True},
     )
     yield srkit.Component(

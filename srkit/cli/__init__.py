@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import math
 import os
@@ -93,6 +94,14 @@ def _main(argv: Sequence[str] | None) -> int:
         return RunFailed.exit_code
     except BrokenPipeError:  # the reader of a pipe has gone
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.EACCES) or not isinstance(error.filename, str | os.PathLike):
+            raise
+        # Of a path that was given: no file has a name so long, and many places ask first whether it is there.
+        if traced:
+            print_traceback(error)
+        print(f"{prog}: {printable(os.fspath(error.filename))}: {error.strerror}", file=sys.stderr)
+        return UsageError.exit_code
 
 
 def print_traceback(error: BaseException) -> None:

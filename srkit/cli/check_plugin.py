@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from srkit.cli import output
-from srkit.errors import ComponentError, RunFailed, UsageError, did_you_mean
+from srkit.errors import ComponentError, RunFailed, UsageError, did_you_mean, nearest
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Entry, Registry
@@ -99,7 +99,8 @@ def _entries(registry: Registry, name: str | None) -> list[Entry]:
         if failure.names & {name, distribution}:
             raise ComponentError(str(failure)) from failure.error
     names = {known for entry in registry for known in (entry.component.name, entry.origin.distribution)}
-    hint = f"{did_you_mean(name, names)}{registry.failed(name)}"
+    more = registry.failed(name) or ("" if nearest(name, names) else registry.of_files())
+    hint = f"{did_you_mean(name, names)}{more}"
     raise ComponentError(f"there is no component and no distribution '{name}'{hint}")
 
 

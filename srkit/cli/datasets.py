@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srkit.errors import RecipeError, UsageError, describe
+from srkit.errors import RecipeError, UsageError, describe, nearest
 from srkit.images.manifest import FILE, Manifest
 from srkit.recipe.reading import read_part
 
@@ -27,6 +27,9 @@ def make_dataset(text: str, registry: Registry, what: str) -> tuple[str, Dataset
     if not equals or ":" in name:  # in the path, that is
         name, rest = "", text
     kind, path = split(rest, registry)
+    if not path and kind not in type_names(registry) and Path(rest).exists():
+        meant = format_of(registry, "dataset", Path(rest))
+        raise UsageError(f"{what}{text}: is a path; say what reads it, {meant}:{rest}")
     try:
         part = read_part(registry, "dataset", kind, [f"path={json.dumps(path)}"] if path else [])
         made: Dataset = Builder(registry).make(part)
@@ -36,6 +39,18 @@ def make_dataset(text: str, registry: Registry, what: str) -> tuple[str, Dataset
     except (ArithmeticError, OSError, RuntimeError, TypeError, ValueError) as error:  # of its constructor
         raise UsageError(f"{what}{text}: {describe(error)}") from None
     return name or Path(path).stem or kind, made
+
+
+def names_dataset(text: str, registry: Registry) -> bool:
+    """Say whether a text that is no file's names a dataset: TYPE, or TYPE:PATH, of which TYPE may be mistyped."""
+    kind = split(text, registry)[0]
+    there_are = type_names(registry)
+    return kind in there_are or (":" in text and nearest(kind, there_are) is not None)
+
+
+def type_names(registry: Registry) -> list[str]:
+    """Return what datasets are called, with their distribution and without."""
+    return [*formats(registry, "dataset"), *(entry.full_name for entry in registry.of_kind("dataset"))]
 
 
 def split(text: str, registry: Registry) -> tuple[str, str]:

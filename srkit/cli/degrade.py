@@ -18,10 +18,10 @@ import attrs
 
 from srkit import files
 from srkit.cli import any_scale, print_traceback, printable
-from srkit.cli.datasets import format_of, formats, make_dataset, split
+from srkit.cli.datasets import format_of, make_dataset, names_dataset, split
 from srkit.cli.folders import file_of, images_of
 from srkit.cli.output import clean, console
-from srkit.errors import InputRejected, RunFailed, UsageError, nearest
+from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.images.color import is_grey_profile
 from srkit.images.encoding import encode_png
 from srkit.images.reading import Picture, read_picture
@@ -111,18 +111,11 @@ def _plan(source: str, target: Path, registry: Registry, *, recursive: bool) -> 
     named = source
     if path.exists() and (format_ := format_of(registry, "dataset", path)) != "folder":
         named = f"{format_}:{source}"
-    if named != source or (not path.exists() and _names_dataset(named, registry)):
+    if named != source or (not path.exists() and names_dataset(named, registry)):
         if recursive:
             raise UsageError("--recursive is for folders: a dataset says itself what it holds")
         return _plan_dataset(named, target, registry)
     return _plan_files(path, target, recursive=recursive)
-
-
-def _names_dataset(text: str, registry: Registry) -> bool:
-    """Say whether a text that is no file's names a dataset: TYPE, or TYPE:PATH, of which TYPE may be mistyped."""
-    kind = split(text, registry)[0]
-    there_are = [*formats(registry, "dataset"), *(entry.full_name for entry in registry.of_kind("dataset"))]
-    return kind in there_are or (":" in text and nearest(kind, there_are) is not None)
 
 
 def _plan_dataset(named: str, target: Path, registry: Registry) -> tuple[dict[Path, _Hr], str]:

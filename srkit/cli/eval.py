@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ensemble",
         choices=typing.get_args(Ensemble),
         default="none",
-        help="none (default), or x8: the mean over the eight symmetries",
+        help="none (default), x8: the mean over the eight symmetries, median: their median",
     )
     parser.add_argument(
         "--metric",
@@ -106,6 +106,10 @@ def main(arguments: argparse.Namespace) -> int:
     sets = _sets(arguments, registry)
     finished = _finished(arguments.images)
     found = [models.read(path, arguments, registry) for path in arguments.models]
+    sets = {
+        name: registry.create("dataset", "folder", path=given) if isinstance(given, str) else given
+        for name, given in sets.items()
+    }
     if arguments.forward == "tiles":
         for name, network in {model.architecture: model.network for model in found}.items():
             if registry.find("architecture", name).component.facts_of(network).get("tileable") is False:
@@ -135,6 +139,8 @@ def main(arguments: argparse.Namespace) -> int:
             registry=registry,
         )
     ]
+    for line in _left_out(sets):
+        print(printable(line), file=sys.stderr)
     for line in dict.fromkeys(_hints(found_tables, by_name, registry)):
         print(printable(line), file=sys.stderr)
     spoilt = list(dict.fromkeys(_spoilt(found_tables)))
@@ -222,6 +228,14 @@ def _sets(arguments: argparse.Namespace, registry: Registry) -> dict[str, Any]:
     if not sets:
         raise UsageError("there is nothing to score on: give --data FOLDER, or --dataset TYPE:PATH")
     return sets
+
+
+def _left_out(sets: Mapping[str, Any]) -> typing.Iterator[str]:
+    """Yield what each set says of itself where something beside its images was left out."""
+    for dataset in sets.values():
+        text = getattr(dataset, "describe", lambda: "")()
+        if isinstance(text, str) and "; left out: " in text:
+            yield text
 
 
 def _finished(given: Collection[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from srkit.cli import error_text, output, whole_number
-from srkit.cli.datasets import format_of, formats, meant_by
+from srkit.cli.datasets import format_of, formats, make_dataset, meant_by, names_dataset
 from srkit.errors import InputRejected, UsageError
 from srkit.images.manifest import Manifest
 from srkit.plugin.component import making
@@ -28,10 +28,18 @@ from srkit.recipe.reading import read_part
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("source", nargs="?", metavar="SRC", help="a folder of images, the root of a known layout, ...")
+    parser.add_argument(
+        "source",
+        nargs="?",
+        metavar="SRC",
+        help="a folder of images, the root of a known layout, any dataset as TYPE:PATH",
+    )
     parser.add_argument("target", nargs="?", metavar="DST", help="what to make; it must not be there yet")
     parser.add_argument("--to", metavar="FORMAT", help="lmdb, h5 or folder (what DST ends with, or else folder)")
     parser.add_argument("--from", dest="origin", metavar="TYPE", help="the dataset that reads SRC (as --to)")
+    parser.add_argument(
+        "--recursive", action="store_true", help="take the images of the folders below SRC, too, as cats/001"
+    )
     parser.add_argument("--lr", metavar="PATH", help="LR of SRC, where it is not beside it; may contain {scale}")
     parser.add_argument(
         "--crop", type=whole_number, default=0, metavar="N", help="cut tiles of N pixels (whole images)"
@@ -80,7 +88,7 @@ def main(arguments: argparse.Namespace) -> int:
     from srkit.engine.data import preparing
 
     registry = discover(arguments.plugins, arguments.ambient)
-    source, target = Path(arguments.source), Path(arguments.target)
+    target = Path(arguments.target)
     scales = sorted(set(arguments.scales))
     unit = preparing.unit_of(scales)
     for name, length in (("--crop", arguments.crop), ("--step", arguments.step)):
@@ -110,7 +118,7 @@ def main(arguments: argparse.Namespace) -> int:
             made: Writer = writer(path=path, **settings)
         return made
 
-    images = _open(registry, source, arguments.origin or format_of(registry, "dataset", source), arguments.lr)
+    images = _source(registry, arguments)
     prepared = preparing.prepare(
         Builder(registry),
         images,
@@ -126,7 +134,7 @@ def main(arguments: argparse.Namespace) -> int:
         track=_track,
     )
     describe = getattr(images, "describe", lambda: f"{len(images)} images")
-    _report(target, format_, prepared, describe())
+    _report(target, format_, prepared, describe().replace("recursive = true takes", "--recursive takes"))
     return 0
 
 
@@ -163,12 +171,23 @@ def _refuse_another_ending(registry: Registry, path: Path, format_: str) -> None
         raise UsageError(f"{path} would be a folder; end it with {there_are}, or leave the ending out")
 
 
-def _open(registry: Registry, path: Path, name: str, lr: str | None) -> Dataset:
+def _source(registry: Registry, arguments: argparse.Namespace) -> Dataset:
+    path = Path(arguments.source)
+    if not arguments.origin and not os.path.lexists(path) and names_dataset(arguments.source, registry):
+        if arguments.lr or arguments.recursive:
+            raise UsageError(f"--lr and --recursive go with a path, and {arguments.source} says all by itself")
+        return make_dataset(arguments.source, registry, "")[1]
+    name = arguments.origin or format_of(registry, "dataset", path)
+    return _open(registry, path, name, arguments.lr, recursive=arguments.recursive)
+
+
+def _open(registry: Registry, path: Path, name: str, lr: str | None, *, recursive: bool) -> Dataset:
     settings = {"path": str(path)}
     if lr is not None:
         known = read_settings(registry.find("dataset", name).component.load())
         settings = {"hr" if "hr" in known else "path": str(path), "lr": lr}
-    part = read_part(registry, "dataset", name, [f"{key}={_toml_text(text)}" for key, text in settings.items()])
+    overrides = [f"{key}={_toml_text(text)}" for key, text in settings.items()]
+    part = read_part(registry, "dataset", name, [*overrides, *(["recursive=true"] if recursive else [])])
     with making(registry.find("dataset", name).component):
         source: Dataset = registry.create("dataset", name, **part.settings)
     return source

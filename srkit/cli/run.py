@@ -49,8 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _main(arguments: argparse.Namespace) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun
         raise UsageError("one process trains a run: start it without torchrun")
-    logging.basicConfig(format="%(message)s", handlers=[_ToStderr()], force=True)
-    logging.getLogger("srkit").setLevel(logging.INFO)  # torch has much to say at that level
+    show_log()
     try:
         result = api.run(
             arguments.recipe,
@@ -81,6 +80,12 @@ def _print_best(path: Path, step: int) -> None:
     if best not in (-1, step):
         text = f"these are the scores of step {step}; best.safetensors has the weights of step {best}"
         output.console().print(f"[dim]{text}[/dim]", soft_wrap=True)
+
+
+def show_log() -> None:
+    """Show on stderr what a run logs."""
+    logging.basicConfig(format="%(message)s", handlers=[_ToStderr()], force=True)
+    logging.getLogger("srkit").setLevel(logging.INFO)  # torch has much to say at that level
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from srkit.cli import output
-from srkit.errors import ComponentError, did_you_mean, public
+from srkit.errors import ComponentError, did_you_mean, nearest, public
 from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
@@ -47,7 +47,8 @@ def main(arguments: argparse.Namespace) -> int:
     entries = registry.by_name(arguments.name)
     if not entries:
         names = {entry.component.name for entry in registry}
-        hint = f"{did_you_mean(arguments.name, names)}{registry.failed(arguments.name)}"
+        more = registry.failed(arguments.name) or ("" if nearest(arguments.name, names) else registry.of_files())
+        hint = f"{did_you_mean(arguments.name, names)}{more}"
         raise ComponentError(f"there is no component '{arguments.name}'{hint}")
     described, errors = zip(*(_describe(entry, registry.name_of(entry)) for entry in entries), strict=True)
     if arguments.json:

@@ -1,6 +1,8 @@
 """Enlarge images with a network: names, grey, alpha, 16 bits, colours, resolution and EXIF are kept.
 
-MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set.
+MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set. Or it is a
+recipe, such as zssr: then a network is trained on each image itself, in a run directory below runs; the same command
+goes on where it was stopped.
 INPUT is an image or a folder of images. A bad image is named and the rest goes on; the exit code is then 3.
 An image that its own format cannot hold enlarged becomes a PNG. CMYK becomes sRGB, by its profile if it has one.
 """
@@ -18,15 +20,17 @@ from typing import TYPE_CHECKING, Any, get_args
 import attrs
 
 from srkit import files
-from srkit.cli import error_text, models, print_traceback, printable
+from srkit.cli import error_text, models, print_traceback, printable, single
+from srkit.cli.enlarging import Enlarger
 from srkit.cli.folders import images_of
-from srkit.errors import InputRejected, RunFailed, UsageError, describe
+from srkit.errors import InputRejected, RunFailed, Stopped, UsageError, describe
 from srkit.images.opening import SUFFIXES
 from srkit.images.reading import Picture, open_picture
 from srkit.images.underlay import filled_under
 from srkit.images.writing import WRITTEN, save_picture, suffix_for
 from srkit.plugin.discovery import discover
-from srkit.protocol import Forward, Method
+from srkit.plugin.registry import Registry
+from srkit.protocol import Ensemble, Forward
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -36,7 +40,7 @@ Enlarge = Callable[[Any], Any]  # an image at rest, [h, w, 3], to a larger one
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", help="best.safetensors, a run directory, other weights")
+    parser.add_argument("model", metavar="MODEL", help="best.safetensors, a run directory, other weights, a recipe")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, or folders of images")
     parser.add_argument(
         "-o",
@@ -51,6 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how images are taken: whole, tiles: in overlapping tiles, which takes less memory, chop: in quarters as "
         "EDSR does; where it is not given, whole, or tiles for more than a million pixels where the network states "
         "tileable",
+    )
+    parser.add_argument(
+        "--ensemble",
+        choices=get_args(Ensemble),
+        default="none",
+        help="none (default), x8: the mean over the eight symmetries, median: their median",
+    )
+    parser.add_argument(
+        "--back-projection",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="so many steps towards an image that bicubic makes the input of (0)",
     )
     parser.add_argument(
         "--recursive", action="store_true", help="take the folders below, too; OUT then has the same folders"
@@ -72,58 +89,32 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of steps, 0 to 9999")
+    return int(text)
+
+
 def main(arguments: argparse.Namespace) -> int:
     """Enlarge each image."""
+    try:
+        return _main(arguments)
+    except Stopped as error:
+        print(f"{error}\nto continue, run the same command again", file=sys.stderr)
+        return error.exit_code
+
+
+def _main(arguments: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from srkit.cli.output import clean, console
-    from srkit.engine.builder import Builder
-    from srkit.engine.device import pick_device
-    from srkit.engine.networks.calling import scaled, scales_of, takes_size
-    from srkit.engine.scoring.evaluate import upscale
-    from srkit.engine.scoring.tiling import forward_for
 
     if arguments.size is not None and arguments.scale is not None:
         raise UsageError("--size says how large images become, and --scale by how much larger: give one of them")
     plan = _plan(arguments.inputs, arguments.out, recursive=arguments.recursive)
     work, bad = plan.work, plan.bad
     registry = discover(arguments.plugins, arguments.ambient)
-    model = models.read(arguments.model, arguments, registry)
-    facts = registry.find("architecture", model.architecture).component.facts_of(model.network)
-    tileable = facts.get("tileable")
-    served = scales_of(model.network, facts, model.made_for)
-    if arguments.size is not None and not takes_size(model.network):
-        raise UsageError(f"{arguments.model} is a network for scale {model.scale}: --size needs one of any scale")
-    if arguments.forward == "tiles" and tileable is False:
-        text = f"architecture '{model.architecture}' states that tiles do not make up its output: seams may be seen"
-        print(printable(text), file=sys.stderr)
-    device = pick_device("auto")
-    network = model.network.to(device)
-
-    def size_of(image: Any) -> tuple[int, int]:
-        """Return (height, width) of SR. Raises ValueError where the network does not make an image that large."""
-        height, width = image.shape[:2]
-        if arguments.size is None:
-            return scaled(height, model.scale), scaled(width, model.scale)
-        tall, wide = arguments.size
-        if tall < height or wide < width:
-            raise ValueError(f"is {width}x{height}, which {wide}x{tall} is no enlargement of")
-        for scale in (tall / height, wide / width):
-            fault = served.fault(scale)
-            if fault:
-                raise ValueError(f"is {width}x{height}: architecture '{model.architecture}' {fault}")
-        return tall, wide
-
-    def enlarge(image: Any, progress: Any = None) -> Any:
-        how = arguments.forward or forward_for(image.shape[0], image.shape[1], tileable)
-        return upscale(image, network, device, size=size_of(image), method=Method(forward=how), progress=progress)
-
-    # Alpha is no colour that the network has seen: what is opaque must stay so.
-    bicubic = Builder(registry).baseline(model.scale).to(device)
-
-    def enlarge_alpha(image: Any) -> Any:
-        how = forward_for(image.shape[0], image.shape[1], True)
-        return upscale(image, bicubic, device, size=size_of(image), method=Method(forward=how))
+    enlarger_of, by = _enlargers(arguments, registry)
 
     for error in bad:
         print(error_text(error), file=sys.stderr)
@@ -133,13 +124,16 @@ def main(arguments: argparse.Namespace) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     screen = console(stderr=True)
     done = 0
-    with Progress(*columns, console=screen, disable=not sys.stderr.isatty()) as progress:
+    quiet = not sys.stderr.isatty() or single.recipe_of(arguments.model) is not None  # a run has a screen of its own
+    with Progress(*columns, console=screen, disable=quiet) as progress:
         task = progress.add_task("", total=len(work))
         for number, (target, source) in enumerate(work.items(), 1):
             progress.update(task, description=clean(source.name))
             try:
                 step = functools.partial(_show, progress, task, number - 1)
-                picture = _enlarged(source, functools.partial(enlarge, progress=step), enlarge_alpha)
+                enlarger = enlarger_of(source)
+                enlarge = functools.partial(enlarger.enlarge, progress=step)
+                picture = _enlarged(source, enlarge, enlarger.enlarge_alpha)
                 if target != Path(arguments.out):
                     target = _holding(target, source, picture, taken)
             except InputRejected as error:
@@ -154,9 +148,36 @@ def main(arguments: argparse.Namespace) -> int:
     total = done + len(bad)
     for text in plan.left_out:
         print(printable(text), file=sys.stderr)
-    by = f"x{model.scale}" if arguments.size is None else "to {1}x{0}".format(*arguments.size)
     print(f"{done} of {total} images enlarged {by}, in {printable(arguments.out)}", file=sys.stderr)
     return InputRejected.exit_code if bad else 0
+
+
+def _enlargers(arguments: argparse.Namespace, registry: Registry) -> tuple[Callable[[Path], Enlarger], str]:
+    """Return what says for each image what enlarges it, and how large images become, "x2"."""
+    from srkit.cli.run import show_log
+    from srkit.engine.builder import Builder
+    from srkit.engine.weights.model import read_model
+
+    to = "" if arguments.size is None else "to {1}x{0}".format(*arguments.size)
+    recipe = single.recipe_of(arguments.model)
+    if recipe is None:
+        enlarger = Enlarger.of(models.read(arguments.model, arguments, registry), arguments, registry)
+        if enlarger.warning:
+            print(printable(enlarger.warning), file=sys.stderr)
+        return lambda source: enlarger, to or f"x{enlarger.model.scale}"
+    if arguments.architecture or arguments.key:
+        raise UsageError(
+            f"{arguments.model} is a recipe, which says its network: --set architecture.type=NAME changes it"
+        )
+    overrides = [*([] if arguments.scale is None else [f"scale={arguments.scale}"]), *arguments.overrides]
+    scale = single.load(recipe, overrides, registry).scale  # a mistake in the recipe ends all, and not each image
+    show_log()
+
+    def train(source: Path) -> Enlarger:
+        directory = single.trained_on(source, recipe, overrides, registry)
+        return Enlarger.of(read_model(directory, Builder(registry)), arguments, registry)
+
+    return train, to or f"x{scale}"
 
 
 def _show(progress: Progress, task: TaskID, before: int, done: int, count: int) -> None:

@@ -153,7 +153,7 @@ def size_of_plain(path: str | os.PathLike[str]) -> tuple[int, int] | None:
             head = os.read(descriptor, _HEAD)
         finally:
             os.close(descriptor)
-    except OSError:
+    except (OSError, ValueError):  # a name with NUL
         return None
     size = containers.plain_size(head)
     if size is None or not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES or max(size) > MAX_SIDE:

@@ -192,7 +192,9 @@ class Augmentation(Protocol):
 
 class Metric(Protocol):
     """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut; a number, which is the same
-    whichever is named first. Raises ValueError for images of different sizes, or too small for it."""
+    whichever is named first, unless it states `symmetric=False`. Raises ValueError for images of different sizes, or
+    too small for it. One that states `reference=False` looks at SR alone, and is called with it alone.
+    """
 
     def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float:
         """Return the score."""
@@ -382,6 +384,8 @@ KINDS: Mapping[str, Kind] = {
             Metric,
             better=Fact(Literal["higher", "lower"], "which scores are better", "higher"),
             color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB"', "RGB"),
+            reference=Fact(bool, "whether it is called with SR and HR, or else with SR alone", True),
+            symmetric=Fact(bool, "whether SR against HR scores as HR against SR", True),
         ),
         _kind(
             "optimizer",

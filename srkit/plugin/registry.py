@@ -159,6 +159,13 @@ class Registry:
                 lines.append(f"{what} of {entry.origin}: another has that name; recipes call this one '{name}'")
         return lines
 
+    def of_files(self) -> str:
+        """Return what to say to who looks in vain for a component: which files were loaded, or how to load one."""
+        files = dict.fromkeys(entry.origin.distribution for entry in self if entry.origin.is_file)
+        if files:
+            return f"; loaded with -p or SRKIT_PLUGINS: {', '.join(files)}"
+        return "; if a one-file plugin has it, add -p FILE"
+
     def by_name(self, name: str) -> list[Entry]:
         """Return the entries of any kind that recipes mean by a name; empty where there is none.
 

@@ -305,10 +305,7 @@ def _plugins_hint(registry: Registry, text: str) -> str:
     """Return what -p added, or that it adds more, for an unknown component that is near to none."""
     if not text.startswith("unknown ") or "did you mean" in text or "failed to load" in text:
         return ""
-    files = dict.fromkeys(entry.origin.distribution for entry in registry if entry.origin.is_file)
-    if files:
-        return f"; loaded with -p or SRKIT_PLUGINS: {', '.join(files)}"
-    return "; if a one-file plugin has it, add -p FILE"
+    return registry.of_files()
 
 
 def _as_toml(value: Any) -> Any:

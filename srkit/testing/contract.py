@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from srkit.errors import did_you_mean
 from srkit.testing import (
+    adversary,
     anything,
     architecture,
     augmentation,
@@ -23,7 +24,7 @@ from srkit.testing.check import Check, Subject, fail
 
 _OWN: Mapping[str, tuple[Check, ...]] = {
     "architecture": architecture.CHECKS,
-    "loss": loss.CHECKS,
+    "loss": (*loss.CHECKS, *adversary.CHECKS),
     "discriminator": discriminator.CHECKS,
     "degradation": degradation.CHECKS,
     "augmentation": augmentation.CHECKS,

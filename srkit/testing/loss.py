@@ -49,7 +49,7 @@ def sr_gets_a_gradient(subject: Subject) -> None:
 
 def gradient_is_finite_at_equality(subject: Subject) -> None:
     """Where SR equals HR, on black patches too, loss and gradient are finite; so are those of its own parameters."""
-    side = _side(subject)
+    side = side_of(subject)
     for hr, where in ((_pair(subject)[1], "SR equals HR"), (torch.zeros(2, 3, side, side), "SR and HR are black")):
         loss = _loss(subject)
         _refuse_infinite(loss, hr, hr, where, "add a small number before a root, a division or a logarithm")
@@ -117,7 +117,7 @@ def reduction_is_as_stated(subject: Subject) -> None:
     """The loss of a batch is the mean of its images' losses, or their sum where it says so: so that a batch can be
     trained in parts."""
     loss = _loss(subject)
-    side = _side(subject)
+    side = side_of(subject)
     hr = photographs(2, side, side)
     sr = hr + torch.tensor([0.01, 0.04]).view(2, 1, 1, 1) * torch.randn_like(hr)
     whole, first, second = (_value(loss, sr[part], hr[part]) for part in (slice(0, 2), slice(0, 1), slice(1, 2)))
@@ -214,14 +214,14 @@ class Extras(dict[str, Tensor]):
 class Given(nn.Module):
     """A loss that is given what it declares beside SR and HR."""
 
-    def __init__(self, loss: Any, words: tuple[str, ...]) -> None:
+    def __init__(self, loss: Any, words: tuple[str, ...], step: int = 0) -> None:
         super().__init__()
-        self.inner, self._words = loss, words
+        self.inner, self._words, self._step = loss, words, step
         self.reduction = getattr(loss, "reduction", None)
 
     def forward(self, sr: Tensor, hr: Tensor) -> Any:
         """Call the loss with an LR, extras, an average's SR and a step that are made of SR and HR."""
-        found = {"lr": F.avg_pool2d(hr, 2), "extras": Extras(sr), "ema": (hr + blurred(hr, 3)) / 2, "step": 0}
+        found = {"lr": F.avg_pool2d(hr, 2), "extras": Extras(sr), "ema": (hr + blurred(hr, 3)) / 2, "step": self._step}
         return self.inner(sr, hr, **{word: found[word] for word in self._words})
 
 
@@ -232,14 +232,15 @@ def _loss(subject: Subject) -> Any:
     return Given(made, words) if words else made
 
 
-def _side(subject: Subject) -> int:
+def side_of(subject: Subject) -> int:
     """Return the side of the images that it is shown: more than SIDE where it wants more."""
-    return max(SIDE, int(getattr(_made(subject), "min_size", subject.facts.get("min_size", 1))))
+    least: int = subject.component.facts_of(subject.make(steps=100)).get("min_size", 1)
+    return max(SIDE, least)
 
 
 def _pair(subject: Subject) -> tuple[Tensor, Tensor]:
     """Return SR and HR that differ by noise."""
-    side = _side(subject)
+    side = side_of(subject)
     hr = photographs(2, side, side)
     return hr + 0.05 * torch.randn_like(hr), hr
 

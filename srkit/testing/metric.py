@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from srkit.engine.data.conversions import to_batch, to_rest
+from srkit.engine.scoring.metrics import scoring
 from srkit.errors import describe
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import blurred, chance, photograph
@@ -28,8 +31,10 @@ GREY = 6  # levels: a seventh of what CHROMA changes
 
 
 def gives_a_number(subject: Subject) -> None:
-    """Of two images at rest, uint8 [height, width, 3], it gives a float that is a number; of equal ones, too."""
-    metric = subject.make()
+    """Of two images at rest, uint8 [height, width, 3], it gives a float that is a number; of equal ones, too. One that
+    states `reference=False` is given SR alone."""
+    _refuse_other_arguments(subject)
+    metric = _made(subject)
     hr = _image()
     for sr, which in ((_noisy(hr, 8), "two images"), (hr, "equal images")):
         score: object = metric(sr, hr.copy())
@@ -41,7 +46,8 @@ def gives_a_number(subject: Subject) -> None:
 
 def equal_images_score_best(subject: Subject) -> None:
     """No image scores better than HR itself: none with noise, none blurred, shifted, brighter or darker."""
-    metric = subject.make()
+    _refuse_without_reference(subject)
+    metric = _made(subject)
     hr = _image()
     changed = {
         "with noise": _noisy(hr, 8),
@@ -56,19 +62,20 @@ def equal_images_score_best(subject: Subject) -> None:
         if _is_better(subject, score, best) and not _same(score, best):
             fail(
                 f"HR {how} scores {score:.4g}, HR itself {best:.4g}, and {_better(subject)} is better",
-                "score the difference from HR; state the deviation where it looks at SR alone",
+                'score the difference from HR; one that looks at SR alone states it: facts={"reference": False}',
             )
 
 
 def more_damage_scores_worse(subject: Subject) -> None:
-    """Which scores are better is as its `better` says: more noise scores worse each time, and so does more blur."""
-    metric = subject.make()
+    """Which scores are better is as its `better` says: more noise scores worse each time, and so does more blur; blur
+    alone where it looks at SR alone, to which noise may be texture."""
+    metric = _made(subject)
     hr = _image()
     series = {
         f"noise of {NOISE[0]}, {NOISE[1]} and {NOISE[2]} levels": [_noisy(hr, levels) for levels in NOISE],
         f"blur over {BLUR[0]}, {BLUR[1]} and {BLUR[2]} pixels": [_blurred(hr, side) for side in BLUR],
     }
-    for what, images in series.items():
+    for what, images in list(series.items())[0 if _has_reference(subject) else 1 :]:
         first, second, third = (_score(metric, sr, hr) for sr in images)
         if _is_better(subject, first, second) and _is_better(subject, second, third):
             continue
@@ -80,22 +87,27 @@ def more_damage_scores_worse(subject: Subject) -> None:
 
 
 def order_does_not_matter(subject: Subject) -> None:
-    """SR against HR scores as HR against SR."""
-    metric = subject.make()
+    """SR against HR scores as HR against SR, unless it states `symmetric=False`; then some do not."""
+    _refuse_without_reference(subject)
+    metric = _made(subject)
     hr = _image()
-    for sr in (_noisy(hr, 8), hr + np.uint8(10)):
-        there, back = _score(metric, sr, hr), _score(metric, hr, sr)
+    found = [(_score(metric, sr, hr), _score(metric, hr, sr)) for sr in (_noisy(hr, 8), hr + np.uint8(10))]
+    if not subject.facts.get("symmetric", True):
+        if all(_same(*pair) for pair in found):
+            fail("SR against HR scores as HR against SR, and it states otherwise", "take `symmetric` out of the facts")
+        return
+    for there, back in found:
         if not _same(there, back):
             fail(
                 f"it is asymmetric: SR against HR scores {there:.6g}, HR against SR {back:.6g}",
-                "treat both images alike, or state the deviation with its reason; a range of values that is taken from "
-                "one image makes it so, and uint8 that wraps around, where 1 - 2 is 255",
+                'treat both images alike, or state it: facts={"symmetric": False}; a range of values that is taken '
+                "from one image makes it so, and uint8 that wraps around, where 1 - 2 is 255",
             )
 
 
 def same_images_give_same_score(subject: Subject) -> None:
     """The same images score the same, with any state of the process's random generators."""
-    metric = subject.make()
+    metric = _made(subject)
     hr = _image()
     sr = _noisy(hr, 8)
     with chance(1):
@@ -108,7 +120,7 @@ def same_images_give_same_score(subject: Subject) -> None:
 
 def views_are_taken(subject: Subject) -> None:
     """Views of larger images, as the cut border leaves them, score as their copies."""
-    metric = subject.make()
+    metric = _made(subject)
     wide = photograph(HEIGHT + 8, WIDTH + 8)
     sr, hr = (image[4:-4, 4:-4] for image in (_noisy(wide, 8), wide))
     of_views, of_copies = _score(metric, sr, hr), _score(metric, sr.copy(), hr.copy())
@@ -124,7 +136,7 @@ def images_are_left_alone(subject: Subject) -> None:
     hr = _image()
     sr = _noisy(hr, 8)
     given = sr.copy(), hr.copy()
-    subject.make()(*given)
+    _made(subject)(*given)
     for name, image, was in (("SR", given[0], sr), ("HR", given[1], hr)):
         if not np.array_equal(image, was):
             fail(f"it changes {name}", "take no in-place operation (-=, out=) on the images themselves")
@@ -132,7 +144,8 @@ def images_are_left_alone(subject: Subject) -> None:
 
 def other_sizes_are_an_error(subject: Subject) -> None:
     """Images of different sizes are a ValueError, those that numpy would stretch included."""
-    metric = subject.make()
+    _refuse_without_reference(subject)
+    metric = _made(subject)
     hr = _image()
     for sr in (np.ascontiguousarray(hr.transpose(1, 0, 2)), hr[:-1], hr[:1], hr[:, :1]):
         for first, second in ((sr, hr), (hr, sr)):
@@ -152,7 +165,7 @@ def other_sizes_are_an_error(subject: Subject) -> None:
 
 def small_images_score_or_are_refused(subject: Subject) -> None:
     """Images of 1 to 12 pixels on a side score a number, or are a ValueError that says so."""
-    metric = subject.make()
+    metric = _made(subject)
     for side in SMALL:
         hr = photograph(side, side)
         for sr in (_noisy(hr, 8), hr.copy()):
@@ -173,7 +186,7 @@ def small_images_score_or_are_refused(subject: Subject) -> None:
 
 def flat_images_score(subject: Subject) -> None:
     """Images of one colour, on either side or on both, score a number: one nan is the mean of a whole set."""
-    metric = subject.make()
+    metric = _made(subject)
     image, flat, black = _image(), np.full((HEIGHT, WIDTH, 3), 90, np.uint8), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for sr, hr, which in (
         (flat, image, "SR of one colour"),
@@ -191,13 +204,16 @@ def color_is_as_stated(subject: Subject) -> None:
     stated = str(subject.facts.get("color", "RGB"))
     if stated not in ("Y", "RGB"):
         raise Inapplicable(f'it looks at "{stated}": only "Y" and "RGB" are known here')
-    metric = subject.make()
+    metric = _made(subject)
     hr = _image()
     signs = np.random.default_rng(1).choice([-1, 1], (HEIGHT // 4, WIDTH // 4, 1)).repeat(4, 0).repeat(4, 1)
     of_chroma, of_grey, of_more = (
         _score(metric, (hr + signs * np.array(change)).astype(np.uint8), hr)
         for change in (CHROMA, (GREY,) * 3, (3 * GREY,) * 3)
     )
+    if not _has_reference(subject):  # how far each is from what HR itself scores
+        itself = _score(metric, hr, hr)
+        of_chroma, of_grey, of_more = (abs(score - itself) for score in (of_chroma, of_grey, of_more))
     looks_away = of_chroma > of_grey if of_grey > of_more else of_chroma < of_grey
     found = f"chroma changed by {CHROMA} scores {of_chroma:.4g}, grey by {GREY} levels {of_grey:.4g}"
     if stated == "Y" and not looks_away:
@@ -219,6 +235,33 @@ CHECKS = (
     Check(flat_images_score),
     Check(color_is_as_stated),
 )
+
+
+def _has_reference(subject: Subject) -> bool:
+    return bool(subject.facts.get("reference", True))
+
+
+def _refuse_without_reference(subject: Subject) -> None:
+    if not _has_reference(subject):
+        raise Inapplicable("it looks at SR alone")
+
+
+def _made(subject: Subject) -> Callable[..., float]:
+    """Return the metric, called with SR and HR."""
+    return scoring(subject.make(), reference=_has_reference(subject))
+
+
+def _refuse_other_arguments(subject: Subject) -> None:
+    given = ("sr", "hr") if _has_reference(subject) else ("sr",)
+    try:
+        inspect.signature(subject.make()).bind(*given)
+    except TypeError as error:
+        fail(
+            f"it cannot be called with {' and '.join(given)}: {error}",
+            "state reference=False of one that looks at SR alone, and of no other",
+        )
+    except ValueError:  # it has no signature that could be read
+        pass
 
 
 def _image() -> Image:

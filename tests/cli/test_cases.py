@@ -52,7 +52,11 @@ COMMANDS = {
     ],
     "many_blocks.safetensors": [
         ("upscale many_blocks.safetensors . -o {out}", 3, "describes a network of far more parts than its 1 tensor"),
-        ("eval many_blocks.safetensors --data .", 3, "describes a network of far more parts than its 1 tensor"),
+        (
+            "eval many_blocks.safetensors --data best-stuck-at-inf/vblack",
+            3,
+            "describes a network of far more parts than its 1 tensor",
+        ),
     ],
     "nested-keys-to-folder": [("prepare l_nested.lmdb {out} --from lmdb --to folder", 0, "2 images")],
     "nfc-nfd-pairs": [
@@ -79,7 +83,9 @@ COMMANDS = {
             f"mix: left out: {LEFT_OUT} with images (more: --recursive takes it)\n{MIX}",
         ),
         ("degrade bicubic mix {out} --scale 2", 0, f"{LEFT_OUT} with images (more: --recursive takes it)\n{MIX}"),
-        ("prepare mix {out}.h5", 0, f"left out: {LEFT_OUT} with images (more: recursive = true takes it)"),
+        ("prepare mix {out}.h5", 0, f"left out: {LEFT_OUT} with images (more: --recursive takes it)"),
+        ("prepare mix {out}.h5 --recursive", 0, f"{5 if AVIF else 4} images"),
+        ("eval --data mix --scale 2", 0, f"left out: {LEFT_OUT} with images (more: recursive = true takes it)"),
         (
             "check quickstart --set data.dataset={{type='folder',path='mix'}} --set data.patch=8",
             0,

@@ -53,6 +53,39 @@ def test_json_is_a_table_a_folder_with_a_row_a_model_and_one_of_bicubic(evaluate
             assert mean == pytest.approx(np.mean([scores[metric] for scores in row["images"].values()]))
 
 
+ALONE = """
+import numpy as np
+import srkit
+
+
+def variation(*, gain: float = 1.0):
+    return lambda sr: gain * float(np.abs(np.diff(sr.astype(float), axis=1)).mean())
+
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("metric", "variation", f"{__name__}:variation", summary="v", facts={"reference": False})
+"""
+
+
+def test_a_metric_that_looks_at_sr_alone_scores_every_row_and_the_caption_says_so(evaluate, call, nearest, tmp_path):
+    (tmp_path / "alone.py").write_text(ALONE)
+    options = ["--metric", "variation", "--metric", "psnr_y"]
+    told = ["-p", nearest, "-p", "alone.py", "eval", "repeat.safetensors", "--data", "photos", *options]
+    document = json.loads(call(*told, "--json")[1])["tables"][0]
+    hr = np.asarray(photograph(0, 48, 64))
+    lr = srkit.create("degradation", "bicubic", scale=2)(hr)
+    sr = lr.repeat(2, axis=0).repeat(2, axis=1)[2:-2, 2:-2].astype(float)
+    ours, bicubic = document["rows"]
+    assert ours["images"]["p0"]["variation"] == pytest.approx(np.abs(np.diff(sr, axis=1)).mean())
+    assert ours["images"]["p0"]["psnr_y"] != ours["images"]["p0"]["variation"]
+    assert 0 < bicubic["mean"]["variation"] != ours["mean"]["variation"]
+    assert document["protocol"]["color"] == {"variation": "RGB of SR alone", "psnr_y": "Y"}
+    code, out, err = call(*told)
+    assert (code, err) == (0, "")
+    assert "4 images; variation on RGB of SR alone, psnr_y on Y; SR rounded to 8 bits" in out
+
+
 def test_a_score_is_that_of_the_image_computed_by_hand(evaluate, photographs):
     table = json.loads(evaluate("repeat.safetensors", "--data", "photos", "--json")[1])["tables"][0]
     hr = np.asarray(photograph(0, 48, 64))
@@ -396,6 +429,21 @@ def test_bicubic_alone_is_scored_where_the_scale_is_said(evaluate):
     assert (code, err) == (2, told)
 
 
+def test_all_bad_images_of_a_set_are_named_at_once(evaluate, photographs):
+    whole = (photographs / "p1.png").read_bytes()
+    (photographs / "p1.png").write_bytes(b"")
+    (photographs / "p3.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (9, 1)).save(photographs / "q.png")
+    code, out, err = evaluate("repeat.safetensors", "--data", "photos")
+    assert (code, out) == (3, "")
+    assert err.splitlines() == [
+        "photos/p1.png: is empty",
+        "photos/p3.png: cannot be decoded: OSError: image file is truncated",
+        "q: is smaller than the scale, 2",
+        "3 of 5 images cannot be used: mend or remove them, or pack the others with srkit prepare SRC DST --skip-bad",
+    ]
+
+
 def test_a_set_can_be_any_dataset(evaluate, call):
     assert call("prepare", "photos", "packed.h5", "--scale", "2")[0] == 0
     folder = json.loads(evaluate("repeat.safetensors", "--data", "photos", "--json")[1])["tables"][0]
@@ -407,6 +455,8 @@ def test_a_set_can_be_any_dataset(evaluate, call):
     for text, told in {
         "h6:packed.h5": "unknown dataset 'h6'",
         "h5:": "missing setting 'path' of dataset 'h5' (string)",
+        "photos": "is a path; say what reads it, folder:photos",
+        "packed.h5": "is a path; say what reads it, h5:packed.h5",
         "leaves:photos": "unknown setting 'path' of dataset 'leaves'",
     }.items():
         code, _, err = evaluate("repeat.safetensors", "--dataset", text)

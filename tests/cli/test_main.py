@@ -324,3 +324,35 @@ def test_what_a_locale_cannot_write_is_written_out(call, nearest, model, photogr
         found = srkit_command(*words, "--table", "csv", env=env)
         assert (found.returncode, found.stderr) == (0, "")
         assert "repeat,\\udcff,psnr_y" in found.stdout
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"prepare photos {LONG}",
+        f"degrade bicubic photos {LONG} --scale 2",
+        f"degrade bicubic {LONG} lr --scale 2",
+        f"upscale {LONG} photos -o out",
+        f"eval {LONG} --data photos",
+        f"eval --images a={LONG} --data photos --scale 2",
+        f"convert {LONG} out.safetensors",
+        f"check {LONG}",
+        f"run {LONG}",
+        f"check tiny.toml --set start.weights={LONG}",
+        f"run tiny.toml --out {LONG}",
+    ],
+)
+def test_a_path_that_is_too_long_is_one_line(call, tiny, command):
+    code, out, err = call(*command.split())
+    assert (code, out) == (2, "")
+    assert err.startswith(f"srkit {command.split()[0]}: {LONG}")
+    assert "File name too long" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_input_among_others_that_is_too_long_is_named(call, model, nearest, photographs):
+    code, _, err = call("-p", nearest, "upscale", model, "photos", LONG, "-o", "out")
+    assert (code, err) == (2, f"srkit upscale: {LONG}: File name too long\n")

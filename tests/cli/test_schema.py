@@ -22,12 +22,11 @@ from hypothesis import strategies as st
 from srkit.errors import RecipeError
 from srkit.plugin.component import Component
 from srkit.plugin.discovery import installed
-from srkit.plugin.part import Part
 from srkit.plugin.registry import Origin, Registry
 from srkit.plugin.settings import parameter_docs
 from srkit.recipe.layers import fields
 from srkit.recipe.reading import read_recipe
-from srkit.recipe.recipe import Data, LossPart, Recipe, Start, Train, Validate
+from srkit.recipe.recipe import PARTS, Data, LossPart, Recipe, Start, Train, Validate
 from srkit.recipe.schema import recipe_schema
 from tests.conftest import ROOT, TINY, plugin
 from tests.recipe.test_recipe import VALUES
@@ -73,7 +72,7 @@ def demanding(*, size: int, mode: bool = True) -> None:
     """
 
 
-KINDS = [cls.kind for cls in Part.__subclasses__()]
+KINDS = [cls.kind for cls in PARTS]
 
 # The least that a recipe may say.
 SMALL = {
@@ -185,14 +184,19 @@ NO_SETTING = "4 should not be valid under {'title': \"unknown setting of "
         ({"scael": 4}, [("scael", f"{UNKNOWN}architecture, data, ")]),
         ({"train__stesp": 4}, [("train.stesp", f"{UNKNOWN}accumulate, ")]),
         ({"data__path": 4}, [("data.path", f"{UNKNOWN}augment, ")]),
-        ({"validate__0__path": 4}, [("validate.0.path", f"{UNKNOWN}dataset, name'}}")]),
+        ({"validate__0__path": 4}, [("validate.0.path", f"{UNKNOWN}dataset, degradation, name, scale'}}")]),
         (
             {"architecture__featuers": 4},
             [("architecture.featuers", f"{NO_SETTING}architecture 'a2n'; there are: blocks, features, ")],
         ),
         (
             {"loss": [{"type": "l1", "epsilon": 4}]},
-            [("loss.0.epsilon", f"{NO_SETTING}loss 'l1'; there are: reduction, weight\"}}")],
+            [
+                (
+                    "loss.0.epsilon",
+                    f"{NO_SETTING}loss 'l1'; there are: adversary, every, from_step, reduction, weight\"}}",
+                )
+            ],
         ),
         ({"architecture__features": "4"}, [("architecture.features", "'4' is not of type 'integer'")]),
         ({"architecture__features": 4.5}, [("architecture.features", "4.5 is not of type 'integer'")]),
@@ -221,7 +225,7 @@ NO_SETTING = "4 should not be valid under {'title': \"unknown setting of "
             [("train.precision", "'half' is not one of ['float32', 'bfloat16', 'float16']")],
         ),
         ({"train__device": "gpu"}, [("train.device", "'gpu' does not match '^(auto|cpu|mps|cuda(")]),
-        ({"data__augment": ["hflip", "flop"]}, [("data.augment.1", "'flop' is not one of ['hflip', ")]),
+        ({"data__augment": ["hflip", "flop"]}, [("data.augment.1", "'flop' is not one of ['cutblur', ")]),
         ({"data__augment": "hflip"}, [("data.augment", "'hflip' is not of type 'array'")]),
         ({"loss": "l1"}, [("loss", "'l1' is not of type 'array'")]),
         ({"loss": {"type": "l1"}}, [("loss", "{'type': 'l1'} is not of type 'array'")]),
@@ -474,12 +478,13 @@ def test_taplo_accepts_each_packaged_recipe(lint, path):
         (
             'type = "adam"',
             'type = "adma"',
-            '22:8: "adma" is not one of ["adam","adamw","sgd","srkit:adam","srkit:adamw","srkit:sgd"]',
+            '22:8: "adma" is not one of ["adam","adamw","adan","sgd",'
+            '"srkit:adam","srkit:adamw","srkit:adan","srkit:sgd"]',
         ),
         (
             'name = "photos"',
             'name = "photos"\nnmae = 1',
-            '19:8: {"title":"unknown key; there are: dataset, name"} is not allowed for 1',
+            '19:8: {"title":"unknown key; there are: dataset, degradation, name, scale"} is not allowed for 1',
         ),
     ],
 )

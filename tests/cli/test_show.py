@@ -279,3 +279,13 @@ def test_of_what_failed_to_load_the_reason_is_shown(sites, call):
     assert (code, out) == (2, "")
     assert err.startswith("srkit show: there is no component 'tv'; there are: a2n, ")
     assert err.endswith(" (plugin 'tv' of srkit-tv 1.0 failed to load: ValueError: not today (site/srkit_tv.py:1))\n")
+
+
+def test_a_forgotten_p_is_named_and_so_is_what_was_loaded(call, tmp_path):
+    code, out, err = call("show", "vast_hat")
+    assert (code, out) == (2, "")
+    assert err.endswith(", zncc, zncc_y; if a one-file plugin has it, add -p FILE\n")
+    (tmp_path / "mine.py").write_text(plugin('"loss", "mine", "mine:make"'))
+    assert call("-p", "mine.py", "show", "vast_hat")[2].endswith("; loaded with -p or SRKIT_PLUGINS: mine.py\n")
+    code, out, err = call("-p", "mine.py", "check-plugin", "vast_hat")
+    assert (code, err.endswith("; loaded with -p or SRKIT_PLUGINS: mine.py\n")) == (2, True)

@@ -113,6 +113,12 @@ def test_the_size_of_a_usual_file_costs_a_fraction_of_the_whole_way(tmp_path, na
     assert 3 * calls(lambda: image_size(tmp_path / name)) < calls(lambda: of_pillow(PLAIN[name]))
 
 
+def test_a_name_with_nul_is_no_file():
+    for function in (image_size, read_image):
+        with pytest.raises(InputRejected):
+            function("a\0b.png")
+
+
 # What takes long
 
 

@@ -233,6 +233,19 @@ def test_lr_beside_a_folder_hr_that_fits_no_scale_is_named(tmp_path):
 # What is left out
 
 
+def test_one_image_is_a_dataset_of_one(tmp_path):
+    pixels = put(tmp_path / "photo.png")
+    put(tmp_path / "photox2.png", 12, 16)  # in a folder it would be its LR
+    put(tmp_path / "other.png")
+    source = Folder(path=str(tmp_path / "photo.png"))
+    assert names(source) == ["photo"]
+    assert np.array_equal(source.read(0), pixels)
+    assert source.lr(2) is None
+    assert source.manifest() is None
+    assert source.describe() == f"1 HR image in {tmp_path.parent.name}/{tmp_path.name}, no LR beside it"
+    assert source.fingerprint() == Folder(path=str(tmp_path), names=("photo",)).fingerprint()
+
+
 def test_what_is_left_out_of_a_folder_is_named(tmp_path):
     put(tmp_path / "mix" / "a.png")
     put(tmp_path / "mix" / "more" / "b.png")
@@ -572,12 +585,10 @@ def test_a_missing_folder_is_named(tmp_path):
     assert rejected(Folder, hr=str(tmp_path / "none")) == f"{tmp_path / 'none'}: is not there"
 
 
-def test_a_file_is_no_folder(tmp_path):
-    put(tmp_path / "a.png")
-    assert (
-        rejected(Folder, path=str(tmp_path / "a.png"))
-        == f"{tmp_path / 'a.png'}: is a file; give the folder that holds it"
-    )
+def test_a_file_that_is_no_image_is_no_folder(tmp_path):
+    (tmp_path / "a.txt").write_text("no image")
+    text = f"{tmp_path / 'a.txt'}: is a file; give the folder that holds it"
+    assert rejected(Folder, path=str(tmp_path / "a.txt")) == text
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):
@@ -851,7 +862,7 @@ def test_an_hdf5_file_is_told_the_dataset_that_reads_it(tmp_path):
     (tmp_path / "set.h5").write_bytes(b"")
     assert rejected(Folder, path=str(tmp_path / "set.h5")) == (
         f"{tmp_path / 'set.h5'}: is a file, and a folder of images is needed here; "
-        'in a recipe, type = "h5" reads HDF5 files'
+        f'in a recipe, type = "h5" reads HDF5 files, and `srkit eval` takes --dataset h5:{tmp_path / "set.h5"}'
     )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import srkit
+from srkit.cli import main
 from srkit.plugin.discovery import installed
 from tests.conftest import photograph
 
@@ -267,3 +270,55 @@ def test_a_discriminator_of_another_kind_is_refused():
     with pytest.raises(srkit.ComponentError) as error:
         make("loss", "adversarial", discriminator={"type": "a2n"})
     assert str(error.value) == "unknown discriminator 'a2n' (installed: patch, unet, vgg_like)"
+
+
+# --- In a run ---
+
+LOSSES = """
+[[loss]]
+type = "l1"
+
+[[loss]]
+type = "perceptual"
+weight = 0.01
+layers = { stage2 = 1.0 }
+
+[[loss]]
+type = "adversarial"
+weight = 0.1
+r1 = 1.0
+r1_every = 2
+"""
+
+
+def last_checkpoint(out: str) -> dict[str, bytes]:
+    folder = Path(out, "checkpoints", "step_00000006")
+    return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+
+
+@pytest.mark.parametrize("discriminator", ['{type="unet", features=2}', '{type="patch", layers=1}'])
+def test_a_gan_that_is_continued_ends_with_the_same_bits(tiny, discriminator):
+    tiny.write_text(tiny.read_text() + LOSSES)
+    settings = [f"loss.2.discriminator={discriminator}", "train.deterministic=run", "train.threads=1"]
+    srkit.run(tiny, out="straight", set=settings)
+    for steps in (3, 6):
+        srkit.run(tiny, out="stopped", set=[*settings, f"train.steps={steps}"])
+    straight = last_checkpoint("straight")
+    assert last_checkpoint("stopped") == straight
+    kept = safetensors.torch.load(straight["losses.safetensors"])
+    assert kept
+    assert all(name.startswith("2.adversary.") for name in kept)  # nothing of the perceptual loss, which is frozen
+    assert not any("adversary" in name for name in safetensors.torch.load_file("straight/last.safetensors"))
+
+
+def test_the_gan_quickstart_needs_no_data_and_is_scored_beside_what_it_started_from(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    short = ["train.steps=2", "train.validate_every=2", "data.batch=2", "validate.0.dataset.size=64"]
+    assert main(["run", "gan_quickstart", *(word for text in short for word in ("--set", text))]) == 0
+    capsys.readouterr()
+    assert main(["compare", "runs/gan_quickstart_pixel", "runs/gan_quickstart"]) == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    scored = {"gan_quickstart_pixel", "gan_quickstart", "bicubic"}
+    head = next(words for words in table if words[:2] == ["leaves", "x2"] and "step" in words)
+    assert {"features", "psnr_y"} < set(head)
+    assert scored <= {word for words in table for word in words}

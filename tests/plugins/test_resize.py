@@ -19,6 +19,7 @@ from srkit_metrics.color import luma
 from srkit_metrics.psnr import psnr, psnr_y
 from srkit_metrics.ssim import ssim, ssim_y
 from srkit_resize import device
+from srkit_resize.blurred import KnownKernel
 from srkit_resize.kernel import Edge, Mode
 from srkit_resize.matlab import Bicubic, enlarge, resize, shrink
 from srkit_resize.network import Bicubic as Baseline
@@ -102,11 +103,12 @@ def enlarged_and_rounded(network: Baseline, image: NDArray[np.generic]) -> NDArr
     return np.clip(np.floor(sr + 0.5), 0, 255).astype(np.uint8)
 
 
-def test_the_plugin_declares_three_components_that_load() -> None:
+def test_the_plugin_declares_four_components_that_load() -> None:
     components = {(c.kind, c.name): c for c in srkit_resize.srkit_components()}
     assert {key: component.load() for key, component in components.items()} == {
         ("degradation", "bicubic"): Bicubic,
         ("degradation", "pillow_bicubic"): PillowBicubic,
+        ("degradation", "kernel"): KnownKernel,
         ("architecture", "bicubic"): Baseline,
     }
     assert components["degradation", "bicubic"].facts == {"deterministic": True}

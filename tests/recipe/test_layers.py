@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from srkit.engine.builder import Builder
 from srkit.errors import RecipeError, UsageError
 from srkit.plugin.discovery import discover, installed
+from srkit.recipe.layers import REMOVED, Override, as_set
 from srkit.recipe.reading import read_part, read_recipe
 from tests.conftest import plugin
+
+LOSSES = ", ".join(e.component.name for e in installed().of_kind("loss") if not e.component.missing)
 
 BASE = """\
 scale = 2
@@ -140,7 +144,7 @@ def test_a_problem_of_a_base_is_at_the_bases_line_and_after_the_recipes_own():
 
 def test_a_short_form_over_a_bases_table_is_the_recipes_problem():
     assert problems('extends = "base.toml"\nloss = ["l1l"]\narchitecture = "a2m"') == (
-        "x.toml:2: unknown loss 'l1l'; did you mean 'l1'? (installed: charbonnier, l1, l2)",
+        f"x.toml:2: unknown loss 'l1l'; did you mean 'l1'? (installed: {LOSSES})",
         "x.toml:3: unknown architecture 'a2m'; did you mean 'a2n'? "
         "(installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, srcnn, srresnet)",
     )
@@ -452,11 +456,11 @@ def test_an_override_that_cannot_be_meant_so_is_refused(overrides, message):
         ),
         (
             ['loss=["l1l"]'],
-            "--set loss=[\"l1l\"]: unknown loss 'l1l'; did you mean 'l1'? (installed: charbonnier, l1, l2)",
+            f"--set loss=[\"l1l\"]: unknown loss 'l1l'; did you mean 'l1'? (installed: {LOSSES})",
         ),
         (
             ["loss.type=l1l"],
-            "--set loss.type=l1l: unknown loss 'l1l'; did you mean 'l1'? (installed: charbonnier, l1, l2)",
+            f"--set loss.type=l1l: unknown loss 'l1l'; did you mean 'l1'? (installed: {LOSSES})",
         ),
         (
             ["loss=[l1,l2]"],
@@ -530,3 +534,33 @@ def test_a_component_by_its_name_is_a_table_with_its_type(short, long):
     assert over(short) == over(long)
     key, _, value = short.partition(" = ")
     assert over("", f"{key}={value}") == over(long)
+
+
+@pytest.mark.parametrize(
+    ("text", "stage", "path"),
+    [
+        ("train.steps=5", "", ("train", "steps")),
+        ("x2:train.steps=5", "x2", ("train", "steps")),
+        ("my x2.v1:train.steps=a:b", "my x2.v1", ("train", "steps")),
+        ("a:b:train.steps=5", "a:b", ("train", "steps")),
+        ('loss."a:b"=5', "", ("loss", "a:b")),
+        ('x2:loss."a:b"=5', "x2", ("loss", "a:b")),
+    ],
+)
+def test_a_stage_stands_before_the_key(text, stage, path):
+    override = Override.parse(text)
+    assert (override.stage, override.path, override.text) == (stage, path, text)
+
+
+@pytest.mark.parametrize("text", [":train.steps=5", "x2:=5", "x2:train..steps=5", "x2:"])
+def test_a_stage_without_a_key_is_an_error(text):
+    assert refused(text) == f"--set {text}: write KEY=VALUE, as in --set train.steps=500"
+
+
+@pytest.mark.parametrize("value", ["runs/x2", "my runs/x2", "it's", "5", "true", "", " ", 'a"b', "2024-01-01"])
+def test_what_is_advised_gives_the_key_that_text(value):
+    option, word = shlex.split(as_set("x2:start.weights", value))
+    assert option == "--set"
+    override = Override.parse(word)
+    assert override.stage == "x2"
+    assert override.value == value if value else override.value is REMOVED

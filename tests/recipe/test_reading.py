@@ -327,7 +327,7 @@ def test_components_are_tried_with_a_scale_that_they_have(problems, scale):
     scales = []
     problems(
         RECIPE.replace(", KEYS", "").replace("scale = 2", f"scale = {scale}"),
-        try_out=lambda part, words: scales.append((part.type, words["scale"])),
+        try_out=lambda part, words: scales.append((part.type, words["scale"])) or {},
     )
     assert ("net", 2) in scales
 

@@ -15,8 +15,9 @@ from srkit.recipe.packaged import packaged_recipes
 from tests.conftest import photograph
 
 RECIPES = packaged_recipes()
-ROAD = sorted(name for name in RECIPES if "quickstart" not in name)
-SMALL = ["architecture.features=4", "architecture.blocks=1", "data.batch=2", "train.steps=1", "train.device=cpu"]
+ROAD = sorted(name for name in RECIPES if "quickstart" not in name and name != "zssr")  # which wants no data
+SMALL = ["architecture.features=4", "data.batch=2", "train.steps=1", "train.device=cpu"]
+OWN = {"a2n": "upsampling_features=4", "liif": "hidden=[4]", "lapsrn": "depth=1"}  # settings of some networks
 
 
 def put(path, *size, seed=0):
@@ -47,7 +48,8 @@ def test_the_first_comment_leads_from_the_data_to_a_model(name, data, capsys):
     assert [words[1] for words in found][:2] == ["prepare", "run"]
     assert found[1] == ["srkit", "run", name]
     for _, *words in found:
-        small = [*SMALL, *(["architecture.upsampling_features=4"] if "a2n" in name else [])]
+        small = [*SMALL, *(f"architecture.{text}" for network, text in OWN.items() if network in name)]
+        small += [] if "lapsrn" in name else ["architecture.blocks=1"]
         more = [word for text in small for word in ("--set", text)] if words[0] == "run" else []
         assert main([*words, *more]) == 0, (words, capsys.readouterr().err)
     network = srkit.load(Path("runs", name))
@@ -87,3 +89,29 @@ def test_the_recipes_are_those_of_the_paper_and_of_the_blog(data):
 def test_the_paper_halves_the_rate_every_200_epochs():
     recipe = srkit.load_recipe("a2n_x2_paper")
     assert recipe.schedule.settings == {"milestones": [k * 200_000 for k in range(1, 10)], "gamma": 0.5, "warmup": 0}
+
+
+def test_lapsrn_scores_its_x2_output_and_liif_any_scale(data, capsys):
+    """The commands behind their first comments."""
+    for name, scale in (("lapsrn_x4", "2"), ("liif", "2.7")):
+        for _, *words in commands(name):
+            small = [*SMALL, *(f"architecture.{text}" for network, text in OWN.items() if network in name)]
+            assert main([*words, *(word for text in small for word in ("--set", text) if words[0] == "run")]) == 0
+        assert f"srkit eval runs/{name} --data Set5=data/Set5 --scale {scale}\n" in RECIPES[name].read_text()
+        capsys.readouterr()
+        assert main(["eval", f"runs/{name}", "--data", "Set5=data/Set5", "--scale", scale]) == 0
+        assert capsys.readouterr().out.startswith(f"Set5 x{scale}")
+    put(Path("photo.jpg"), 40, 60)
+    assert main(["upscale", "runs/liif", "photo.jpg", "-o", "out/", "--size", "151x100"]) == 0
+    assert srkit.read_image("out/photo.jpg").shape == (100, 151, 3)
+
+
+def test_zssr_learns_of_an_image_blurred_by_a_kernel(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(Path("photo.png"), 80, 90)
+    Path("kernel.txt").write_text("1 2 1\n2 4 2\n1 2 1\n")
+    small = [*SMALL, "data.dataset.path=photo.png", 'data.degradation={type="kernel", path="kernel.txt"}']
+    words = [word for text in small for word in ("--set", text)]
+    assert main(["run", "zssr", "--out", "runs/photo", *words]) == 0
+    assert main(["upscale", "runs/photo", "photo.png", "-o", "out/"]) == 0
+    assert srkit.read_image("out/photo.png").shape == (160, 180, 3)

@@ -43,6 +43,8 @@ def test_contract(check, packed):
         settings = {"path": packed[component.name]} if component.name in packed else {"count": 4, "size": 64}
     if component.name == "multistep":
         settings = {"milestones": [50]}
+    if component.name == "kernel":
+        pytest.skip("it needs a file: tests/plugins/test_known_kernel.py")
     check(**settings)
 
 

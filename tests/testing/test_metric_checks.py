@@ -65,7 +65,20 @@ def stretching(sr, hr):
     return float(np.abs(sr.astype(float) - hr).mean())
 
 
+def sharpness(sr):
+    if min(sr.shape[:2]) < 2:
+        raise ValueError("images have 2 pixels or more on a side")
+    return float(np.abs(np.diff(sr.astype(float), axis=1)).mean())
+
+
+def writes(sr):
+    score = sharpness(sr[1:])
+    sr[0] = 0
+    return score
+
+
 LOW = {"better": "lower"}
+ALONE = {"reference": False}
 METRICS = {
     "good": (mean, LOW),
     "an_array": (lambda sr, hr: np.abs(difference(sr, hr)).mean(dtype=np.float32), LOW),
@@ -87,6 +100,17 @@ METRICS = {
     "luma": (lambda sr, hr: float(np.abs(difference(sr, hr) @ LUMA).mean()) / 1000, LOW),
     "rgb": (mean, {"color": "Y", **LOW}),
     "lab": (mean, {"color": "Lab", **LOW}),
+    "by_hr_stated": (lambda sr, hr: mean(sr, hr) / (1 + hr.mean()), {"symmetric": False, **LOW}),
+    "alike_stated": (mean, {"symmetric": False, **LOW}),
+    "alone": (sharpness, ALONE),
+    "alone_in_luma": (lambda sr: sharpness(sr @ LUMA[:, None] / 1000), {"color": "Y", **ALONE}),
+    "alone_unstated": (sharpness, {}),
+    "with_hr": (mean, ALONE),
+    "alone_lower": (sharpness, {**LOW, **ALONE}),
+    "alone_luma": (lambda sr: sharpness(sr @ LUMA[:, None] / 1000), ALONE),
+    "alone_rgb": (sharpness, {"color": "Y", **ALONE}),
+    "alone_writes": (writes, ALONE),
+    "alone_by_chance": (lambda sr: sharpness(sr) * (1 + 1e-7 * (np.random.get_state()[1][0] % 2)), ALONE),
 }
 for _name, (_score, _) in METRICS.items():
     globals()[f"make_{_name}"] = lambda _score=_score: _score
@@ -99,14 +123,14 @@ def srkit_components():
 """
 
 IN_ONE_ORDER = (
-    "treat both images alike, or state the deviation with its reason; a range of values that is taken from one image "
+    'treat both images alike, or state it: facts={"symmetric": False}; a range of values that is taken from one image '
     "makes it so, and uint8 that wraps around, where 1 - 2 is 255"
 )
 BROKEN = {
     "likes_brightness": (
         metric.equal_images_score_best,
         "HR brighter scores -10, HR itself 0, and lower is better",
-        "score the difference from HR; state the deviation where it looks at SR alone",
+        'score the difference from HR; one that looks at SR alone states it: facts={"reference": False}',
     ),
     "saturated": (
         metric.more_damage_scores_worse,
@@ -174,7 +198,42 @@ BROKEN = {
         'state it: facts={"color": "RGB"}',
     ),
 }
+ALONE = {
+    "alone_lower": (
+        metric.more_damage_scores_worse,
+        "blur over 3, 5 and 9 pixels scores 2.77, 2.228 and 1.781, and lower is better",
+        'state it: facts={"better": "higher"}',
+    ),
+    "alone_luma": (
+        metric.color_is_as_stated,
+        "chroma changed by (-52, 16, 54) scores 0, grey by 6 levels 0.7452, so that chroma hardly counts",
+        'state it: facts={"color": "Y"}',
+    ),
+    "alone_rgb": (
+        metric.color_is_as_stated,
+        "chroma changed by (-52, 16, 54) scores 8.174, grey by 6 levels 0.5555, so that more than the luma counts",
+        'state it: facts={"color": "RGB"}',
+    ),
+    "alone_writes": (
+        metric.images_are_left_alone,
+        "it changes SR",
+        "take no in-place operation (-=, out=) on the images themselves",
+    ),
+    "alone_by_chance": (
+        metric.same_images_give_same_score,
+        "the same images score 11.728084908718198, then 11.728083735909824",
+        "draw nothing, and keep nothing from call to call",
+    ),
+    "alike_stated": (
+        metric.order_does_not_matter,
+        "SR against HR scores as HR against SR, and it states otherwise",
+        "take `symmetric` out of the facts",
+    ),
+}
+WHICH = "state reference=False of one that looks at SR alone, and of no other"
 NOT_CALLED = {
+    "alone_unstated": ("it cannot be called with sr and hr: too many positional arguments", WHICH),
+    "with_hr": ("it cannot be called with sr: missing a required argument: 'hr'", WHICH),
     "an_array": ("it returns a float32", "return float(...)"),
     "no_number": ("the score of equal images is nan", "look at divisions by zero; infinity is a number"),
 }
@@ -190,13 +249,20 @@ WRONG_WAY = {
 }
 
 
-def test_a_metric_that_keeps_all_promises_passes(failures):
-    assert failures("good") == {}
+@pytest.mark.parametrize("name", ["good", "by_hr_stated", "alone", "alone_in_luma"])
+def test_a_metric_that_keeps_all_promises_passes(failures, name):
+    assert failures(name) == {}
 
 
-@pytest.mark.parametrize("name", BROKEN)
+def test_of_a_metric_that_looks_at_sr_alone_nothing_is_asked_of_hr(registry):
+    found = results(Subject(registry.find("metric", "alone"), registry))
+    skipped = {result.check.name for result in found if result.found == "it looks at SR alone"}
+    assert skipped == {"equal_images_score_best", "order_does_not_matter", "other_sizes_are_an_error"}
+
+
+@pytest.mark.parametrize("name", [*BROKEN, *ALONE])
 def test_a_broken_promise_fails_its_own_check_alone(failures, name):
-    check, found, instead = BROKEN[name]
+    check, found, instead = {**BROKEN, **ALONE}[name]
     assert failures(name) == {check.__name__: (found, instead)}
 
 

@@ -193,13 +193,18 @@ def each_image(
             found = list(executor.map(attempt, indices))
     bad = [result for result in found if isinstance(result, InputRejected)]
     if bad:
-        more = [f"and {len(bad) - NAMED:,} more"] if len(bad) > NAMED else []
-        advice = (
-            f"{len(bad):,} of {len(found):,} images cannot be used: mend or remove them, or pack the others with "
-            "srkit prepare SRC DST --skip-bad"
-        )
-        raise InputRejected(bad[0].path, bad[0].reason, [*map(str, bad[1:NAMED]), *more, advice]) from bad[0]
+        raise all_of(bad, len(found)) from bad[0]
     return [result for result in found if not isinstance(result, InputRejected)]
+
+
+def all_of(bad: Sequence[InputRejected], count: int) -> InputRejected:
+    """Return one error of those of several images, of `count`: a line for each, up to `NAMED`, and what to do."""
+    more = [f"and {len(bad) - NAMED:,} more"] if len(bad) > NAMED else []
+    advice = (
+        f"{len(bad):,} of {count:,} images cannot be used: mend or remove them, or pack the others with "
+        "srkit prepare SRC DST --skip-bad"
+    )
+    return InputRejected(bad[0].path, bad[0].reason, [*map(str, bad[1:NAMED]), *more, advice])
 
 
 def large_enough(pairs: Pairs, patch: int) -> tuple[list[int], list[str]]:

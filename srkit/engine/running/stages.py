@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -70,6 +71,7 @@ def load_stages(
     `scale` and `start`; those of one stage, STAGE:KEY=VALUE, that one alone. Raises RecipeError with the problems of
     all stages, UsageError where a directory holds another run, and for an override of a stage that there is not.
     """
+    _refuse_unknown_stages(path, builder, overrides)
     own = _for(path, overrides, named=True)
     loaded = builder.load(path, overrides=own)
     home = RunDirectory(directory)
@@ -84,7 +86,7 @@ def load_stages(
     stages = [Stage(path, loaded, home, state, own)]
     while stages[0].recipe.start.recipe and stages[0].state == "new":
         after = stages[0]
-        base = _find(after, [stage.path for stage in stages])
+        base = _find(after.loaded, [stage.path for stage in stages])
         home = RunDirectory(directory.parent / base.stem)
         if any(_same(home.path, stage.home.path) for stage in stages):
             raise UsageError(f"{home.path} would be the run of {base} and of {after.path}; give another --out DIR")
@@ -96,7 +98,6 @@ def load_stages(
             raise RecipeError(error.problems, [note, *error.notes]) from None
         except UsageError as error:
             raise UsageError(f"{after.path.name} starts from {base.name}: {error}") from None
-    _refuse_unknown_stages(stages, builder, overrides)
     return stages
 
 
@@ -108,22 +109,20 @@ def _for(path: Path, overrides: Sequence[str], *, named: bool = False) -> tuple[
     )
 
 
-def _refuse_unknown_stages(stages: Sequence[Stage], builder: Builder, overrides: Sequence[str]) -> None:
+def _refuse_unknown_stages(path: Path, builder: Builder, overrides: Sequence[str]) -> None:
     """Raise UsageError for an override of a stage that there is not, those included that are needed no more."""
-    names = [stage.name for stage in stages]
-    given = [o for o in map(Override.parse, overrides) if o.stage not in ("", *names)]
-    first, seen = stages[0], [stage.path for stage in stages]
-    while given and first.recipe.start.recipe:
-        try:
-            base = _find(first, seen)
-            loaded = builder.load(base, overrides=_for(base, overrides), datasets=False)
-        except SrkitError:  # such a recipe may be gone by now
-            return
-        first = attrs.evolve(first, path=base, loaded=loaded)
-        seen.append(base)
-        names.append(first.name)
+    seen = [path]
+    given = [o for o in map(Override.parse, overrides) if o.stage not in ("", path.stem)]
+    try:
+        while given:
+            loaded = builder.load(seen[-1], overrides=_for(seen[-1], overrides, named=len(seen) == 1), datasets=False)
+            if not loaded.recipe.start.recipe:
+                break
+            seen.append(_find(loaded, seen))
+    except SrkitError:  # it is raised again, but for a recipe that is needed no more
+        return
     for override in given:
-        override.refuse_stage(names)
+        override.refuse_stage([path.stem for path in seen])
 
 
 def _progress(home: RunDirectory, recipe: Recipe) -> State:
@@ -145,17 +144,17 @@ def _same(first: Path, second: Path) -> bool:
     return first.resolve() == second.resolve()
 
 
-def _find(stage: Stage, seen: Sequence[Path]) -> Path:
-    """Return the recipe that a stage starts from: beside the file that names it, or here, or a packaged one."""
-    key, name = ("start", "recipe"), stage.recipe.start.recipe
-    written = stage.loaded.origins.file(key)
+def _find(loaded: Loaded, seen: Sequence[Path]) -> Path:
+    """Return the recipe that another starts from: beside the file that names it, or here, or a packaged one."""
+    key, name = ("start", "recipe"), loaded.recipe.start.recipe
+    written = loaded.origins.file(key)
     beside = Path(written.label).parent / name if written is not None else Path(name)
     try:
         path = beside if beside.is_file() else find_recipe(name)
     except UsageError as error:
-        raise stage.loaded.error(Problem(key, str(error))) from None
+        raise loaded.error(Problem(key, str(error))) from None
     if any(_same(path, other) for other in seen):
-        raise stage.loaded.error(Problem(key, f"'{name}' leads back to itself"))
+        raise loaded.error(Problem(key, f"'{name}' leads back to itself"))
     return path
 
 
@@ -170,18 +169,37 @@ def _load(
     loaded = builder.load(path, overrides=overrides)
     if not home.recipe.exists():
         return Stage(path, loaded, home, "new", overrides)
-    shared = [text for text in overrides if not Override.parse(text).stage]
-    alone = [f"--set {shlex.quote(f'{stage.name}:{text}')}" for stage in later for text in shared]
+    fingerprints = open_data(loaded).fingerprints()
+    try:
+        home.refuse_another(loaded.recipe, fingerprints)
+    except UsageError as error:
+        advice = "\n".join(_cures(loaded, home, path, overrides, later, str(error)))
+        home.refuse_another(loaded.recipe, fingerprints, advice)
+    return Stage(path, loaded, home, state if checkpoint.exists(home.checkpoints) else "new", overrides)
+
+
+def _cures(
+    loaded: Loaded, home: RunDirectory, path: Path, overrides: Sequence[str], later: Sequence[Stage], refused: str
+) -> Iterator[str]:
+    """Yield what to do where a stage's directory holds another run; `refused` names the keys that differ."""
+    keys = [line.split()[0].removesuffix(":") for line in refused.splitlines() if line.startswith("  ")]
+    laid = sorted(overrides, key=lambda text: Override.parse(text).stage != "")  # as the recipe's layers are
+    shared = [
+        text
+        for text, (where, _) in zip(laid, loaded.origins.overrides, strict=True)
+        if not Override.parse(text).stage and any(f"{key}.".startswith(f"{'.'.join(map(str, where))}.") for key in keys)
+    ]
+    rest = [text for text in overrides if text not in shared]
+    with contextlib.suppress(RecipeError):  # of what cannot be without them
+        if shared and home.is_of(loaded.builder.load(path, overrides=rest, datasets=False).recipe):
+            names = " and ".join(stage.name for stage in later)
+            instead = shlex.join(word for text in shared for word in ("--set", text))
+            alone = (word for stage in later for text in shared for word in ("--set", f"{stage.name}:{text}"))
+            yield f"to change {names} alone, in place of {instead}: {shlex.join(alone)}"
     after = later[0].name
     weights = [as_set(f"{after}:start.recipe", ""), as_set(f"{after}:start.weights", str(home.path))]
-    cures = [
-        f"to start from that run as it is: {' '.join(weights)}",
-        f"to train that stage anew: rename {home.path}, or give an --out DIR in another folder",
-    ]
-    if shared:
-        cures.insert(0, f"to leave it as it is and change {' and '.join(s.name for s in later)}: {' '.join(alone)}")
-    home.refuse_another(loaded.recipe, open_data(loaded).fingerprints(), "\n".join(cures))
-    return Stage(path, loaded, home, state if checkpoint.exists(home.checkpoints) else "new", overrides)
+    yield f"to start from that run as it is: {' '.join(weights)}"
+    yield f"to train that stage anew: rename {home.path}, or give an --out DIR in another folder"
 
 
 def rehearse_start(stage: Stage, before: Stage) -> transfer.Transfer:

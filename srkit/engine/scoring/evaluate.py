@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
-from srkit.engine.data.pools import each_image
+from srkit.engine.data.pools import all_of, each_image
 from srkit.engine.networks.calling import Size, needs_size
 from srkit.engine.networks.padding import padding_of
 from srkit.engine.scoring.finished import Finished
@@ -188,28 +188,53 @@ def _scores(
 ) -> dict[str, dict[str, float]]:
     pairs = evaluation.pairs
     found: dict[str, dict[str, float]] = {}
+    bad: list[InputRejected] = []
     for index in range(len(pairs)):
-        if min(pairs.size(index)) == 0:
-            raise InputRejected(pairs.name(index), f"is smaller than the scale, {pairs.scale}")
-        lr, hr = pairs.read(index)
-        if lr is None:
-            raise InputRejected(pairs.name(index), "there is no LR image, and a random degradation makes none to score")
-        hr, spoilt = to_8_bits(hr), False
         try:
-            sr = to_8_bits(enlarge(index, lr, hr.shape))
-        except NotFinite:
-            sr, spoilt = np.zeros_like(hr), True
-        if look is not None:
-            look(index, lr, sr, hr)
-        try:
-            values = {
-                metric.name: float(metric.score(*(_inside(image, metric, pairs.scale, method) for image in (sr, hr))))
-                for metric in metrics
-            }
-        except ValueError as error:
-            raise InputRejected(pairs.name(index), str(error)) from None
-        found[pairs.name(index)] = dict.fromkeys(values, math.nan) if spoilt else values
+            lr, hr = _read(pairs, index)
+            if not bad:  # otherwise it only goes on to name all that are bad
+                found[pairs.name(index)] = _score(enlarge, index, lr, hr, pairs, metrics, method, look)
+        except InputRejected as error:
+            bad.append(error)
+    if bad:
+        raise bad[0] if len(bad) == 1 else all_of(bad, len(pairs)) from bad[0]
     return found
+
+
+def _read(pairs: Pairs, index: int) -> tuple[Image, Image]:
+    if min(pairs.size(index)) == 0:
+        raise InputRejected(pairs.name(index), f"is smaller than the scale, {pairs.scale}")
+    lr, hr = pairs.read(index)
+    if lr is None:
+        raise InputRejected(pairs.name(index), "there is no LR image, and a random degradation makes none to score")
+    return lr, to_8_bits(hr)
+
+
+def _score(
+    enlarge: Callable[[int, Image, tuple[int, ...]], Image],
+    index: int,
+    lr: Image,
+    hr: Image,
+    pairs: Pairs,
+    metrics: Sequence[Metric],
+    method: Method,
+    look: Look | None,
+) -> dict[str, float]:
+    spoilt = False
+    try:
+        sr = to_8_bits(enlarge(index, lr, hr.shape))
+    except NotFinite:
+        sr, spoilt = np.zeros_like(hr), True
+    if look is not None:
+        look(index, lr, sr, hr)
+    try:
+        values = {
+            metric.name: float(metric.score(*(_inside(image, metric, pairs.scale, method) for image in (sr, hr))))
+            for metric in metrics
+        }
+    except ValueError as error:
+        raise InputRejected(pairs.name(index), str(error)) from None
+    return dict.fromkeys(values, math.nan) if spoilt else values
 
 
 def _inside(image: NDArray[np.uint8], metric: Metric, scale: float, method: Method) -> NDArray[np.uint8]:

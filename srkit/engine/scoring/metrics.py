@@ -14,13 +14,18 @@ from srkit.plugin.part import Part
 
 @attrs.frozen
 class Metric:
-    """A metric, by name, and what its component states. `color` is what it looks at, "Y" or "RGB" and its settings."""
+    """A metric, by name, and what its component states.
+
+    `color` is what it looks at, "Y" or "RGB", and its settings. `score` is called with SR and HR; what states that it
+    has no `reference` is given SR alone.
+    """
 
     name: str
     score: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
     higher_is_better: bool
     color: str
     component: str  # whose name it is, without a number
+    reference: bool = True
 
 
 def make_metrics(builder: Builder, parts: Sequence[Part]) -> list[Metric]:
@@ -28,7 +33,15 @@ def make_metrics(builder: Builder, parts: Sequence[Part]) -> list[Metric]:
     metrics = []
     for part, name in zip(parts, numbered([part.type for part in parts]), strict=True):
         facts, changed = builder.facts(part), builder.changed(part)
-        color = str(facts.get("color", "RGB")) + (f" ({changed})" if changed else "")
+        reference = facts.get("reference", True)
+        alone = "" if reference else " of SR alone"
+        color = str(facts.get("color", "RGB")) + alone + (f" ({changed})" if changed else "")
         better = facts.get("better", "higher") != "lower"
-        metrics.append(Metric(name, builder.make(part), better, color, builder.component(part).name))
+        score = scoring(builder.make(part), reference=reference)
+        metrics.append(Metric(name, score, better, color, builder.component(part).name, reference))
     return metrics
+
+
+def scoring(made: Callable[..., float], *, reference: bool) -> Callable[..., float]:
+    """Return what a metric's target made as a function of (SR, HR), of which one without a reference is given SR."""
+    return made if reference else lambda sr, _: made(sr)

@@ -1,4 +1,4 @@
-"""Ways to take a whole image through a network: at once, in quarters, in tiles, and as the mean of its symmetries.
+"""Ways to take a whole image through a network: at once, in quarters, in tiles, and all its symmetries.
 
 A network of any scale is given the size of SR; the others say by their output how much larger it is. An image is cut
 where an edge between LR pixels is one of SR's, too: at scale 2.5 at every other pixel. Where there are few such edges
@@ -42,7 +42,10 @@ def forward_for(height: int, width: int, tileable: object) -> Forward:
 def forward(network: Network, lr: Tensor, how: Forward, ensemble: Ensemble, size: Size | None = None) -> Tensor:
     """Return a network's output for LR [n, 3, h, w]: of this size where the network takes one, or else of its own."""
     way = functools.partial({"whole": enlarge, "chop": chop, "tiles": tiles}[how], network)
-    return _mean_of_symmetries(way, lr, size) if ensemble == "x8" else way(lr, size)
+    if ensemble == "none":
+        return way(lr, size)
+    outputs = _of_symmetries(way, lr, size)
+    return _median(outputs) if ensemble == "median" else _mean(outputs)
 
 
 def chop(network: Network, lr: Tensor, size: Size | None = None) -> Tensor:
@@ -193,15 +196,23 @@ def _in_sr(spans: tuple[Span, Span], lr: Size, sr: Size) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _mean_of_symmetries(way: Callable[[Tensor, Size | None], Tensor], lr: Tensor, size: Size | None) -> Tensor:
-    """Return the mean of the outputs for the eight turned and mirrored images, turned back."""
-    total: Tensor | None = None
+def _of_symmetries(way: Callable[[Tensor, Size | None], Tensor], lr: Tensor, size: Size | None) -> Iterator[Tensor]:
+    """Yield the outputs for the eight turned and mirrored images, turned back."""
     for mirrored in (False, True):
         for turns in range(4):
             x = torch.rot90(lr.flip(-1) if mirrored else lr, turns, (-2, -1))
             turned = size if size is None or turns % 2 == 0 else (size[1], size[0])
             y = torch.rot90(way(x, turned), -turns, (-2, -1))
-            y = y.flip(-1) if mirrored else y
-            total = y if total is None else total + y
-    assert total is not None
+            yield y.flip(-1) if mirrored else y
+
+
+def _mean(outputs: Iterator[Tensor]) -> Tensor:
+    total = next(outputs)
+    for output in outputs:
+        total = total + output
     return total / 8
+
+
+def _median(outputs: Iterator[Tensor]) -> Tensor:
+    """Return the mean of the fourth and the fifth of eight values."""
+    return torch.stack(list(outputs)).sort(0).values[3:5].mean(0)

@@ -22,8 +22,8 @@ from srkit.recipe.layers import one_line
 
 # What state dicts are found under, moving averages before what they are of.
 WRAPPERS = (
-    *("params_ema", "params-ema", "state_dict_ema", "model_ema", "ema"),
-    *("params", "state_dict", "model_state_dict", "model", "net"),
+    *("params_ema", "params-ema", "state_dict_ema", "model_ema", "ema", "shadow"),
+    *("params", "state_dict", "model_state_dict", "model", "net", "module"),
 )
 PREFIXES = ("module.", "netG.", "_orig_mod.")
 # Elsewhere these are a network's own: ESRGAN's first files begin with "model." throughout.
@@ -31,6 +31,7 @@ LIGHTNING_PREFIXES = ("model.", "net.")
 
 DEEPEST = 3  # dictionaries around a state dict, or prefixes one after the other
 AVERAGE = re.compile(r"[-_.]ema$|^ema[-_.]", re.IGNORECASE)  # netG_ema is the moving average of netG
+AVERAGED = re.compile(r"(^|[-_.])(ema|swa|shadow|averaged?)([-_.]|$)", re.IGNORECASE)
 
 MOST_NETWORKS = 32  # of a file that are looked at where the one that was taken does not fit
 MOST = 8  # names that a message lists
@@ -165,7 +166,8 @@ def _unwrap(path: Path, found: Mapping[Any, Any]) -> tuple[dict[str, Tensor], st
             names = [name for name in names if not any(is_average(other, name) for other in names)]
         if not usual and (len(names) > 1 or _tensors(found)):
             raise InputRejected(path, _several(_networks(found)))
-        wrappers.append((usual or names)[0])
+        averages = [name for name in names if AVERAGED.search(name)]
+        wrappers.append(averages[0] if len(averages) == 1 else (usual or names)[0])
         found = found[wrappers[-1]]
     tensors = _tensors(found)
     if not tensors or len(tensors) < sum(isinstance(value, Tensor) for value in found.values()):
@@ -179,13 +181,23 @@ def is_average(name: str, of: str) -> bool:
 
 
 def _average(tensors: dict[str, Tensor], wrapper: str) -> tuple[dict[str, Tensor], str]:
-    """Return the moving average of a state dict that holds a network and its average, "net.a" and "net_ema.a"."""
-    modules = {name.partition(".")[0] for name in tensors}
-    for module in modules:
-        if len(modules) == 2 and all(other == module or is_average(module, other) for other in modules):
-            own = {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{module}.")}
-            if 2 * len(own) == len(tensors) and "" not in own:
-                return own, ".".join(filter(None, [wrapper, module]))
+    """Return the moving average of a state dict that holds a network and its average, "net.a" and "net_ema.a".
+
+    Counts beside them are dropped, as torch's AveragedModel and others keep them: "n_averaged", "step".
+    """
+    counts = {n for n, t in tensors.items() if "." not in n and t.numel() == 1 and not t.is_floating_point()}
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name not in counts:
+            module, _, rest = name.partition(".")
+            parts.setdefault(module, {})[rest] = tensor
+    if counts and list(parts) == ["module"]:
+        return {name: tensor for name, tensor in tensors.items() if name not in counts}, wrapper
+    averages = [module for module in parts if AVERAGED.search(module)]
+    if len(parts) == 2 and len(averages) == 1:
+        first, second = parts.values()
+        if first.keys() == second.keys() and "" not in first:
+            return parts[averages[0]], ".".join(filter(None, [wrapper, averages[0]]))
     return tensors, wrapper
 
 
@@ -241,6 +253,10 @@ def _pick(path: Path, found: Mapping[Any, Any], key: str) -> tuple[dict[str, Ten
     if inner is not None:
         tensors, wrapper = _unwrap(path, inner)
         return tensors, ".".join(filter(None, [key, wrapper]))
+    first, _, rest = key.partition(".")
+    if rest and isinstance(found.get(first), dict):
+        tensors, wrapper = _pick(path, found[first], rest)
+        return tensors, f"{first}.{wrapper}"
     try:
         tensors, wrapper = _unwrap(path, found)
     except InputRejected:

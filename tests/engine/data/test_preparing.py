@@ -322,6 +322,27 @@ def test_verify_passes_what_was_written_and_names_what_is_not(call, format_):
     ]
 
 
+def test_the_source_can_be_any_dataset(call):
+    code, out, err = call("leaves", "drawn.h5")
+    assert (code, out.splitlines()[0].partition("  ")[2].partition(";")[0], err) == (0, "drawn.h5  24 images", "")
+    assert call("h5:drawn.h5", "again.lmdb")[0] == 0
+    told = "srkit prepare: --lr and --recursive go with a path, and leaves says all by itself\n"
+    assert call("leaves", "x.h5", "--recursive") == (2, "", told)
+    told = "srkit prepare: leavs:x: unknown dataset 'leavs'; did you mean 'leaves'?"
+    assert call("leavs:x", "x.h5")[2].startswith(told)
+
+
+def test_the_folders_below_are_packed_where_asked(call):
+    Path("photos/cats").mkdir()
+    shutil.copy("photos/p0.png", "photos/cats/p0.png")
+    left_out = "left out: 1 folder with images (cats: --recursive takes it)"
+    assert left_out in " ".join(call("photos", "four.h5")[1].split())
+    assert "  5 images;" in call("photos", "five.h5", "--recursive")[1]
+    assert srkit.create("dataset", "h5", path="five.h5").name(4) == "cats/p0"
+    told = "srkit prepare: --set recursive=true: unknown setting 'recursive' of dataset 'h5'"
+    assert call("four.h5", "x.h5", "--recursive")[2].startswith(told)
+
+
 def test_verify_names_files_that_are_missing_or_new(call):
     assert call("photos", "set")[0] == 0
     Path("set/HR/p2.png").unlink()

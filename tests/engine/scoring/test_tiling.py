@@ -151,3 +151,20 @@ def test_the_symmetries_of_a_network_of_any_scale_are_asked_for_the_turned_size(
         turned = forward(anywhere, x.transpose(-2, -1), "whole", "x8", (55, 30))
     assert found.shape == (1, 3, 30, 55)
     assert torch.allclose(found, turned.transpose(-2, -1), atol=1e-6)
+
+
+def test_the_median_of_the_symmetries_is_that_of_the_eight_turned_images():
+    lr = torch.rand(1, 3, 5, 7)
+
+    def uneven(x, size=None):
+        return nn.functional.interpolate(x, scale_factor=2) * torch.linspace(0, 1, 2 * x.shape[-1]) ** 2
+
+    outputs = []
+    for mirrored in (False, True):
+        for turns in range(4):
+            x = torch.rot90(lr.flip(3) if mirrored else lr, turns, (2, 3))
+            y = torch.rot90(uneven(x), -turns, (2, 3))
+            outputs.append(y.flip(3) if mirrored else y)
+    expected = np.median(torch.stack(outputs).numpy(), axis=0)
+    assert np.allclose(forward(uneven, lr, "whole", "median"), expected, atol=1e-6)
+    assert not np.allclose(forward(uneven, lr, "whole", "x8"), expected, atol=1e-3)

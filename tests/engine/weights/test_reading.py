@@ -162,6 +162,38 @@ def test_so_it_does_where_both_are_in_one_state_dict():
     assert_state(read_weights(saved(both)), both)
 
 
+@pytest.mark.parametrize(
+    ("value", "wrapper"),
+    [
+        ({"model": OTHER, "model_ema": {"module": STATE, "decay": 0.99}}, "model_ema.module"),
+        ({"state_dict": OTHER, "ema": {"shadow": STATE, "decay": 0.99}}, "ema.shadow"),
+        ({"model": OTHER, "swa_model": {**under("module."), "n_averaged": torch.tensor(3)}}, "swa_model"),
+        ({"params": OTHER, "netG_averaged": STATE}, "netG_averaged"),
+        (
+            {
+                "initted": torch.tensor(True),
+                "step": torch.tensor(3),
+                **under("online_model.", OTHER),
+                **under("ema_model."),
+            },
+            "ema_model",
+        ),
+        ({"state_dict": {**under("net.", OTHER), **under("net_ema.")}}, "state_dict.net_ema"),
+    ],
+)
+def test_so_it_does_as_other_libraries_keep_both(value, wrapper):
+    weights = read_weights(saved(value))
+    assert_state(weights)
+    assert weights.wrapper == wrapper
+
+
+def test_the_average_that_torch_makes_is_read():
+    network = nn.Conv2d(3, 4, 3)
+    weights = read_weights(saved(torch.optim.swa_utils.AveragedModel(network).state_dict()))
+    assert_state(weights, {name: tensor.detach() for name, tensor in network.state_dict().items()})
+    assert weights.prefix == "module."
+
+
 def test_wrappers_may_lie_in_each_other():
     weights = read_weights(saved({"model": {"params": OTHER, "params_ema": STATE}, "epoch": 3}))
     assert_state(weights)
@@ -275,6 +307,8 @@ def test_many_networks_are_not_all_named():
         ({"net.G": STATE, "net.D": OTHER}, "net.G", "net.G"),
         ({"state_dict": {**under("generator."), **under("critic.", OTHER)}}, "generator", "state_dict.generator"),
         (under("model."), "model", "model"),
+        ({"state_dict": {**under("net."), **under("gan.", OTHER)}}, "state_dict.net", "state_dict.net"),
+        ({"a": {"b": {**under("net."), **under("gan.", OTHER)}}}, "a.b.net", "a.b.net"),
     ],
 )
 def test_a_key_names_a_network_or_what_its_names_begin_with(value, key, wrapper):

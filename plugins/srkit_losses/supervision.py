@@ -1,0 +1,51 @@
+"""A loss of every output of a network, not of SR alone."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from srkit_resize.device import shrink
+from torch import Tensor, nn
+
+import srkit
+
+
+class DeepSupervision(nn.Module):
+    """The sum of a loss over SR and each output beside it, against HR shrunk to its size by bicubic.
+
+    So a pyramid learns at each of its levels (Lai et al., arXiv:1710.01992). Where a network gives SR alone, it is the
+    loss itself.
+
+    Args:
+        loss: what compares an output with HR.
+        weights: by an output's name, "sr" for SR, what its loss is multiplied by; 1 where absent.
+    """
+
+    def __init__(self, *, loss: srkit.Loss = "l1", weights: dict[str, float] | None = None) -> None:  # type: ignore[assignment]
+        super().__init__()
+        self.loss, self.weights = loss, weights or {}
+        for name, weight in self.weights.items():
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"the weight of '{name}' must be at least 0, not {weight:g}")
+        self.reduction = getattr(loss, "reduction", "mean")
+
+    def forward(self, sr: Tensor, hr: Tensor, *, extras: dict[str, Tensor]) -> Tensor:
+        """Return a scalar. Raises ValueError for an output that is no smaller image, and a weight of none of them."""
+        outputs = {"sr": sr, **extras}
+        for name in self.weights:
+            if name not in outputs:
+                raise ValueError(f"a weight is of '{name}', and the network's outputs are {', '.join(outputs)}")
+        total = sr.new_zeros(())
+        for name, output in outputs.items():
+            if output.dim() != 4 or output.shape[:2] != hr.shape[:2] or output.shape[2] > hr.shape[2]:
+                raise ValueError(f"'{name}' is {list(output.shape)}: no image of HR's {list(hr.shape)}, made smaller")
+            total = total + self.weights.get(name, 1.0) * self.loss(output.to(hr.dtype), shrunk(hr, output))
+        return total
+
+
+def shrunk(hr: Tensor, output: Tensor) -> Tensor:
+    """Return HR shrunk to an output's size: as MATLAB does where that is whole, and else by torch's same kernel."""
+    (height, width), (rows, columns) = hr.shape[-2:], output.shape[-2:]
+    scale = height // rows
+    if (rows * scale, columns * scale) == (height, width):
+        return hr if scale == 1 else shrink(hr, scale, mode="double")
+    return F.interpolate(hr, size=(rows, columns), mode="bicubic", align_corners=False, antialias=True)

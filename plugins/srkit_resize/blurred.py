@@ -1,0 +1,94 @@
+"""LR by a blur kernel that is known: measured of a camera, say, or that of another degradation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import srkit
+from srkit_resize.kernel import Edge, check_choices, check_scale, inside
+
+LARGEST = 255  # pixels of a kernel's side
+MOST_BYTES = 8 * 2**20  # of a kernel's file
+STRIP = 2**16  # values of LR that are summed at a time: they stay in a core's cache
+
+
+class KnownKernel:
+    """HR blurred by a kernel, then every scale-th pixel: [h, w, 3] to [h / scale, w / scale, 3], rounded once.
+
+    Each pixel of LR is the weighted sum of HR around the middle of the square that it covers. Where the kernel's sides
+    are odd and the scale even, or the other way round, the middle lies between two pixels of it: it is moved by half a
+    pixel, by linear interpolation, and is then a pixel larger. Raises InputRejected for a file that has no kernel.
+
+    Args:
+        path: the kernel's file: .npy, or text with a row a line; it is divided by its sum. As correlation has it, its
+            first value weighs what is above and to the left.
+        edge: "symmetric" mirrors the image at its edge; "replicate" repeats its last pixels.
+    """
+
+    def __init__(self, *, scale: int, path: Path, edge: Edge = "symmetric") -> None:
+        check_scale(scale)
+        check_choices("double", edge)
+        self.scale = scale
+        self.edge: Edge = edge
+        self.kernel = fitted(read_kernel(path), scale)
+
+    def __call__(self, hr: NDArray[Any]) -> NDArray[Any]:
+        """Return LR in HR's dtype."""
+        height, width = (side // self.scale for side in hr.shape[:2])
+        first = [self._around(height, hr.shape[0], 0), self._around(width, hr.shape[1], 1)]
+        lr = np.empty((height, width, hr.shape[2]), hr.dtype)
+        peak = int(np.iinfo(hr.dtype).max)
+        rows = max(1, STRIP // max(1, width * hr.shape[2]))
+        for top in range(0, height, rows):
+            total: Any = 0.0
+            for weights, down in zip(self.kernel, first[0], strict=True):
+                lines = hr[down[top : top + rows]].astype(np.float64)
+                for weight, across in zip(weights, first[1], strict=True):
+                    if weight:
+                        total = total + weight * lines[:, across]
+            lr[top : top + rows] = np.clip(np.floor(total + 0.5), 0, peak)
+        return lr
+
+    def _around(self, outputs: int, length: int, axis: int) -> list[NDArray[np.int64]]:
+        """Return, for each row or column of the kernel, the pixels of HR that it weighs."""
+        taps = self.kernel.shape[axis]
+        first = np.arange(outputs) * self.scale + (self.scale - taps) // 2
+        return [inside(first + tap, length, self.edge) for tap in range(taps)]
+
+
+def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    """Return a file's kernel, float64 [rows, columns] with the sum 1. Raises InputRejected."""
+    try:
+        if os.path.getsize(path) > MOST_BYTES:
+            raise ValueError(f"has more than {MOST_BYTES // 2**20} MB")
+        if Path(path).suffix.lower() == ".npy":
+            found = np.load(path, allow_pickle=False)
+        else:
+            text = Path(path).read_text(encoding="utf-8").replace(",", " ").splitlines()
+            found = np.array([[float(word) for word in line.split()] for line in text if line.strip()])
+        kernel = np.asarray(found, dtype=np.float64)
+    except OSError as error:
+        raise srkit.InputRejected(path, f"cannot be read: {error.strerror or error}") from None
+    except (ValueError, TypeError, EOFError) as error:
+        raise srkit.InputRejected(path, f"is no kernel: {error}") from None
+    if kernel.ndim != 2 or not 1 <= min(kernel.shape) <= max(kernel.shape) <= LARGEST:
+        raise srkit.InputRejected(path, f"is no kernel of 1 to {LARGEST} rows and columns, but {list(kernel.shape)}")
+    if not np.isfinite(kernel).all() or not kernel.sum() > 0:
+        raise srkit.InputRejected(path, "is no kernel: its values are to be finite, and their sum above 0")
+    normed: NDArray[np.float64] = kernel / kernel.sum()
+    return normed
+
+
+def fitted(kernel: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    """Return a kernel whose middle is that of `scale` pixels: between two of them where the scale is even."""
+    for axis in (0, 1):
+        if (kernel.shape[axis] - scale) % 2:
+            ends = [(int(other == axis),) * 2 for other in (0, 1)]
+            framed = np.moveaxis(np.pad(kernel, ends), axis, 0)
+            kernel = np.moveaxis((framed[:-1] + framed[1:]) / 2, 0, axis)
+    return kernel
