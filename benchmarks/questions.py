@@ -131,7 +131,7 @@ def rows(found: Mapping[str, list[dict[str, float]]], out: Path) -> Iterator[str
         cells = []
         for name in ("Set5", "BSDS200"):
             values = [score[name] for score in scores]
-            cells.append(f"+{statistics.fmean(values):.2f} ({min(values):.2f} to {max(values):.2f})")
+            cells.append(f"{statistics.fmean(values):+.2f} ({min(values):+.2f} to {max(values):+.2f})")
         network = srkit.load(next(out.glob(f"{number}-*")))
         yield f"| {answer} | {' | '.join(cells)} | {multiply_adds(network):,} |"
 
