@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from srkit_resize.device import shrink
 from torch import Tensor, nn
 
 import srkit
@@ -43,9 +42,8 @@ class DeepSupervision(nn.Module):
 
 
 def shrunk(hr: Tensor, output: Tensor) -> Tensor:
-    """Return HR shrunk to an output's size: as MATLAB does where that is whole, and else by torch's same kernel."""
-    (height, width), (rows, columns) = hr.shape[-2:], output.shape[-2:]
-    scale = height // rows
-    if (rows * scale, columns * scale) == (height, width):
-        return hr if scale == 1 else shrink(hr, scale, mode="double")
-    return F.interpolate(hr, size=(rows, columns), mode="bicubic", align_corners=False, antialias=True)
+    """Return HR shrunk to an output's size by bicubic, MATLAB's but for the two pixels at the edge."""
+    if output.shape[-2:] == hr.shape[-2:]:
+        return hr
+    size = (output.shape[-2], output.shape[-1])
+    return F.interpolate(hr, size=size, mode="bicubic", align_corners=False, antialias=True)
