@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
+import srkit
 from srkit.plugin.discovery import installed
 
 
@@ -76,13 +79,53 @@ def test_adan_makes_the_step_of_its_paper() -> None:
         assert weight.item() == pytest.approx(x, rel=1e-6)
 
 
+def test_the_average_of_schedule_free_is_that_which_its_package_moves_the_weights_to() -> None:
+    pytest.importorskip("pytorch_optimizer")
+    weights = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2, 2))]
+    made: Any = optimizer("schedule_free", *weights, lr=0.1)
+    assert torch.equal(made.averaged(weights[0]), weights[0])
+    for step in range(4):
+        for weight in weights:
+            weight.grad = torch.full_like(weight, (-0.5) ** step)
+        made.step()
+    before = [weight.detach().clone() for weight in weights]
+    averaged = [made.averaged(weight) for weight in weights]
+    assert all(map(torch.equal, weights, before))
+    made.eval()
+    for weight, average, was in zip(weights, averaged, before, strict=True):
+        torch.testing.assert_close(weight.detach(), average)
+        assert not torch.equal(average, was)
+
+
+def last(out: str, **settings: Any) -> dict[str, torch.Tensor]:
+    chosen = {"train.steps": 6, "train.validate_every": 6, "schedule.type": "constant", **settings}
+    table = 'optimizer={type="schedule_free", lr=0.01}'
+    srkit.run("tiny.toml", out=out, set=[table, *(f"{key}={value}" for key, value in chosen.items())])
+    return safetensors.torch.load_file(f"{out}/last.safetensors")
+
+
+def test_a_run_of_schedule_free_is_the_same_whenever_it_is_scored_and_continued(tiny: Path) -> None:
+    pytest.importorskip("pytorch_optimizer")
+    straight = last("straight")
+    often = last("often", **{"train.validate_every": 1})
+    last("continued", **{"train.steps": 3})
+    (step,) = Path("continued/checkpoints").iterdir()
+    trained = safetensors.torch.load_file(step / "weights.safetensors")
+    kept = safetensors.torch.load_file("continued/last.safetensors")
+    assert any(not torch.equal(trained[name], kept[name]) for name in kept)  # the average, not what is trained
+    continued = last("continued")
+    for name, weight in straight.items():
+        assert torch.equal(weight, often[name])
+        assert torch.equal(weight, continued[name])
+
+
 def named(*names: str) -> list[tuple[str, nn.Parameter]]:
     return [(name, nn.Parameter(torch.ones(1))) for name in names]
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adan"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adan", "schedule_free"])
 def test_patterns_spare_parameters_from_weight_decay_by_their_names(name: str) -> None:
-    if name == "adan":
+    if name in ("adan", "schedule_free"):
         pytest.importorskip("pytorch_optimizer")
     given = named("head.weight", "head.bias", "norm.gain")
     settings = {"weight_decay": 0.1, "no_decay": ["*.bias", "norm.*"]}

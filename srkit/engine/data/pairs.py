@@ -183,6 +183,39 @@ class EvaluationSet:
     pairs: Pairs
 
 
+class Alone:
+    """LR images without HR, as a dataset whose HR is black: for scores that look at SR alone."""
+
+    def __init__(self, source: Dataset, scale: int) -> None:
+        self._source, self._scale = source, scale
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._source)
+
+    def name(self, index: int) -> str:
+        """Return an image's name, as the dataset has it."""
+        return self._source.name(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of what LR becomes."""
+        height, width = self._source.size(index)
+        return height * self._scale, width * self._scale
+
+    def read(self, index: int, window: Window | None = None) -> Image:
+        """Return black, uint8 [h, w, 3]."""
+        height, width = self.size(index) if window is None else window[2:]
+        return np.zeros((height, width, 3), np.uint8)
+
+    def lr(self, scale: int) -> Dataset:
+        """Return the images."""
+        return self._source
+
+    def fingerprint(self) -> str:
+        """Return the dataset's own."""
+        return self._source.fingerprint()
+
+
 class Resized:
     """A dataset whose HR images are resized to a multiple of the scale, by Pillow's bicubic; 8 bits only.
 
