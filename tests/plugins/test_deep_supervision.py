@@ -84,3 +84,8 @@ def test_deep_supervision_refuses_what_it_cannot_compare(settings: Any, extras: 
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
         make("deep_supervision", **settings)(SR, HR, extras=extras)
     assert str(error.value) == message
+
+
+def test_a_loss_that_wants_more_than_sr_and_hr_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^loss compares SR and HR alone, and this one wants ema, too$"):
+        make("deep_supervision", loss="ldl")
