@@ -140,10 +140,13 @@ def upscale(
 
 
 def _facts(network: nn.Module) -> Mapping[str, Any]:
-    """Return what the component that a network is of states of it; nothing where it is of none."""
+    """Return what the component that a network is of states of it, and what attributes it has in place of facts."""
+    from srkit.plugin.component import Component
+
     target = f"{type(network).__module__}:{type(network).__qualname__}"
     entries = [entry for entry in installed().of_kind("architecture") if entry.component.target == target]
-    return entries[0].component.facts_of(network) if entries else {}
+    component = entries[0].component if entries else Component("architecture", "unnamed", target)
+    return component.facts_of(network)
 
 
 def _size(

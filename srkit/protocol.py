@@ -119,7 +119,8 @@ class Protocol:
         if self.lr == ALONE:
             return ["LR from files, without HR"]
         fit = "cropped" if self.fit == "crop" else "resized"
-        return [f"HR {fit} to a multiple of scale", "LR from files" if self.lr == "files" else f"LR by {self.lr}"]
+        multiple = "a multiple of scale" if self.scale == int(self.scale) else "the nearest to a multiple of scale"
+        return [f"HR {fit} to {multiple}", "LR from files" if self.lr == "files" else f"LR by {self.lr}"]
 
     @property
     def caption(self) -> str:
