@@ -6,6 +6,7 @@ from PIL import Image
 from srkit.cli import main
 from srkit.errors import InputRejected
 from srkit.images.opening import KINDS, SUFFIXES
+from srkit.recipe.packaged import packaged_recipes
 from tests.conftest import TINY, photograph
 
 PHOTOS = 'name = "photos"\ndataset = { type = "folder", path = "photos" }'
@@ -69,7 +70,7 @@ def test_several_recipes_are_all_checked(call, tiny, tmp_path):
     assert err == (
         "bad.toml:1: not valid TOML: Invalid value\n"
         "srkit check: there is no recipe nowhere.toml, neither a file nor a packaged one; "
-        "there are: a2n_x2, a2n_x2_paper, a2n_x4_from_x2, a2n_x4_paper, quickstart\n"
+        f"there are: {', '.join(packaged_recipes())}\n"
     )
 
 

@@ -79,7 +79,7 @@ def test_a_narrow_terminal_breaks_no_name_of_a_check():
     lines = narrow(60, "check-plugin", "l1").splitlines()
     names = [line.split()[0] for line in lines if " passed " in line]
     assert "gradient_is_finite_at_equality" in names
-    assert len(names) == 15
+    assert len(names) == 16
 
 
 def test_all_checks_passed_is_exit_code_0(capsys):
