@@ -299,6 +299,11 @@ def resize(setup: Setup) -> str:
                 floats = [on_device(x.double(), scale, mode=mode, edge=edge).cpu() for x in (there, there.cpu())]
                 apart = max(apart, float((floats[0] - floats[1]).abs().max()))
     require(apart <= 1e-9, f"in float64 {apart:.0e} levels apart")
+    bicubic, x = srkit.create("degradation", "bicubic"), torch.from_numpy(rng.random((2, 3, 37, 50), np.float32))
+    x = (x * 255).round() / 255
+    for size in ((37, 50), (19, 23), (30, 41)):
+        found = (bicubic.batch(there, size).cpu() * 255 for there in (x.to(setup.device), x))
+        require(torch.equal(*(levels.round() for levels in found)), f"a batch to {size}: other levels")
     return f"{count:,} integers the same, floats {apart:.0e} levels apart"
 
 

@@ -79,6 +79,9 @@ ANSWERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+SETS = ("Set5", "BSDS200")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -122,18 +125,23 @@ def gains(tables: list[dict]) -> dict[str, float]:
 
 
 def rows(found: Mapping[str, list[dict[str, float]]], out: Path) -> Iterator[str]:
-    """Yield the lines of the table: mean and range over the seeds, and what an LR pixel costs."""
-    yield "| | Set5 | BSDS200 | multiply-adds an LR pixel |"
-    yield "|---|---|---|---|"
+    """Yield the lines of the table: gains, differences to the first row's of the same seed, the cost of an LR pixel."""
+    yield "| | Set5 | BSDS200 | minus the first row: Set5 | BSDS200 | multiply-adds |"
+    yield "|---|---|---|---|---|---|"
+    first = next(iter(found.values()))
     for number, (answer, scores) in enumerate(found.items()):
         if not scores:
             continue
-        cells = []
-        for name in ("Set5", "BSDS200"):
-            values = [score[name] for score in scores]
-            cells.append(f"+{statistics.fmean(values):.2f} ({min(values):.2f} to {max(values):.2f})")
+        gained = [mean_and_range([score[name] for score in scores]) for name in SETS]
+        pairs = list(zip(scores, first, strict=False))
+        differences = [mean_and_range([score[name] - other[name] for score, other in pairs]) for name in SETS]
         network = srkit.load(next(out.glob(f"{number}-*")))
-        yield f"| {answer} | {' | '.join(cells)} | {multiply_adds(network):,} |"
+        cells = [answer, *gained, *(differences if number else ["", ""]), f"{multiply_adds(network):,}"]
+        yield f"| {' | '.join(cells)} |"
+
+
+def mean_and_range(values: list[float]) -> str:
+    return f"{statistics.fmean(values):+.2f} ({min(values):+.2f} to {max(values):+.2f})"
 
 
 def multiply_adds(network: torch.nn.Module) -> int:

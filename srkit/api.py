@@ -140,10 +140,13 @@ def upscale(
 
 
 def _facts(network: nn.Module) -> Mapping[str, Any]:
-    """Return what the component that a network is of states of it; nothing where it is of none."""
+    """Return what the component that a network is of states of it, and what attributes it has in place of facts."""
+    from srkit.plugin.component import Component
+
     target = f"{type(network).__module__}:{type(network).__qualname__}"
     entries = [entry for entry in installed().of_kind("architecture") if entry.component.target == target]
-    return entries[0].component.facts_of(network) if entries else {}
+    component = entries[0].component if entries else Component("architecture", "unnamed", target)
+    return component.facts_of(network)
 
 
 def _size(
@@ -184,6 +187,7 @@ def evaluate(
     scale: float | None = None,
     images: Mapping[str, PathLike] | None = None,
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
+    reference: bool = True,
     protocol: str = "paper",
     forward: Literal["whole", "chop", "tiles"] = "whole",
     ensemble: Literal["none", "x8", "median"] = "none",
@@ -193,8 +197,9 @@ def evaluate(
 
     `data` is a folder or any dataset object (`srkit.create("dataset", ...)`), or several by name. The scale is the
     networks' own; without any, or for those that serve several, give it. `images` are folders of SR files that other
-    programs have made, by the names of their rows. LR is what stands beside HR, or else MATLAB's bicubic. `protocol` is
-    "paper" or "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
+    programs have made, by the names of their rows. LR is what stands beside HR, or else MATLAB's bicubic. Without a
+    `reference` there is no HR: `data` are LR images, and all `metrics` look at SR alone. `protocol` is "paper" or
+    "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
     "x8" the output is the mean over the eight symmetries, with "median" their median. The rows of the second network
     and those behind it have their difference to the first one's, with a 95 % interval. Means and differences are of the
     images whose scores are finite; the others are named under "exact". The tables are those of `srkit eval --table
@@ -205,12 +210,12 @@ def evaluate(
 
     from srkit.engine.builder import Builder
     from srkit.engine.data.opening import make_pairs
-    from srkit.engine.data.pairs import EvaluationSet, Resized
+    from srkit.engine.data.pairs import Alone, EvaluationSet, Resized
     from srkit.engine.networks.calling import scales_of
     from srkit.engine.scoring import evaluate as engine
     from srkit.engine.scoring import intervals
     from srkit.engine.scoring.metrics import make_metrics
-    from srkit.protocol import find_method
+    from srkit.protocol import ALONE, find_method
     from srkit.recipe.reading import read_part
 
     if not isinstance(networks, Mapping):
@@ -240,13 +245,24 @@ def evaluate(
         if fault:
             raise UsageError(f"network '{name}' {fault}")
     baseline = builder.baseline(scale)
-    degradation = read_part(builder.registry, "degradation", method.degradation) if method.degradation else None
+    named = method.degradation if reference else ""
+    degradation = read_part(builder.registry, "degradation", named) if named else None
+    if not reference:
+        for metric in scored_by:
+            if metric.reference:
+                what = f"metric '{metric.name}' compares SR with HR, and there is none"
+                raise UsageError(f"{what}: give metrics that look at SR alone")
+        if scale != int(scale):
+            raise UsageError(f"LR images without HR are taken at whole scales, not {scale:g}")
     tables = []
     for name, given in _sets(data).items():
         source = _dataset(builder.registry, given)
-        if method.fit == "resize":
+        if not reference:
+            source = Alone(source, int(scale))
+        elif method.fit == "resize":
             source = Resized(source, scale)
         pairs = make_pairs(builder, source, scale, degradation, for_training=degradation is not None)
+        pairs.made_by = pairs.made_by if reference else ALONE
         if len(pairs) == 0:
             raise InputRejected(name if _is_dataset(given) else given, "there are no images")
         evaluation = EvaluationSet(name, pairs)

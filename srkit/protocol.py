@@ -64,6 +64,7 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
+ALONE = "files alone"  # what LR is, where there is no HR
 OF_NETWORKS = ("padding",)  # the keys that say something of the networks, not of how all of them are measured
 
 
@@ -71,10 +72,11 @@ OF_NETWORKS = ("padding",)  # the keys that say something of the networks, not o
 class Protocol:
     """Everything that a score depends on beside the network.
 
-    `border`: pixels cut from each side, and `color`: what is looked at, "Y" or "RGB", by metric. `lr`: "files", or the
-    degradation with its settings. `fingerprint`: of the images, HR and LR. `padding`: what LR was padded to, by the
-    name of the network, "multiples of 8", for those that do not take all of the images as they are. It is the
-    networks' own, so that scores are comparable all the same; where nothing was padded, nothing is stored of it.
+    `border`: pixels cut from each side, and `color`: what is looked at, "Y" or "RGB", by metric. `lr`: "files", "files
+    alone" where there is no HR, or the degradation with its settings. `fingerprint`: of the images, HR and LR.
+    `padding`: what LR was padded to, by the name of the network, "multiples of 8", for those that do not take all of
+    the images as they are. It is the networks' own, so that scores are comparable all the same; where nothing was
+    padded, nothing is stored of it.
     """
 
     scale: float
@@ -112,6 +114,15 @@ class Protocol:
         )
 
     @property
+    def _images(self) -> list[str]:
+        """What HR and LR are."""
+        if self.lr == ALONE:
+            return ["LR from files, without HR"]
+        fit = "cropped" if self.fit == "crop" else "resized"
+        multiple = "a multiple of scale" if self.scale == int(self.scale) else "the nearest to a multiple of scale"
+        return [f"HR {fit} to {multiple}", "LR from files" if self.lr == "files" else f"LR by {self.lr}"]
+
+    @property
     def caption(self) -> str:
         """The protocol as a line of prose."""
         borders = set(self.border.values())
@@ -126,8 +137,7 @@ class Protocol:
                 ", ".join(f"{metric} on {color}" for metric, color in self.color.items()),
                 f"SR rounded to {self.rounding}",
                 border,
-                f"HR {'cropped' if self.fit == 'crop' else 'resized'} to a multiple of scale",
-                "LR from files" if self.lr == "files" else f"LR by {self.lr}",
+                *self._images,
                 *(f"LR padded to {sides} by reflection for {model}" for model, sides in self.padding.items()),
                 f"forward {self.forward}" + ("" if self.ensemble == "none" else f", ensemble {self.ensemble}"),
                 f"data {self.fingerprint}",

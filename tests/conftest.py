@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from srkit.plugin.discovery import installed
+
 ROOT = Path(__file__).parent.parent
 
 # Seconds after which a process counts as hanging. No test waits for it that passes, on however busy a machine.
@@ -81,6 +83,11 @@ def sites(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+def installed_names(kind: str) -> str:
+    """The names of a kind's components as messages list them."""
+    return ", ".join(entry.component.name for entry in installed().of_kind(kind) if not entry.component.missing)
 
 
 def plugin(components: str) -> str:

@@ -34,6 +34,12 @@ def srkit_components() -> Iterator[srkit.Component]:
         source="Lee, Mumford and Huang, IJCV 2001",
     )
     yield srkit.Component(
+        "dataset",
+        "mix",
+        "srkit_datasets.mix:Mix",
+        summary="Several datasets as one, each as often as its weight says",
+    )
+    yield srkit.Component(
         "writer",
         "folder",
         "srkit_datasets.folder_writer:FolderWriter",

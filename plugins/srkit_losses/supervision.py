@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch.nn.functional as F
-from srkit_resize.device import shrink
 from torch import Tensor, nn
 
 import srkit
@@ -12,16 +13,19 @@ import srkit
 class DeepSupervision(nn.Module):
     """The sum of a loss over SR and each output beside it, against HR shrunk to its size by bicubic.
 
-    So a pyramid learns at each of its levels (Lai et al., arXiv:1710.01992). Where a network gives SR alone, it is the
-    loss itself.
+    So a pyramid learns at each of its levels (Lai et al., arXiv:1710.01992).
 
     Args:
-        loss: what compares an output with HR.
+        loss: what compares an output with HR; one that is given nothing else.
         weights: by an output's name, "sr" for SR, what its loss is multiplied by; 1 where absent.
     """
 
     def __init__(self, *, loss: srkit.Loss = "l1", weights: dict[str, float] | None = None) -> None:  # type: ignore[assignment]
         super().__init__()
+        called = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss)
+        more = [p.name for p in called.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+        if more:
+            raise ValueError(f"loss compares SR and HR alone, and this one wants {', '.join(more)}, too")
         self.loss, self.weights = loss, weights or {}
         for name, weight in self.weights.items():
             if not 0 <= weight < float("inf"):
@@ -43,9 +47,8 @@ class DeepSupervision(nn.Module):
 
 
 def shrunk(hr: Tensor, output: Tensor) -> Tensor:
-    """Return HR shrunk to an output's size: as MATLAB does where that is whole, and else by torch's same kernel."""
-    (height, width), (rows, columns) = hr.shape[-2:], output.shape[-2:]
-    scale = height // rows
-    if (rows * scale, columns * scale) == (height, width):
-        return hr if scale == 1 else shrink(hr, scale, mode="double")
-    return F.interpolate(hr, size=(rows, columns), mode="bicubic", align_corners=False, antialias=True)
+    """Return HR shrunk to an output's size by bicubic, MATLAB's but for the two pixels at the edge."""
+    if output.shape[-2:] == hr.shape[-2:]:
+        return hr
+    size = (output.shape[-2], output.shape[-1])
+    return F.interpolate(hr, size=size, mode="bicubic", align_corners=False, antialias=True)

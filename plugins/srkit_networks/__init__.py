@@ -14,7 +14,7 @@ def srkit_components() -> Iterator[srkit.Component]:
         "srkit_networks.srcnn:SRCNN",
         summary="Three convolutions on the bicubic enlargement",
         source="arXiv:1501.00092",
-        facts={"tileable": True},
+        facts={"tileable": True, "weights_fit_any_scale": True},
     )
     yield srkit.Component(
         "architecture",

@@ -20,25 +20,28 @@ def _fused(parameters: list[nn.Parameter]) -> bool | None:
     return True if all(parameter.is_cuda for parameter in parameters) else None
 
 
-def _above_zero(**values: float) -> None:
+def above_zero(**values: float) -> None:
+    """Raise ValueError, by its name, for a value that is not above 0."""
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be above 0, not {value:g}")
 
 
-def _not_negative(**values: float) -> None:
+def not_negative(**values: float) -> None:
+    """Raise ValueError, by its name, for a value below 0."""
     for name, value in values.items():
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be at least 0, not {value:g}")
 
 
-def _below_one(**values: float) -> None:
+def below_one(**values: float) -> None:
+    """Raise ValueError, by its name, for a value that is not from 0 to below 1."""
     for name, value in values.items():
         if not 0 <= value < 1:
             raise ValueError(f"{name} must be at least 0 and below 1, not {value:g}")
 
 
-def _groups(
+def groups_of(
     parameters: list[nn.Parameter], named: Iterable[tuple[str, nn.Parameter]] | None, no_decay: list[str] | None
 ) -> list[Any]:
     """Return the parameters, or groups of them where patterns spare some from weight decay; no group is empty.
@@ -83,12 +86,12 @@ def adam(
         weight_decay: L2 penalty, added to the gradient; at least 0.
         no_decay: patterns of the names of parameters without weight decay, "*.bias"; each must match one.
     """
-    _above_zero(lr=lr, eps=eps)
-    _below_one(**{"betas[0]": betas[0], "betas[1]": betas[1]})
-    _not_negative(weight_decay=weight_decay)
+    above_zero(lr=lr, eps=eps)
+    below_one(**{"betas[0]": betas[0], "betas[1]": betas[1]})
+    not_negative(weight_decay=weight_decay)
     kept = list(parameters)
     return torch.optim.Adam(
-        _groups(kept, named_parameters, no_decay), lr, (betas[0], betas[1]), eps, weight_decay, fused=_fused(kept)
+        groups_of(kept, named_parameters, no_decay), lr, (betas[0], betas[1]), eps, weight_decay, fused=_fused(kept)
     )
 
 
@@ -111,12 +114,12 @@ def adamw(
         weight_decay: the share of each weight, times lr, that a step takes away; at least 0.
         no_decay: patterns of the names of parameters without weight decay, "*.bias"; each must match one.
     """
-    _above_zero(lr=lr, eps=eps)
-    _below_one(**{"betas[0]": betas[0], "betas[1]": betas[1]})
-    _not_negative(weight_decay=weight_decay)
+    above_zero(lr=lr, eps=eps)
+    below_one(**{"betas[0]": betas[0], "betas[1]": betas[1]})
+    not_negative(weight_decay=weight_decay)
     kept = list(parameters)
     return torch.optim.AdamW(
-        _groups(kept, named_parameters, no_decay), lr, (betas[0], betas[1]), eps, weight_decay, fused=_fused(kept)
+        groups_of(kept, named_parameters, no_decay), lr, (betas[0], betas[1]), eps, weight_decay, fused=_fused(kept)
     )
 
 
@@ -139,13 +142,13 @@ def sgd(
         weight_decay: L2 penalty, added to the gradient; at least 0.
         no_decay: patterns of the names of parameters without weight decay, "*.bias"; each must match one.
     """
-    _above_zero(lr=lr)
-    _below_one(momentum=momentum)
-    _not_negative(weight_decay=weight_decay)
+    above_zero(lr=lr)
+    below_one(momentum=momentum)
+    not_negative(weight_decay=weight_decay)
     if nesterov and momentum == 0:
         raise ValueError("nesterov needs a momentum above 0")
     kept = list(parameters)
-    groups = _groups(kept, named_parameters, no_decay)
+    groups = groups_of(kept, named_parameters, no_decay)
     return torch.optim.SGD(groups, lr, momentum, weight_decay=weight_decay, nesterov=nesterov, fused=_fused(kept))
 
 
@@ -171,10 +174,10 @@ def adan(
     """
     from pytorch_optimizer.optimizer.adan import Adan
 
-    _above_zero(lr=lr, eps=eps)
-    _below_one(**{f"betas[{i}]": beta for i, beta in enumerate(betas)})
-    _not_negative(weight_decay=weight_decay)
-    groups = _groups(list(parameters), named_parameters, no_decay)
+    above_zero(lr=lr, eps=eps)
+    below_one(**{f"betas[{i}]": beta for i, beta in enumerate(betas)})
+    not_negative(weight_decay=weight_decay)
+    groups = groups_of(list(parameters), named_parameters, no_decay)
     made: torch.optim.Optimizer = Adan(
         groups, lr=lr, betas=(betas[0], betas[1], betas[2]), weight_decay=weight_decay, eps=eps
     )

@@ -75,7 +75,9 @@ def resize_levels(levels: Tensor, size: tuple[int, int], *, mode: Mode, edge: Ed
     made = levels.to(work)
     sides = (levels.shape[2], levels.shape[3])
     for axis in order(sides, size):
-        matrix = torch.from_numpy(_matrix(sides[axis], size[axis], edge)).to(work).to(levels.device)
+        matrix = torch.from_numpy(_matrix(sides[axis], size[axis], edge)).to(work)
+        on_cuda = levels.device.type == "cuda"  # where a copy from other memory than pinned would wait for the device
+        matrix = (matrix.pin_memory() if on_cuda else matrix).to(levels.device, non_blocking=on_cuda)
         made = matrix @ made if axis == 0 else made @ matrix.T
         if mode == "uint8":
             made = (made + NEARLY_HALF).floor_().clamp_(0, 255)

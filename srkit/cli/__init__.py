@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TextIO, cast
 
 from srkit.errors import RunFailed, SrkitError, UsageError, did_you_mean, nearest
-from srkit.plugin.guard import BEGINNING, Beginning
 from srkit.version import __version__
 
 # Each is a module here. An imported one is a name of this package, so nothing here can use the builtins `list`, `eval`.
@@ -50,11 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 the run failed, 2 usage or recipe, 3 input rejected, 75 stopped with a checkpoint.
     """
-    with contextlib.redirect_stdout(cast("TextIO", _Stdout(sys.stdout))), contextlib.ExitStack() as stack:
-        if argv is None:  # this process is the command
-            with contextlib.suppress(OSError):
-                token = BEGINNING.set(Beginning.of_this())
-                stack.callback(BEGINNING.reset, token)
+    with contextlib.redirect_stdout(cast("TextIO", _Stdout(sys.stdout))):
         return _main(argv)
 
 
@@ -72,7 +67,8 @@ def _main(argv: Sequence[str] | None) -> int:
             near = f"; did you mean '{meant}'?" if meant else did_you_mean(arguments.verb, VERBS)
             raise UsageError(f"unknown command '{arguments.verb}'{near}")
         prog = f"srkit {arguments.verb}"
-        code = _run(prog, arguments)
+        with _process_of_command() if argv is None else contextlib.nullcontext():
+            code = _run(prog, arguments)
         sys.stdout.flush()
         return code
     except SrkitError as error:
@@ -102,6 +98,19 @@ def _main(argv: Sequence[str] | None) -> int:
             print_traceback(error)
         print(f"{prog}: {printable(os.fspath(error.filename))}: {error.strerror}", file=sys.stderr)
         return UsageError.exit_code
+
+
+@contextlib.contextmanager
+def _process_of_command() -> Iterator[None]:
+    """Let plugins that crash be survived: this process is the command, and may begin again."""
+    from srkit.plugin.guard import BEGINNING, Beginning  # attrs, which --help and --version do without
+
+    with contextlib.suppress(OSError):
+        BEGINNING.set(Beginning.of_this())
+    try:
+        yield
+    finally:
+        BEGINNING.set(None)
 
 
 def print_traceback(error: BaseException) -> None:

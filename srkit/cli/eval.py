@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lr",
         metavar="FOLDER",
-        help="the LR images of the folder of --data, which holds HR; may contain {scale}",
+        help="the LR images of the folder of --data, which holds HR; may contain {scale}; without --data there is no "
+        "HR, and every --metric looks at SR alone",
     )
     parser.add_argument(
         "--dataset",
@@ -133,6 +134,7 @@ def main(arguments: argparse.Namespace) -> int:
             scale=scale,
             images=finished,
             metrics=arguments.metrics or ("psnr_y", "ssim_y"),
+            reference=not _without_hr(arguments),
             protocol=protocol,
             forward=arguments.forward,
             ensemble=arguments.ensemble,
@@ -206,6 +208,11 @@ def _is_nan(scores: Mapping[str, float], bicubic: Mapping[str, float]) -> bool:
     return any(math.isnan(value) and not math.isnan(bicubic[metric]) for metric, value in scores.items())
 
 
+def _without_hr(arguments: argparse.Namespace) -> bool:
+    """Say whether there are LR images alone."""
+    return arguments.lr is not None and not arguments.data and not arguments.datasets
+
+
 def _sets(arguments: argparse.Namespace, registry: Registry) -> dict[str, Any]:
     """Return what is scored on by name: the path of a folder, or a dataset."""
     sets: dict[str, Any] = {}
@@ -218,6 +225,8 @@ def _sets(arguments: argparse.Namespace, registry: Registry) -> dict[str, Any]:
         sets[name] = path
         if arguments.lr is not None:
             sets[name] = registry.create("dataset", "folder", hr=path, lr=arguments.lr)
+    if _without_hr(arguments):
+        return {Path(arguments.lr).resolve().name: arguments.lr}
     if arguments.lr is not None and len(arguments.data) != 1:
         raise UsageError("--lr names the LR images of the folder of one --data; give exactly one")
     for text in arguments.datasets:

@@ -90,9 +90,10 @@ class Discriminator(Protocol):
 class Dataset(Protocol):
     """Made from `**settings`. HR images at rest, with LR beside them where there is any. Read from several threads.
 
-    Three more are optional: `describe() -> str`, a line on what was found; `windowed`, True where a window is read
+    Four more are optional: `describe() -> str`, a line on what was found; `windowed`, True where a window is read
     without its image, so that nothing is gained by keeping the images in memory; `manifest() -> Manifest | None`, what
-    `srkit prepare` has kept with the images.
+    `srkit prepare` has kept with the images; `weight(index) -> float`, how often training draws an image beside the
+    others, all alike where it is absent.
     """
 
     def __len__(self) -> int:
@@ -207,6 +208,9 @@ class OptimizerFactory(Protocol):
     Where it declares `named_parameters`, it is given the list of (name, parameter) of the same parameters by that name,
     so that it can make groups by names: those of the network's weights, and "loss.name" of a loss's own. Declared in
     the first place, they stand there instead of the parameters. Where a recipe is checked, the only one is named "".
+
+    One that averages the weights has `averaged(parameter) -> Tensor`: what the parameter is to be where the network is
+    scored or kept. It changes nothing, so that a run does not depend on when it is scored; `train.ema` goes before it.
     """
 
     def __call__(self, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -11,7 +11,7 @@ import attrs
 from srkit.errors import ComponentError, did_you_mean, nearest
 from srkit.plugin.component import LONGEST, Component, one_line
 from srkit.plugin.contracts import KINDS
-from srkit.plugin.settings import call, of_type, read_settings, refuse_unknown, with_parts
+from srkit.plugin.settings import advice_on, call, of_type, read_settings, with_parts
 
 MOST = 1_000  # characters of a reason: an exception may hold a file
 FEW = 3  # failures that are listed with their reasons
@@ -209,7 +209,7 @@ class Registry:
         component = self.find(kind, name).component
         target = component.load()
         known = read_settings(target, KINDS[kind].given)
-        refuse_unknown(component, settings, known, KINDS[kind].given)
+        _refuse_unknown(component, settings, known, KINDS[kind].given)
 
         def within(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
             made = self.make(kind, name, words, settings, accept)
@@ -251,3 +251,13 @@ def check(component: Component) -> None:
             raise ComponentError(f"{what}: unknown fact '{name}'{did_you_mean(name, kind.facts)}")
         if not fact.holds(value):
             raise ComponentError(f"{what}: its fact '{name}' must be {of_type(fact.type)}, not {value!r}")
+
+
+def _refuse_unknown(
+    component: Component, names: Collection[str], known: Collection[str], given: Collection[str]
+) -> None:
+    """Raise ComponentError, saying what to write, if one of `names` is neither among `known` nor `given`."""
+    for name in names:
+        if name not in (*known, *given):
+            advice = advice_on(name, component.load(), given, [*known, *given])
+            raise ComponentError(f"{component.kind} '{component.name}' has no setting '{name}'{advice}")

@@ -9,7 +9,7 @@ import os
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import Any, Literal, Union
 
 import attrs
 
@@ -17,9 +17,6 @@ from srkit.errors import ComponentError, did_you_mean
 from srkit.plugin.contracts import KINDS, kind_of
 from srkit.plugin.kind import Kind
 from srkit.plugin.part import Part, part_within
-
-if TYPE_CHECKING:
-    from srkit.plugin.component import Component
 
 REQUIRED: Any = inspect.Parameter.empty
 NAMED = "named_parameters"  # an optimizer's word: given where it is declared by name, in the first place or behind
@@ -196,16 +193,6 @@ def advice_on(name: str, target: Callable[..., Any], given: Collection[str], kno
     if any(parameter.name == name for parameter in untyped_parameters(target, given)):
         return f": that parameter has no type; write {name}: int, or which type it has, in the signature"
     return did_you_mean(name, known)
-
-
-def refuse_unknown(
-    component: Component, names: Collection[str], known: Collection[str], given: Collection[str]
-) -> None:
-    """Raise ComponentError, saying what to write, if one of `names` is neither among `known` nor `given`."""
-    for name in names:
-        if name not in (*known, *given):
-            advice = advice_on(name, component.load(), given, [*known, *given])
-            raise ComponentError(f"{component.kind} '{component.name}' has no setting '{name}'{advice}")
 
 
 def _name(target: Callable[..., Any]) -> str:

@@ -31,7 +31,7 @@ def read_recipe(
 
     def trying(part: Part, words: Mapping[str, Any]) -> Mapping[str, Any]:
         nonlocal facts
-        found = try_out(part, words) if try_out is not None else {}
+        found = registry.find(part.kind, part.type).component.facts if try_out is None else try_out(part, words)
         facts = found if isinstance(part, ArchitecturePart) else facts
         return found
 

@@ -100,6 +100,25 @@ def _refuse_other_points(network: nn.Module, x: Tensor, size: Size, sr: Tensor) 
         )
 
 
+def weights_fit_as_stated(subject: Subject) -> None:
+    """Where `weights_fit_any_scale` is stated, its weights have the same names and shapes at each scale."""
+    if not subject.facts.get("weights_fit_any_scale"):
+        raise Inapplicable("it does not state weights_fit_any_scale")
+    shapes = {
+        scale: {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+        for scale, network in subject.made_at_each_scale()
+    }
+    (first, own), *others = shapes.items()
+    for scale, found in others:
+        odd = [name for name in {**own, **found} if own.get(name) != found.get(name)]
+        if odd:
+            fail(
+                f"weights_fit_any_scale is stated, and at scales {first} and {scale} {odd[0]} is "
+                f"{own.get(odd[0], 'not there')} and {found.get(odd[0], 'not there')}",
+                "leave out the fact",
+            )
+
+
 def smallest_image_works(subject: Subject) -> None:
     """LR of 1x1 works, or of the `min_size` and `multiple_of` that it states."""
     side = _side(subject, 1)
@@ -280,6 +299,7 @@ CHECKS = (
     Check(returns_one_tensor, first=True, demanded=True),
     Check(output_is_scaled, demanded=True),
     Check(any_size_is_made, needs=(returns_one_tensor,)),
+    Check(weights_fit_as_stated),
     Check(smallest_image_works, needs=(output_is_scaled,)),
     Check(every_parameter_learns),
     Check(input_is_left_alone),

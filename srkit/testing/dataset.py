@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -282,6 +283,19 @@ def manifest_is_that_of_the_images(subject: Subject) -> None:
             fail(f"manifest() has another record of '{name}' than its pixels", "return that of these images, or None")
 
 
+def weights_are_numbers(subject: Subject) -> None:
+    """Where there is `weight(index)`, it gives a number of at least 0 for each image, and not 0 for all."""
+    dataset = _opened(subject)
+    if not hasattr(dataset, "weight"):
+        raise Inapplicable("it has no weight()")
+    found = {dataset.name(index): dataset.weight(index) for index in range(len(dataset))}
+    for name, weight in found.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            fail(f"the weight of '{name}' is {weight!r}", "return a number of at least 0")
+    if not any(found.values()):
+        fail("the weight of every image is 0", "return more than 0 for those that are to be drawn")
+
+
 CHECKS = (
     Check(images_are_at_rest, first=True),
     Check(names_are_unique),
@@ -297,6 +311,7 @@ CHECKS = (
     Check(windowed_is_true),
     Check(description_is_a_line),
     Check(manifest_is_that_of_the_images),
+    Check(weights_are_numbers),
 )
 
 

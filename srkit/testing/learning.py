@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from srkit import files
@@ -144,12 +147,43 @@ def short_run_is_taken(subject: Subject) -> None:
 
 _PURE = "compute it from the step, and keep nothing from call to call: a run continues at any step"
 
+
+def average_is_kept_apart(subject: Subject) -> None:
+    """Where it has `averaged(parameter)`, that is a tensor like the parameter, and asking for it changes nothing."""
+    network = _network(0)
+    trainer = _trainer(subject, network)
+    optimizer: Any = trainer.learner.optimizer
+    if not hasattr(optimizer, "averaged"):
+        raise Inapplicable("it has no averaged()")
+    for _ in range(3):
+        trainer.step(_batch())
+    before = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
+    for name, parameter in network.named_parameters():
+        found: object = optimizer.averaged(parameter)
+        if not isinstance(found, Tensor) or found.shape != parameter.shape:
+            fail(f"averaged({name}) is no tensor of {list(parameter.shape)}", "return one like the parameter")
+    if not _same((network.state_dict(), optimizer.state_dict()), before):
+        fail("averaged() changes the parameters, or its state", "compute a new tensor: lerp() and no lerp_()")
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Say whether two nests of tensors and plain values are the same."""
+    if isinstance(first, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, Mapping):
+        return first.keys() == second.keys() and all(_same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(_same, first, second))
+    return bool(first == second)
+
+
 OPTIMIZER_CHECKS = (
     Check(parameters_are_all_taken),
     Check(weights_are_updated),
     Check(loss_falls),
     Check(learning_rate_is_obeyed),
     Check(checkpoint_continues_to_the_bit),
+    Check(average_is_kept_apart),
 )
 SCHEDULE_CHECKS = (
     Check(factor_is_a_number),

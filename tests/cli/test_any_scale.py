@@ -177,7 +177,10 @@ def test_one_file_is_scored_at_any_scale_beside_bicubic(run, photographs, scale)
     (table,) = json.loads(out)["tables"]
     assert (table["scale"], table["protocol"]["border"]["psnr_y"]) == (scale, int(np.ceil(scale)))
     assert [row["model"] for row in table["rows"]] == ["any", "bicubic"]
-    assert run("eval", "any.safetensors", "--data", "photos", "--scale", scale)[1].startswith(f"photos x{scale}")
+    printed = run("eval", "any.safetensors", "--data", "photos", "--scale", scale)[1]
+    assert printed.startswith(f"photos x{scale}")
+    cropped = "HR cropped to a multiple of scale" if scale == 3 else "HR cropped to the nearest to a multiple of scale"
+    assert cropped in printed
 
 
 def test_a_score_at_a_scale_that_is_no_whole_number_is_computed_by_hand(run, photographs):

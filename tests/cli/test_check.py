@@ -6,6 +6,7 @@ from PIL import Image
 from srkit.cli import main
 from srkit.errors import InputRejected
 from srkit.images.opening import KINDS, SUFFIXES
+from srkit.recipe.packaged import packaged_recipes
 from tests.conftest import TINY, photograph
 
 PHOTOS = 'name = "photos"\ndataset = { type = "folder", path = "photos" }'
@@ -36,7 +37,8 @@ def test_every_problem_is_reported_at_once_with_its_line(call, tiny):
         2,
         "",
         "tiny.toml:7: 'blocks' must be an integer, not \"1\"\n"
-        "tiny.toml:12: unknown augmentation 'rot'; did you mean 'rot90'? (installed: hflip, rot90, transpose, vflip)\n"
+        "tiny.toml:12: unknown augmentation 'rot'; did you mean 'rot90'? (installed: cutblur, cutmix, hflip, "
+        "maybe, mixup, one_of, rot90, transpose, vflip)\n"
         "tiny.toml:24: missing key 'steps'\n"
         "tiny.toml:25: unknown key 'step'; did you mean 'steps'?\n",
     )
@@ -68,7 +70,7 @@ def test_several_recipes_are_all_checked(call, tiny, tmp_path):
     assert err == (
         "bad.toml:1: not valid TOML: Invalid value\n"
         "srkit check: there is no recipe nowhere.toml, neither a file nor a packaged one; "
-        "there are: a2n_x2, a2n_x2_paper, a2n_x4_from_x2, a2n_x4_paper, quickstart\n"
+        f"there are: {', '.join(packaged_recipes())}\n"
     )
 
 

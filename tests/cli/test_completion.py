@@ -99,7 +99,7 @@ def test_names_are_those_of_p_too_and_never_run_as_a_program(complete, tmp_path)
             "loss", "`mine`", "builtins:dict"
         """)
     )
-    assert complete("srkit show mi", "-p", "mine.py") == ["mine/loss"]
+    assert complete("srkit show min", "-p", "mine.py") == ["mine/loss"]
     assert not (tmp_path / "canary").exists()
 
 

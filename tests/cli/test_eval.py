@@ -473,6 +473,29 @@ def test_lr_beside_a_folder_can_be_said(evaluate, call, photographs):
     assert (code, err) == (2, told)
 
 
+def test_lr_images_without_hr_are_scored_by_what_looks_at_sr_alone(call, nearest, model, photographs, tmp_path):
+    (tmp_path / "alone.py").write_text(ALONE)
+    assert call("degrade", "bicubic", "photos", "small", "--scale", "2")[0] == 0
+    told = ["-p", nearest, "-p", "alone.py", "eval", "repeat.safetensors"]
+    with_hr = ["--data", "photos", "--lr", "small", "--metric", "variation", "--json"]
+    beside = json.loads(call(*told, *with_hr)[1])["tables"][0]
+    code, out, err = call(*told, "--lr", "small", "--metric", "variation", "--json")
+    alone = json.loads(out)["tables"][0]
+    assert (code, err, alone["data"], alone["protocol"]["lr"]) == (0, "", "small", "files alone")
+    assert [row["model"] for row in alone["rows"]] == ["repeat", "bicubic"]
+    for row, same in zip(alone["rows"], beside["rows"], strict=True):
+        assert row["images"] == same["images"]
+    code, out, err = call(*told, "--lr", "small", "--metric", "variation")
+    assert (code, err) == (0, "")
+    assert "variation on RGB of SR alone; SR rounded to 8 bits; border 2 cut; LR from files, without HR; forward" in out
+    code, out, err = call(*told, "--lr", "small")
+    assert (code, out, err) == (
+        2,
+        "",
+        "srkit eval: metric 'psnr_y' compares SR with HR, and there is none: give metrics that look at SR alone\n",
+    )
+
+
 def test_finished_images_are_a_row(evaluate, call, nearest):
     assert call("degrade", "bicubic", "photos", "small", "--scale", "2")[0] == 0
     assert call("-p", nearest, "upscale", "repeat.safetensors", "small", "-o", "made")[0] == 0

@@ -478,8 +478,8 @@ def test_taplo_accepts_each_packaged_recipe(lint, path):
         (
             'type = "adam"',
             'type = "adma"',
-            '22:8: "adma" is not one of ["adam","adamw","adan","sgd",'
-            '"srkit:adam","srkit:adamw","srkit:adan","srkit:sgd"]',
+            '22:8: "adma" is not one of ["adam","adamw","adan","schedule_free","sgd",'
+            '"srkit:adam","srkit:adamw","srkit:adan","srkit:schedule_free","srkit:sgd"]',
         ),
         (
             'name = "photos"',

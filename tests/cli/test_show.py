@@ -1,5 +1,6 @@
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 import tomli_w
@@ -108,6 +109,11 @@ FILLED_IN = {
     "h5": {"path": '"photos.h5"'},
     "lmdb": {"path": '"photos.lmdb"'},
     "multistep": {"milestones": "[2, 4]"},
+    "mix": {"datasets": '["leaves"]'},
+    "kernel": {"path": '"kernel.txt"'},
+    "maybe": {"augmentation": '"hflip"'},
+    "one_of": {"augmentations": '["hflip", "vflip"]'},
+    "sequence": {"schedules": '["constant", "cosine"]', "lengths": "[2]"},
 }
 
 
@@ -124,6 +130,10 @@ def test_the_table_of_every_component_is_accepted_where_it_is_pasted(call, tiny,
         text = text.replace(f"# {setting} = ...", f"{setting} = {value}")
     if name in ("h5", "lmdb"):
         assert call("prepare", "photos", f"photos.{name}")[0] == 0
+    if name == "kernel":
+        Path("kernel.txt").write_text("0 1 0\n1 4 1\n0 1 0\n")
+    if kind == "discriminator":
+        text = f'[[loss]]\ntype = "adversarial"\n{text}'
     table = tomllib.loads(text)
     recipe = tomllib.loads(TINY)
     recipe["data"].update(table.pop("data", {}))
@@ -284,7 +294,7 @@ def test_of_what_failed_to_load_the_reason_is_shown(sites, call):
 def test_a_forgotten_p_is_named_and_so_is_what_was_loaded(call, tmp_path):
     code, out, err = call("show", "vast_hat")
     assert (code, out) == (2, "")
-    assert err.endswith(", zncc, zncc_y; if a one-file plugin has it, add -p FILE\n")
+    assert err.endswith("; if a one-file plugin has it, add -p FILE\n")
     (tmp_path / "mine.py").write_text(plugin('"loss", "mine", "mine:make"'))
     assert call("-p", "mine.py", "show", "vast_hat")[2].endswith("; loaded with -p or SRKIT_PLUGINS: mine.py\n")
     code, out, err = call("-p", "mine.py", "check-plugin", "vast_hat")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
+import srkit
 from srkit.plugin.discovery import installed
 
 
@@ -76,13 +79,53 @@ def test_adan_makes_the_step_of_its_paper() -> None:
         assert weight.item() == pytest.approx(x, rel=1e-6)
 
 
+def test_the_average_of_schedule_free_is_that_which_its_package_moves_the_weights_to() -> None:
+    pytest.importorskip("pytorch_optimizer")
+    weights = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2, 2))]
+    made: Any = optimizer("schedule_free", *weights, lr=0.1)
+    assert torch.equal(made.averaged(weights[0]), weights[0])
+    for step in range(4):
+        for weight in weights:
+            weight.grad = torch.full_like(weight, (-0.5) ** step)
+        made.step()
+    before = [weight.detach().clone() for weight in weights]
+    averaged = [made.averaged(weight) for weight in weights]
+    assert all(map(torch.equal, weights, before))
+    made.eval()
+    for weight, average, was in zip(weights, averaged, before, strict=True):
+        torch.testing.assert_close(weight.detach(), average)
+        assert not torch.equal(average, was)
+
+
+def last(out: str, **settings: Any) -> dict[str, torch.Tensor]:
+    chosen = {"train.steps": 6, "train.validate_every": 6, "schedule.type": "constant", **settings}
+    table = 'optimizer={type="schedule_free", lr=0.01}'
+    srkit.run("tiny.toml", out=out, set=[table, *(f"{key}={value}" for key, value in chosen.items())])
+    return safetensors.torch.load_file(f"{out}/last.safetensors")
+
+
+def test_a_run_of_schedule_free_is_the_same_whenever_it_is_scored_and_continued(tiny: Path) -> None:
+    pytest.importorskip("pytorch_optimizer")
+    straight = last("straight")
+    often = last("often", **{"train.validate_every": 1})
+    last("continued", **{"train.steps": 3})
+    (step,) = Path("continued/checkpoints").iterdir()
+    trained = safetensors.torch.load_file(step / "weights.safetensors")
+    kept = safetensors.torch.load_file("continued/last.safetensors")
+    assert any(not torch.equal(trained[name], kept[name]) for name in kept)  # the average, not what is trained
+    continued = last("continued")
+    for name, weight in straight.items():
+        assert torch.equal(weight, often[name])
+        assert torch.equal(weight, continued[name])
+
+
 def named(*names: str) -> list[tuple[str, nn.Parameter]]:
     return [(name, nn.Parameter(torch.ones(1))) for name in names]
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adan"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adan", "schedule_free"])
 def test_patterns_spare_parameters_from_weight_decay_by_their_names(name: str) -> None:
-    if name == "adan":
+    if name in ("adan", "schedule_free"):
         pytest.importorskip("pytorch_optimizer")
     given = named("head.weight", "head.bias", "norm.gain")
     settings = {"weight_decay": 0.1, "no_decay": ["*.bias", "norm.*"]}
@@ -175,6 +218,26 @@ def test_cosine_stays_at_its_minimum_past_the_end() -> None:
     assert schedule("cosine", steps=10, minimum=0.25)(15) == 0.25
 
 
+def test_a_sequence_goes_through_each_schedule_in_its_own_length() -> None:
+    factor = schedule("sequence", steps=1000, schedules=["cosine", "constant", "cosine"], lengths=[400, 100])
+    cosine = schedule("cosine", steps=1000)
+    assert [factor(step) for step in (0, 100, 399)] == [cosine(0), cosine(250), cosine(997)]
+    assert [factor(step) for step in (400, 450, 499)] == [1, 1, 1]
+    assert [factor(step) for step in (500, 750, 999)] == [cosine(0), cosine(500), cosine(998)]
+
+
+def test_the_factors_of_a_sequence_multiply_its_schedules() -> None:
+    nested = {"type": "sequence", "schedules": ["constant"], "lengths": []}
+    schedules = [{"type": "constant"}, {"type": "cosine", "minimum": 0.1}, nested]
+    factor = schedule("sequence", steps=90, schedules=schedules, lengths=[30, 30], factors=[1.0, 0.5, 0.25])
+    assert [factor(step) for step in (0, 29, 30, 45, 60, 89)] == pytest.approx([1, 1, 0.5, 0.275, 0.25, 0.25])
+
+
+def test_a_run_shorter_than_its_sequence_is_no_error() -> None:
+    factor = schedule("sequence", steps=2, schedules=["constant", "cosine"], lengths=[400])
+    assert [factor(0), factor(1), factor(500)] == [1, 1, 0]
+
+
 @pytest.mark.parametrize(("name", "settings"), [("constant", {}), ("multistep", {"milestones": [50]}), ("cosine", {})])
 def test_the_warm_up_rises_in_even_steps_from_above_zero(name: str, settings: dict[str, Any]) -> None:
     factor = schedule(name, steps=100, warmup=4, **settings)
@@ -196,6 +259,18 @@ def test_a_run_shorter_than_its_warm_up_is_no_error(name: str, settings: dict[st
         ("multistep", {"steps": 9, "milestones": [0, 2]}, "milestones must be above 0 and ascend, not 0, 2"),
         ("multistep", {"steps": 9, "milestones": [2], "gamma": 0.0}, "gamma must be above 0 and at most 1, not 0"),
         ("cosine", {"steps": 9, "minimum": 1.5}, "minimum must be from 0 to 1, not 1.5"),
+        ("sequence", {"steps": 9, "schedules": [], "lengths": []}, "schedules must name one at least"),
+        (
+            "sequence",
+            {"steps": 9, "schedules": ["cosine", "cosine"], "lengths": [4, 5]},
+            "lengths must be those of all schedules but the last, 1, not 2",
+        ),
+        ("sequence", {"steps": 9, "schedules": ["cosine"] * 2, "lengths": [0]}, "lengths must be at least 1, not 0"),
+        (
+            "sequence",
+            {"steps": 9, "schedules": ["cosine"], "lengths": [], "factors": [-1.0]},
+            "factors must be one for each schedule, at least 0, not -1",
+        ),
     ],
 )
 def test_a_schedule_refuses_a_bad_setting(name: str, settings: dict[str, Any], message: str) -> None:

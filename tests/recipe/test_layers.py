@@ -13,9 +13,9 @@ from srkit.errors import RecipeError, UsageError
 from srkit.plugin.discovery import discover, installed
 from srkit.recipe.layers import REMOVED, Override, as_set
 from srkit.recipe.reading import read_part, read_recipe
-from tests.conftest import plugin
+from tests.conftest import installed_names, plugin
 
-LOSSES = ", ".join(e.component.name for e in installed().of_kind("loss") if not e.component.missing)
+LOSSES = installed_names("loss")
 
 BASE = """\
 scale = 2
@@ -145,8 +145,7 @@ def test_a_problem_of_a_base_is_at_the_bases_line_and_after_the_recipes_own():
 def test_a_short_form_over_a_bases_table_is_the_recipes_problem():
     assert problems('extends = "base.toml"\nloss = ["l1l"]\narchitecture = "a2m"') == (
         f"x.toml:2: unknown loss 'l1l'; did you mean 'l1'? (installed: {LOSSES})",
-        "x.toml:3: unknown architecture 'a2m'; did you mean 'a2n'? "
-        "(installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, srcnn, srresnet)",
+        f"x.toml:3: unknown architecture 'a2m'; did you mean 'a2n'? (installed: {installed_names('architecture')})",
     )
 
 
@@ -373,16 +372,17 @@ def test_a_usual_mistake_is_told_what_to_write(override, message):
 
 
 def test_an_unknown_component_may_want_a_plugin_that_was_forgotten(tmp_path):
-    text = (
-        "--set architecture.type=mine: unknown architecture 'mine' "
-        "(installed: a2n, bicubic, cbam, edsr, espcn{}, pan, rcan, srcnn, srresnet)"
-    )
+    names = installed_names("architecture")
+    text = "--set architecture.type=mine: unknown architecture 'mine' (installed: {})"
     (found,) = problems(BASE, "architecture.type=mine")
-    assert found == f"{text.format('')}; if a one-file plugin has it, add -p FILE"
+    assert found == f"{text.format(names)}; if a one-file plugin has it, add -p FILE"
     Path("other.py").write_text(plugin('"architecture", "other", f"{__name__}:Other"'))
     with pytest.raises(RecipeError) as error:
         read_recipe("x.toml", discover(["other.py"]), overrides=["architecture.type=mine"])
-    assert str(error.value) == f"{text.format(', other')}; loaded with -p or SRKIT_PLUGINS: other.py"
+    assert (
+        str(error.value)
+        == f"{text.format(names.replace(', pan', ', other, pan'))}; loaded with -p or SRKIT_PLUGINS: other.py"
+    )
 
 
 def test_a_path_that_is_not_there_is_named_at_the_override_that_gave_it():
@@ -447,12 +447,12 @@ def test_an_override_that_cannot_be_meant_so_is_refused(overrides, message):
         (
             ["architecture.type=edrs"],
             "--set architecture.type=edrs: unknown architecture 'edrs'; did you mean 'edsr'? "
-            "(installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, srcnn, srresnet)",
+            f"(installed: {installed_names('architecture')})",
         ),
         (
             ["architecture=edrs"],
             "--set architecture=edrs: unknown architecture 'edrs'; did you mean 'edsr'? "
-            "(installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, srcnn, srresnet)",
+            f"(installed: {installed_names('architecture')})",
         ),
         (
             ['loss=["l1l"]'],

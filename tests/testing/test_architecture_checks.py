@@ -255,6 +255,9 @@ def srkit_components():
     yield srkit.Component("architecture", "Pair_stated", f"{__name__}:Pair", summary="one", facts=stated)
     stated = {**LOCAL, "deviations": {"same_image_gives_same_output": "it samples"}}
     yield srkit.Component("architecture", "Dropout_stated", f"{__name__}:Sampling", summary="one", facts=stated)
+    for name in ("Good", "AnySize"):
+        fits = {**LOCAL, "weights_fit_any_scale": True}
+        yield srkit.Component("architecture", f"{name}_fits", f"{__name__}:{name}", summary="one", facts=fits)
     eights = {**LOCAL, "min_size": 16, "multiple_of": 8}
     yield srkit.Component("architecture", "Eights", f"{__name__}:Eights", summary="one", facts=eights)
     for name, facts in (("unsaid", {}), ("local", LOCAL), ("pooled", {"tileable": False})):
@@ -264,7 +267,7 @@ def srkit_components():
 '''
 
 
-@pytest.mark.parametrize("name", ["Good", "Eights", "Pooled_pooled", "AnySize"])
+@pytest.mark.parametrize("name", ["Good", "Eights", "Pooled_pooled", "AnySize", "AnySize_fits"])
 def test_a_network_that_keeps_all_promises_passes(failures, name):
     assert failures(name) == {}
 
@@ -308,6 +311,12 @@ ALONE = [
         "asked for [17, 22], LR [2, 3, 13, 17] becomes [2, 3, 13, 17]",
         "make SR of the size that is asked for, or state what it serves: facts={'scale_range': (1.0, 4.0)}, or "
         "self.scales = (2, 4)",
+    ),
+    (
+        "Good_fits",
+        "weights_fit_as_stated",
+        "weights_fit_any_scale is stated, and at scales 2 and 3 tail.weight is [12, 8, 3, 3] and [27, 8, 3, 3]",
+        "leave out the fact",
     ),
     (
         "FlatPoints",

@@ -21,6 +21,16 @@ OWN = [
 ]
 
 
+# What has no defaults.
+SETTINGS = {
+    "mix": {"datasets": [{"type": "leaves", "count": 2, "size": 64}, {"type": "leaves", "count": 1, "seed": 1}]},
+    "maybe": {"augmentation": "hflip"},
+    "multistep": {"milestones": [50]},
+    "one_of": {"augmentations": ["hflip", "cutblur"]},
+    "sequence": {"schedules": ["cosine", "constant"], "lengths": [30]},
+}
+
+
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory) -> dict[str, Path]:
     """The same images with LR beside HR, in each format."""
@@ -38,11 +48,9 @@ def packed(tmp_path_factory) -> dict[str, Path]:
 @parametrize_components(*dict.fromkeys(OWN))
 def test_contract(check, packed):
     component = check.entry.component
-    settings = {}
-    if component.kind == "dataset":
+    settings = SETTINGS.get(component.name, {})
+    if component.kind == "dataset" and not settings:
         settings = {"path": packed[component.name]} if component.name in packed else {"count": 4, "size": 64}
-    if component.name == "multistep":
-        settings = {"milestones": [50]}
     if component.name == "kernel":
         pytest.skip("it needs a file: tests/plugins/test_known_kernel.py")
     check(**settings)

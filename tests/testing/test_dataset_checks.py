@@ -244,6 +244,21 @@ class Yes(Mine):
     windowed = "yes"
 
 
+class Weighed(Mine):
+    def weight(self, index):
+        return 0.5 * index
+
+
+class Negative(Mine):
+    def weight(self, index):
+        return -1.0 if index else 1.0
+
+
+class Weightless(Mine):
+    def weight(self, index):
+        return 0
+
+
 class Long(Mine):
     def describe(self):
         return "3 images\\nof noise"
@@ -411,7 +426,7 @@ def failures(registry, name, *, checks=QUICK, **settings):
     return found
 
 
-@pytest.mark.parametrize("name", ["Mine", "Paired", "Told"])
+@pytest.mark.parametrize("name", ["Mine", "Paired", "Told", "Weighed"])
 def test_a_dataset_that_keeps_all_promises_passes(registry, name):
     found = results(Subject(registry.find("dataset", name), registry))
     assert [result for result in found if result.outcome == "failed"] == []
@@ -518,6 +533,12 @@ BROKEN = {
         "describe() is '3 images\\nof noise'",
         "return a text of one line: what was found",
     ),
+    "Negative": ("weights_are_numbers", "the weight of 'image1' is -1.0", "return a number of at least 0"),
+    "Weightless": (
+        "weights_are_numbers",
+        "the weight of every image is 0",
+        "return more than 0 for those that are to be drawn",
+    ),
     "ToldAsText": ("manifest_is_that_of_the_images", "manifest() is a str", "return a srkit.Manifest, or None"),
     "ToldOfOthers": ("manifest_is_that_of_the_images", "manifest() is of other images than there are", MANIFEST),
     "ToldWrong": (
@@ -614,7 +635,7 @@ def prepared(folder, tmp_path_factory):
 @pytest.mark.parametrize("kind", ["folder", "h5", "lmdb"])
 def test_prepared_images_keep_all_promises(prepared, kind, check):
     subject = Subject(installed().find("dataset", kind), installed(), {"path": str(prepared / kind)})
-    if (kind, check.name) == ("folder", "windowed_is_true"):  # it states nothing
+    if check.name == "weights_are_numbers" or (kind, check.name) == ("folder", "windowed_is_true"):  # it states nothing
         with pytest.raises(Inapplicable):
             perform(check, subject)
     else:
@@ -635,3 +656,14 @@ def test_lr_of_one_scale_that_is_named_keeps_all_promises(prepared):
 
 def test_leaves_keep_all_promises():
     assert failures(installed(), "leaves", count=4, size=64) == {}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_a_mix_keeps_all_promises(prepared, check):
+    datasets = [{"type": kind, "path": str(prepared / kind)} for kind in ("h5", "lmdb")]
+    subject = Subject(installed().find("dataset", "mix"), installed(), {"datasets": datasets, "weights": [1.0, 3.0]})
+    if check.name == "manifest_is_that_of_the_images":  # it has none
+        with pytest.raises(Inapplicable):
+            perform(check, subject)
+    else:
+        perform(check, subject)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from srkit.plugin.discovery import discover, installed
-from srkit.testing.check import Subject
+from srkit.testing.check import Inapplicable, Subject
 from srkit.testing.learning import OPTIMIZER_CHECKS, SCHEDULE_CHECKS
 from srkit.testing.running import perform, results
 from tests.conftest import plugin
@@ -74,6 +74,21 @@ class WeightsAlone(Good):
 class HandsOn(Good):
     def __init__(self, parameters, **others) -> None:
         super().__init__(parameters, **others)
+
+
+class Averages(Good):
+    def averaged(self, parameter):
+        return parameter - self.state[parameter]["velocity"]
+
+
+class InPlace(Averages):
+    def averaged(self, parameter):
+        return parameter.data.mul_(0.5)
+
+
+class Shapeless(Averages):
+    def averaged(self, parameter):
+        return parameter.mean()
 
 
 class NamesRate(Good):
@@ -189,7 +204,7 @@ def failures(registry, kind, name):
     return {result.check.name: (result.found, result.instead) for result in found if result.outcome == "failed"}
 
 
-@pytest.mark.parametrize("name", ["Good", "Named", "HandsOn"])
+@pytest.mark.parametrize("name", ["Good", "Named", "HandsOn", "Averages"])
 def test_an_optimizer_that_keeps_all_promises_passes(registry, name):
     assert failures(registry, "optimizer", name) == {}
 
@@ -199,6 +214,16 @@ BROKEN_OPTIMIZERS = {
         "parameters_are_all_taken",
         "of parameters out of a generator it leaves out bias",
         "make a list of them first: a generator can be walked through only once",
+    ),
+    "InPlace": (
+        "average_is_kept_apart",
+        "averaged() changes the parameters, or its state",
+        "compute a new tensor: lerp() and no lerp_()",
+    ),
+    "Shapeless": (
+        "average_is_kept_apart",
+        "averaged(weight) is no tensor of [3, 3, 3, 3]",
+        "return one like the parameter",
     ),
     "NamesRate": (
         "parameters_are_all_taken",
@@ -250,17 +275,22 @@ def test_an_optimizer_whose_groups_leave_a_name_out_is_told_so(registry):
 
 
 @pytest.mark.parametrize("check", OPTIMIZER_CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adan"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "adan", "schedule_free"])
 def test_optimizers_of_srkit_keep_all_promises(name, check):
-    if name == "adan":
+    if name in ("adan", "schedule_free"):
         pytest.importorskip("pytorch_optimizer")
-    perform(check, Subject(installed().find("optimizer", name), installed()))
+    if check.name == "average_is_kept_apart" and name != "schedule_free":  # they have none
+        with pytest.raises(Inapplicable):
+            perform(check, Subject(installed().find("optimizer", name), installed()))
+    else:
+        perform(check, Subject(installed().find("optimizer", name), installed()))
 
 
 @pytest.mark.parametrize("check", OPTIMIZER_CHECKS, ids=lambda check: check.name)
 def test_an_optimizer_of_two_groups_keeps_all_promises(check):
     settings = {"weight_decay": 0.1, "no_decay": ["*bias"], "lr": 0.01}
-    perform(check, Subject(installed().find("optimizer", "adamw"), installed(), settings))
+    if check.name != "average_is_kept_apart":  # it has none
+        perform(check, Subject(installed().find("optimizer", "adamw"), installed(), settings))
 
 
 def test_a_schedule_that_keeps_all_promises_passes(registry):
@@ -316,6 +346,7 @@ def test_a_schedule_that_breaks_one_promise_is_told_which(registry, name):
         ("constant", {"warmup": 5}),
         ("multistep", {"milestones": [50], "warmup": 5}),
         ("cosine", {"minimum": 0.1, "warmup": 5}),
+        ("sequence", {"schedules": ["cosine", "constant"], "lengths": [30]}),
     ],
 )
 def test_schedules_of_srkit_keep_all_promises(name, settings, check):

@@ -127,7 +127,8 @@ class Batches:
         plan, side = self._plan, self._plan.patch
         if plan.scales is not None:
             side = scaled(side, sampling.scale(plan.seed, step, *plan.scales))
-        return Windows(*sampling.windows(plan.seed, step, self._slots, self._pool.sizes, side), side)
+        pool = self._pool
+        return Windows(*sampling.windows(plan.seed, step, self._slots, pool.sizes, side, pool.weights), side)
 
     def _draws(self, stream: str, step: int, count: int | None) -> sampling.Stream | Tensor:
         return sampling.counted(self._plan.seed, stream, step, self._slots, self._device, count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -46,6 +46,22 @@ class Pairs:
     def name(self, index: int) -> str:
         """Return an image's name, as the dataset has it."""
         return self.source.name(index)
+
+    def weights(self, indices: Sequence[int]) -> NDArray[np.float64] | None:
+        """Return how often each of these images is to be drawn beside the others, or None: all alike.
+
+        Raises InputRejected for weights that are none.
+        """
+        weight = getattr(self.source, "weight", None)
+        if weight is None:
+            return None
+        found = np.array([weight(index) for index in indices], np.float64)
+        for index, value in zip(indices, found, strict=True):
+            if not 0 <= value < np.inf:
+                raise InputRejected(self.name(index), f"its weight must be a number of at least 0, not {value:g}")
+        if not found.any():
+            raise InputRejected(self.name(indices[0]), "has a weight of 0, as has every other image")
+        return None if (found == found[0]).all() else found
 
     @property
     def windowed(self) -> bool:
@@ -165,6 +181,39 @@ class EvaluationSet:
 
     name: str
     pairs: Pairs
+
+
+class Alone:
+    """LR images without HR, as a dataset whose HR is black: for scores that look at SR alone."""
+
+    def __init__(self, source: Dataset, scale: int) -> None:
+        self._source, self._scale = source, scale
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._source)
+
+    def name(self, index: int) -> str:
+        """Return an image's name, as the dataset has it."""
+        return self._source.name(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of what LR becomes."""
+        height, width = self._source.size(index)
+        return height * self._scale, width * self._scale
+
+    def read(self, index: int, window: Window | None = None) -> Image:
+        """Return black, uint8 [h, w, 3]."""
+        height, width = self.size(index) if window is None else window[2:]
+        return np.zeros((height, width, 3), np.uint8)
+
+    def lr(self, scale: int) -> Dataset:
+        """Return the images."""
+        return self._source
+
+    def fingerprint(self) -> str:
+        """Return the dataset's own."""
+        return self._source.fingerprint()
 
 
 class Resized:

@@ -37,6 +37,7 @@ class Pool(Protocol):
     """Where windows come from. `is_packed`: its images were read once, and are kept."""
 
     sizes: NDArray[np.int64]  # LR (height, width) of each image, [images, 2]
+    weights: NDArray[np.float64] | None  # how often each is drawn beside the others; None: all alike
     is_packed: bool
 
     def fetch(self, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int) -> Fetched:
@@ -59,6 +60,7 @@ class PackedPool:
         self._hr = [np.ascontiguousarray(_as_depth(hr, self.dtype)) for _, hr in images]
         self._scale = pairs.scale
         self.sizes = np.array([pairs.size(i) for i in indices], np.int64)
+        self.weights = pairs.weights(indices)
 
     def copy_window(
         self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
@@ -88,6 +90,7 @@ class SourcePool:
         self._pairs, self._indices = pairs, list(indices)
         self.dtype = pairs.dtype
         self.sizes = np.array([pairs.size(i) for i in indices], np.int64)
+        self.weights = pairs.weights(indices)
 
     def copy_window(
         self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
@@ -118,7 +121,7 @@ class DevicePool:
     is_packed = True
 
     def __init__(self, packed: PackedPool, device: torch.device) -> None:
-        self.sizes = packed.sizes
+        self.sizes, self.weights = packed.sizes, packed.weights
         self._lr_images = all(lr is not None for lr, _ in packed.images)
         sides = [[hr for _, hr in packed.images]] + ([[lr for lr, _ in packed.images]] if self._lr_images else [])
         self._flat, self._starts, self._widths = [], [], []

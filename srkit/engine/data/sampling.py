@@ -72,11 +72,23 @@ def below(draws: NDArray[np.uint64], bounds: NDArray[np.int64] | int) -> NDArray
 
 
 def windows(
-    seed: int, step: int, slots: NDArray[np.int64], sizes: NDArray[np.int64], patch: int
+    seed: int,
+    step: int,
+    slots: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    patch: int,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return for each slot an image of `sizes` [images, 2] (LR height and width) and the top and left of its window."""
+    """Return for each slot an image of `sizes` [images, 2] (LR height and width) and the top and left of its window.
+
+    An image is drawn as often as its weight says, or else all alike.
+    """
     drawn = words(seed, "window", step, slots, 3)
-    images = below(drawn[:, 0], len(sizes))
+    if weights is None:
+        images = below(drawn[:, 0], len(sizes))
+    else:
+        places = (drawn[:, 0] >> np.uint64(11)).astype(np.float64) * 2.0**-53 * weights.sum()
+        images = np.searchsorted(np.cumsum(weights), places, side="right").clip(max=np.flatnonzero(weights)[-1])
     room = sizes[images] - patch + 1
     return images, below(drawn[:, 1], room[:, 0]), below(drawn[:, 2], room[:, 1])
 

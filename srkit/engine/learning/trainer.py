@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from srkit.engine.data.batches import Batch
 from srkit.engine.data.sampling import step_seed
-from srkit.engine.learning.average import Average
+from srkit.engine.learning.average import average_of
 from srkit.engine.learning.learner import NETWORK, Learner, network_learner
 from srkit.engine.learning.objective import Term
 from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
@@ -91,7 +91,7 @@ class Trainer:
         self.done = 0
         self.losses = nn.ModuleList(term.loss for term in terms if isinstance(term.loss, nn.Module))
         self.forward = torch.compile(network) if options.compile else network
-        self.ema = Average(network, options.ema) if options.ema else None
+        self.ema = average_of(network, options.ema, self.learners[0].optimizer)
         for learner in self.learners:
             learner.prepare(device, options.precision, options.clip)
 

@@ -244,7 +244,7 @@ def test_bad_images_are_left_out_where_that_is_asked_for(call):
         ),
         (
             ["photos", "x", "--from", "foldr"],
-            "unknown dataset 'foldr'; did you mean 'folder'? (installed: folder, h5, leaves, lmdb)",
+            "unknown dataset 'foldr'; did you mean 'folder'? (installed: folder, h5, leaves, lmdb, mix)",
         ),
     ],
 )

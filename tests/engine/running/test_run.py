@@ -24,7 +24,7 @@ from srkit.engine.weights import model
 from srkit.errors import ComponentError, InputRejected, RecipeError, RunFailed, Stopped, UsageError
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Origin
-from tests.conftest import CHAOS_SEED, HANGS, TINY
+from tests.conftest import CHAOS_SEED, HANGS, TINY, installed_names
 
 LONG = ["train.steps=40", "train.checkpoint_every=4", "train.validate_every=20", "train.log_every=5", "train.ema=0.9"]
 EXACT = ["train.deterministic=run", *LONG]
@@ -685,8 +685,8 @@ def test_a_model_of_a_one_file_plugin_says_which_file_it_needs(tiny):
     with pytest.raises(ComponentError) as error:
         srkit.load("run")
     assert str(error.value) == (
-        "run/best.safetensors: unknown architecture 'mine' (installed: a2n, bicubic, cbam, edsr, espcn, pan, rcan, "
-        "srcnn, srresnet); it was made with mine.py: add -p mine.py"
+        "run/best.safetensors: unknown architecture 'mine' "
+        f"(installed: {installed_names('architecture')}); it was made with mine.py: add -p mine.py"
     )
 
 

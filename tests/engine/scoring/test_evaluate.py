@@ -82,7 +82,7 @@ def test_an_image_smaller_than_the_scale_is_named(photographs):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"ensemble": "x9"}, "unknown ensemble 'x9'; there are: none, x8"),
+        ({"ensemble": "x9"}, "unknown ensemble 'x9'; there are: median, none, x8"),
         ({"forward": "tile"}, "unknown forward 'tile'; did you mean 'tiles'?"),
     ],
 )
