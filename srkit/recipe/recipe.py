@@ -263,6 +263,11 @@ class Recipe:
     start: Start = attrs.field(factory=Start)
     seed: int = _number(0, least=0, below=2**63)
 
+    @property
+    def words(self) -> dict[str, int]:
+        """What its components, and those within them, are given where they declare it."""
+        return {"scale": self.scale, "steps": self.train.steps}
+
     def to_tree(self) -> dict[str, Any]:
         """Return the recipe as TOML's types, every default written out, keys in a reader's order."""
         order = ["title", "scale", "seed", "start", "architecture", "loss", "data", "validate", "metric"]

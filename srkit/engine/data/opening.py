@@ -56,7 +56,12 @@ def open_data(loaded: Loaded) -> OpenedData:
     """
     recipe, builder, problems = loaded.recipe, loaded.builder, []
 
-    source, patch, scale, side = builder.make(recipe.data.dataset), recipe.data.patch, float(recipe.scale), 0
+    source, patch, scale, side = (
+        builder.make(recipe.data.dataset, **recipe.words),
+        recipe.data.patch,
+        float(recipe.scale),
+        0,
+    )
     if recipe.data.scales is None:
         training, side = make_pairs(builder, source, recipe.scale, recipe.data.degradation, for_training=True), patch
     else:
@@ -93,7 +98,7 @@ def open_data(loaded: Loaded) -> OpenedData:
 
 def _pairs_to_score(loaded: Loaded, part: Validate) -> Pairs:
     recipe, builder = loaded.recipe, loaded.builder
-    source, scale = builder.make(part.dataset), part.scale or recipe.scale
+    source, scale = builder.make(part.dataset, **recipe.words), part.scale or recipe.scale
     if part.degradation is None:
         return make_pairs(builder, source, scale, recipe.data.degradation, for_training=False)
     degrade, made_by = make_degrade(builder, part.degradation, scale), builder.signature(part.degradation)
@@ -189,7 +194,7 @@ def make_plan(loaded: Loaded) -> BatchPlan:
     recipe, builder = loaded.recipe, loaded.builder
 
     augmentations = [
-        Augmentation(f"augment.{i}.{part.type}", builder.make(part), builder.facts(part).get("draws"))
+        Augmentation(f"augment.{i}.{part.type}", builder.make(part, **recipe.words), builder.facts(part).get("draws"))
         for i, part in enumerate(recipe.data.augment)
     ]
     named, degradation = recipe.data.degradation, None

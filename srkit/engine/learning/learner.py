@@ -151,15 +151,14 @@ def network_learner(
 
 def make_learners(builder: Builder, recipe: Recipe, network: nn.Module, terms: Sequence[Term]) -> list[Learner]:
     """Return what trains: the network's learner first, then one for each loss's adversary."""
-    steps = recipe.train.steps
     optimizer = builder.optimizer(recipe.optimizer, trainable(network, terms))
-    learners = [network_learner(network, terms, optimizer, builder.make(recipe.schedule, steps=steps))]
+    learners = [network_learner(network, terms, optimizer, builder.make(recipe.schedule, **recipe.words))]
     for part, term in zip(recipe.loss, terms, strict=True):
         if term.adversary is None:
             continue
         own = part.adversary or Adversary()
         parameters = [(name, p) for name, p in term.adversary.named_parameters() if p.requires_grad]
         optimizer = builder.optimizer(own.optimizer or recipe.optimizer, parameters)
-        schedule = builder.make(own.schedule or recipe.schedule, steps=steps)
+        schedule = builder.make(own.schedule or recipe.schedule, **recipe.words)
         learners.append(Learner(term.name, opposing(term, own.from_step, own.every), optimizer, schedule))
     return learners

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import attrs
@@ -14,7 +14,7 @@ from srkit.engine.builder import Builder, numbered
 from srkit.engine.learning.prediction import Prediction
 from srkit.errors import ComponentError
 from srkit.plugin.settings import named
-from srkit.recipe.recipe import LossPart, WeightPart
+from srkit.recipe.recipe import LossPart, Recipe, WeightPart
 
 WORDS = ("lr", "extras", "ema", "step")  # what a loss is given beside SR and HR, as far as it declares them
 
@@ -82,27 +82,27 @@ class Term:
         return adversary_of(self.loss)
 
 
-def make_term(builder: Builder, part: LossPart, name: str, steps: int) -> Term:
-    """Return a loss of a recipe. Raises ComponentError for one that cannot be trained with."""
-    loss = builder.make(part, steps=steps)
+def make_term(builder: Builder, part: LossPart, name: str, words: Mapping[str, int]) -> Term:
+    """Return a loss of a recipe with these words. Raises ComponentError for one that cannot be trained with."""
+    loss = builder.make(part, **words)
     reduction = builder.component(part).facts_of(loss).get("reduction", "mean")
     try:
         adversary_of(loss)
     except ComponentError as error:
         raise ComponentError(f"loss '{part.type}' {error}") from None
-    weight = _weight(builder, part.weight, steps) if isinstance(part.weight, WeightPart) else part.weight
+    weight = _weight(builder, part.weight, words) if isinstance(part.weight, WeightPart) else part.weight
     return Term(name, loss, weight, reduction == "sum", part.from_step, part.every)
 
 
-def _weight(builder: Builder, part: WeightPart, steps: int) -> Callable[[int], float]:
-    factor = builder.make(part, steps=steps)
+def _weight(builder: Builder, part: WeightPart, words: Mapping[str, int]) -> Callable[[int], float]:
+    factor = builder.make(part, **words)
     return lambda step: part.value * float(factor(step))
 
 
-def make_terms(builder: Builder, parts: Sequence[LossPart], steps: int) -> list[Term]:
+def make_terms(builder: Builder, recipe: Recipe) -> list[Term]:
     """Return the losses of a recipe, each with a name that no other has: l1, l1_2."""
-    names = numbered([part.type for part in parts])
-    return [make_term(builder, part, name, steps) for part, name in zip(parts, names, strict=True)]
+    names = numbered([part.type for part in recipe.loss])
+    return [make_term(builder, part, name, recipe.words) for part, name in zip(recipe.loss, names, strict=True)]
 
 
 def adversary_of(loss: Any) -> nn.Module | None:

@@ -40,6 +40,11 @@ class Prediction:
         """SR of the moving average of the weights, computed when it is first asked for; None where there is none."""
         return None if self._average is None else self._average()
 
+    @property
+    def has_computed_ema(self) -> bool:
+        """Whether a loss has asked for `ema`."""
+        return "ema" in vars(self)
+
     def words(self, names: Iterable[str], step: int) -> dict[str, Any]:
         """Return those of the words that a loss may declare which are named."""
         return {name: step if name == "step" else getattr(self, name) for name in names}

@@ -40,7 +40,9 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
         batch, prediction = _predicted(loaded, device)
         problems, values = _losses(loaded, device, prediction)
         if not problems:
-            problems = _backward(name, torch.stack(values).sum()) or _updates(loaded, device, batch)
+            with_average = prediction.has_computed_ema
+            problems = _backward(name, torch.stack(values).sum())
+            problems = problems or _updates(loaded, device, batch, with_average=with_average)
     if problems:
         raise loaded.error(*problems)
 
@@ -126,7 +128,7 @@ def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tup
             problems.append(Problem(("loss", i, *below), text))
 
         try:
-            term = make_term(builder, part, part.type, recipe.train.steps)
+            term = make_term(builder, part, part.type, recipe.words)
             if isinstance(term.loss, nn.Module):
                 term.loss.to(device)
             if "ema" in term.words and not recipe.train.ema:
@@ -191,12 +193,16 @@ def _backward(name: str, loss: torch.Tensor) -> list[Problem]:
     return []
 
 
-def _updates(loaded: Loaded, device: torch.device, batch: Batch) -> list[Problem]:
-    """Make all that a run makes, with plain options first, and update and save it once; return what fails first."""
+def _updates(loaded: Loaded, device: torch.device, batch: Batch, *, with_average: bool) -> list[Problem]:
+    """Make all that a run makes, with plain options first, and update and save it once; return what fails first.
+
+    `with_average`: a loss asks for SR of the moving average, so that there is none without.
+    """
     recipe, builder = attrs.evolve(loaded.recipe, loss=tuple(map(_at_once, loaded.recipe.loss))), loaded.builder
     name = f"architecture '{recipe.architecture.type}'"
     options = Options.of(recipe)
-    plain = attrs.evolve(options, accumulate=1, ema=0.0, precision=torch.float32, compile=False)
+    least = options.ema if with_average else 0.0
+    plain = attrs.evolve(options, accumulate=1, ema=least, precision=torch.float32, compile=False)
     with_ema = attrs.evolve(plain, ema=options.ema)
     with_precision = attrs.evolve(with_ema, precision=options.precision)
     # Each has one option more than the one before it, so that what fails has a name.
@@ -213,7 +219,7 @@ def _updates(loaded: Loaded, device: torch.device, batch: Batch) -> list[Problem
         done.append(tried)
         try:
             network = builder.network(recipe.architecture, recipe.scale).to(device)
-            terms = make_terms(builder, recipe.loss, recipe.train.steps)
+            terms = make_terms(builder, recipe)
             for term in terms:
                 if isinstance(term.loss, nn.Module):
                     term.loss.to(device)
@@ -222,7 +228,8 @@ def _updates(loaded: Loaded, device: torch.device, batch: Batch) -> list[Problem
             trainer.step(batch)
         except Exception as error:
             _pass_on(error)
-            return [Problem(path, f"{text}: {located(error)}")]
+            reason = str(error) if isinstance(error, SrkitError) else located(error)
+            return [Problem(path, f"{text}: {reason}")]
     try:
         progress = checkpoint.contents(trainer, {})
         checkpoint.restore(progress, trainer)

@@ -99,7 +99,7 @@ class Session:
             | {name: builder.make(part) for name, part in zip(of_recipe, recipe.observer, strict=True)},
             {name: loaded.origins.place(("observer", i))[2] for i, name in enumerate(of_recipe)},
         )
-        terms = make_terms(builder, recipe.loss, recipe.train.steps)
+        terms = make_terms(builder, recipe)
         network.to(device)
         for term in terms:
             if term.is_sum:

@@ -97,7 +97,9 @@ def load_stages(
             note = f"({base.name}, from which {after.path.name} starts)"
             raise RecipeError(error.problems, [note, *error.notes]) from None
         except UsageError as error:
-            raise UsageError(f"{after.path.name} starts from {base.name}: {error}") from None
+            is_override = str(error).startswith("--set")
+            alone = f"; for one stage alone, write --set {after.path.stem}:KEY=VALUE" if is_override else ""
+            raise UsageError(f"{after.path.name} starts from {base.name}: {error}{alone}") from None
     return stages
 
 

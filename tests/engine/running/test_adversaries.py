@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 import safetensors.torch
 import torch
@@ -247,6 +248,11 @@ def test_what_is_wrong_with_an_adversarial_loss_is_said_before_training(gan, ove
     assert not Path("run").exists()
 
 
+def test_a_loss_that_asks_for_the_average_is_rehearsed_and_trained_with_it(gan):
+    train(gan, "run", "loss.0.type=average", "train.ema=0.9", "train.steps=2")
+    assert Path("run/last.safetensors").is_file()
+
+
 def test_an_error_of_an_adversary_names_its_loss_and_its_own_line(gan):
     with pytest.raises(RecipeError, match=r"loss 'gan' fails: IndexError: of mine \(mine\.py:\d+\)"):
         train(gan, "run", "loss.1.wrong=raises")
@@ -256,7 +262,9 @@ def test_the_weight_of_a_loss_follows_its_schedule(gan):
     from srkit.engine.learning.objective import make_terms
 
     loaded = Builder(discover(["mine.py"])).load(gan)
-    term = make_terms(loaded.builder, loaded.recipe.loss, 100)[1]
+    term = make_terms(loaded.builder, attrs.evolve(loaded.recipe, train=attrs.evolve(loaded.recipe.train, steps=100)))[
+        1
+    ]
     assert [round(term.weight_at(step), 4) for step in (0, 50, 100)] == [0.1, 0.05, 0.0]
     assert term.from_step == 3
 
@@ -265,3 +273,36 @@ def test_a_resolved_recipe_leaves_out_what_earlier_releases_do_not_know(tiny):
     loaded = Builder(discover()).load(tiny)
     assert set(loaded.recipe.to_tree()["loss"][0]) == {"type", "weight", "reduction"}
     assert "adversaries" not in loaded.recipe.to_tree()["start"]
+
+
+TEACHER = '''
+import srkit
+import torch
+from torch import nn
+
+
+class Taught(nn.Module):
+    """L1 to what a teacher makes of LR.
+
+    Args:
+        teacher: the network.
+    """
+
+    def __init__(self, teacher: srkit.Architecture):
+        super().__init__()
+        self.teacher = teacher.requires_grad_(False)
+
+    def forward(self, sr, hr, *, lr):
+        return (sr - self.teacher(lr)).abs().mean()
+
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("loss", "taught", f"{__name__}:Taught", summary="of a test")
+'''
+
+
+def test_a_network_within_a_loss_has_the_recipes_scale(tiny):
+    Path("taught.py").write_text(TEACHER)
+    train(tiny, "run", "loss.type=taught", "loss.teacher=espcn", "train.steps=2", plugin="taught.py")
+    assert Path("run/last.safetensors").is_file()

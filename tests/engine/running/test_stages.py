@@ -388,7 +388,8 @@ def test_an_override_that_a_stage_cannot_take_says_which(x4):
         train(x4, "loss.1.weight=0.5")
     assert str(error.value) == (
         "x4.toml starts from tiny.toml: --set loss.1.weight=0.5: "
-        "loss has 1 entry, counted from 0; to add one, give the whole array"
+        "loss has 1 entry, counted from 0; to add one, give the whole array; "
+        "for one stage alone, write --set x4:KEY=VALUE"
     )
 
 
