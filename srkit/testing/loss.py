@@ -128,10 +128,14 @@ def reduction_is_as_stated(subject: Subject) -> None:
     margin = SAME * max(abs(first), abs(second))
     found = [reduction for reduction, value in would_be.items() if abs(whole - value) <= margin]
     if not found:
+        modules = list(loss.modules()) if isinstance(loss, nn.Module) else []
+        mixes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
         fail(
             f"of two images with the losses {first:.4g} and {second:.4g}, the batch has {whole:.4g}: neither their "
             "mean nor their sum",
-            "take it of each image, then the mean over the batch; a batch trained in parts has no other",
+            "its batch normalisation mixes the images of a batch: state the deviation, or use another normalisation"
+            if mixes
+            else "take it of each image, then the mean over the batch; a batch trained in parts has no other",
         )
     if counts_as not in found:
         fail(

@@ -56,6 +56,15 @@ class AttributeLarge:
         return _large(sr, hr)
 
 
+class Normalised(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3, affine=False, momentum=None)
+
+    def forward(self, sr, hr):
+        return l1(sr, hr) * (1 + self.norm(sr).abs()[0].mean())
+
+
 class Unused(Good):
     def __init__(self):
         super().__init__()
@@ -110,6 +119,7 @@ LOSSES = {
     "declared": Declared,
     "stated_large": lambda: _large,
     "large": lambda: _large,
+    "normalised": Normalised,
     "worst": lambda: lambda sr, hr: (sr - hr).abs().mean((1, 2, 3)).max(),
     "clamps_hr": lambda: _clamps_hr,
     "clamps_sr": lambda: _clamps_sr,
@@ -281,6 +291,12 @@ def test_a_loss_that_gives_no_scalar_fails_the_first_check(failures, name):
 def test_a_loss_that_does_not_state_how_large_patches_must_be_fails_on_those_that_it_is_shown(failures):
     found, _ = failures("large")["gives_a_scalar"]
     assert found.startswith("it raises ValueError: patches must be 100x100 at least, not 64x64 (")
+
+
+def test_a_loss_that_normalises_over_the_batch_is_told_so(failures):
+    assert failures("normalised")["reduction_is_as_stated"][1] == (
+        "its batch normalisation mixes the images of a batch: state the deviation, or use another normalisation"
+    )
 
 
 def test_a_loss_without_parameters_is_not_asked_for_their_gradients(registry):
