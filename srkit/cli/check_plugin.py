@@ -165,8 +165,9 @@ def _print(out: Any, entry: Entry, found: Sequence[Result]) -> None:
     counts: Counter[str] = Counter(result.outcome for result in found)
     out.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in STYLE if counts[outcome]))
     # What is not made cannot be meant so.
-    failures = [result.check.name for result in found if result.outcome == "failed"]
-    failed = next((name for name in failures if name != "is_made_with_defaults"), None)
+    failures = [result.check for result in found if result.outcome == "failed" and not result.check.demanded]
+    cannot = ("is_made_with_defaults", "deviations_are_checks")
+    failed = next((check.name for check in failures if check.name not in cannot), None)
     if failed is not None:
         text = f'What is meant to be so, and not mended, it states: facts={{"deviations": {{"{failed}": "why"}}}}'
         out.print(f"[dim]{output.clean(text)}[/dim]", soft_wrap=True)

@@ -226,7 +226,10 @@ def _sets(arguments: argparse.Namespace, registry: Registry) -> dict[str, Any]:
         if arguments.lr is not None:
             sets[name] = registry.create("dataset", "folder", hr=path, lr=arguments.lr)
     if _without_hr(arguments):
-        return {Path(arguments.lr).resolve().name: arguments.lr}
+        if "{scale}" in arguments.lr and arguments.scale is None:
+            raise UsageError("--lr with {scale} needs --scale where there is no --data")
+        folder = arguments.lr.replace("{scale}", f"{arguments.scale:g}" if arguments.scale is not None else "")
+        return {Path(folder).resolve().name: folder}
     if arguments.lr is not None and len(arguments.data) != 1:
         raise UsageError("--lr names the LR images of the folder of one --data; give exactly one")
     for text in arguments.datasets:
@@ -235,7 +238,8 @@ def _sets(arguments: argparse.Namespace, registry: Registry) -> dict[str, Any]:
             raise UsageError(f"two sets are named '{name}'; give them names, --dataset NAME=TYPE:PATH")
         sets[name] = dataset
     if not sets:
-        raise UsageError("there is nothing to score on: give --data FOLDER, or --dataset TYPE:PATH")
+        text = "there is nothing to score on: give --data FOLDER, or --dataset TYPE:PATH"
+        raise UsageError(f"{text}; for metrics that look at SR alone, --lr FOLDER")
     return sets
 
 

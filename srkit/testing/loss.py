@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkit.engine.learning.objective import WORDS
+from srkit.errors import describe
 from srkit.plugin.settings import named
 from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import SEED, blurred, chance, largest, photographs, refuse_unreached
@@ -226,7 +227,12 @@ class Given(nn.Module):
     def forward(self, sr: Tensor, hr: Tensor) -> Any:
         """Call the loss with an LR, extras, an average's SR and a step that are made of SR and HR."""
         found = {"lr": F.avg_pool2d(hr, 2), "extras": Extras(sr), "ema": (hr + blurred(hr, 3)) / 2, "step": self._step}
-        return self.inner(sr, hr, **{word: found[word] for word in self._words})
+        try:
+            return self.inner(sr, hr, **{word: found[word] for word in self._words})
+        except Exception as error:
+            if "extras" not in self._words:
+                raise
+            raise Inapplicable(f"it wants the extras of a network of its kind: {describe(error)}") from None
 
 
 def _loss(subject: Subject) -> Any:

@@ -425,7 +425,10 @@ def test_bicubic_alone_is_scored_where_the_scale_is_said(evaluate):
     code, _, err = evaluate("--data", "photos")
     assert (code, err) == (2, "srkit eval: no MODEL says the scale: give one, or --scale N to score bicubic\n")
     code, _, err = evaluate("--scale", "2")
-    told = "srkit eval: there is nothing to score on: give --data FOLDER, or --dataset TYPE:PATH\n"
+    told = (
+        "srkit eval: there is nothing to score on: give --data FOLDER, or --dataset TYPE:PATH; "
+        "for metrics that look at SR alone, --lr FOLDER\n"
+    )
     assert (code, err) == (2, told)
 
 
@@ -488,7 +491,12 @@ def test_lr_images_without_hr_are_scored_by_what_looks_at_sr_alone(call, nearest
     code, out, err = call(*told, "--lr", "small", "--metric", "variation")
     assert (code, err) == (0, "")
     assert "variation on RGB of SR alone; SR rounded to 8 bits; border 2 cut; LR from files, without HR; forward" in out
-    code, out, err = call(*told, "--lr", "small")
+    Path("small").rename("X2")
+    again = call(*told, "--lr", "X{scale}", "--scale", "2", "--metric", "variation", "--json")
+    assert json.loads(again[1])["tables"][0]["rows"] == alone["rows"]
+    refused = "srkit eval: --lr with {scale} needs --scale where there is no --data\n"
+    assert call(*told, "--lr", "X{scale}", "--metric", "variation") == (2, "", refused)
+    code, out, err = call(*told, "--lr", "X2")
     assert (code, out, err) == (
         2,
         "",

@@ -56,6 +56,15 @@ class AttributeLarge:
         return _large(sr, hr)
 
 
+class Adapter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(12, 3, 1)
+
+    def forward(self, sr, hr, *, extras):
+        return l1(self.conv(extras["features"]), hr)
+
+
 class Normalised(nn.Module):
     def __init__(self):
         super().__init__()
@@ -119,6 +128,7 @@ LOSSES = {
     "declared": Declared,
     "stated_large": lambda: _large,
     "large": lambda: _large,
+    "adapter": Adapter,
     "normalised": Normalised,
     "worst": lambda: lambda sr, hr: (sr - hr).abs().mean((1, 2, 3)).max(),
     "clamps_hr": lambda: _clamps_hr,
@@ -291,6 +301,14 @@ def test_a_loss_that_gives_no_scalar_fails_the_first_check(failures, name):
 def test_a_loss_that_does_not_state_how_large_patches_must_be_fails_on_those_that_it_is_shown(failures):
     found, _ = failures("large")["gives_a_scalar"]
     assert found.startswith("it raises ValueError: patches must be 100x100 at least, not 64x64 (")
+
+
+def test_a_loss_of_extras_that_the_checks_cannot_make_is_skipped(registry):
+    found = list(results(Subject(registry.find("loss", "adapter"), registry)))
+    assert [result.check.name for result in found if result.outcome == "failed"] == []
+    scalar = next(result for result in found if result.check.name == "gives_a_scalar")
+    assert scalar.outcome == "skipped"
+    assert scalar.found.startswith("it wants the extras of a network of its kind: RuntimeError: Given groups=1")
 
 
 def test_a_loss_that_normalises_over_the_batch_is_told_so(failures):

@@ -76,7 +76,10 @@ def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
     losses = safetensors.torch.load(contents["losses.safetensors"])
     trainer.losses.load_state_dict({**trainer.losses.state_dict(), **losses})
     if progress.get("frozen", _digest(trainer.losses)) != _digest(trainer.losses):
-        raise RunFailed("a loss has other frozen parameters than this run began with: its file of weights has changed")
+        raise RunFailed(
+            "a loss has other frozen parameters than this run began with: its file of weights has changed; restore "
+            "that, or use --restart to begin anew, or --out DIR for another place"
+        )
     states = [progress, *progress.get("adversaries", [])]
     for number, (learner, state) in enumerate(zip(trainer.learners, states, strict=True)):
         joined = _joined(safetensors.torch.load(contents[_file(number)]), state["optimizer"])

@@ -98,7 +98,8 @@ def test_a_run_does_not_go_on_with_other_frozen_parameters(tmp_path):
     with pytest.raises(RunFailed) as error:
         checkpoint.restore(checkpoint.newest(tmp_path)[1], with_frozen(0.25))
     assert str(error.value) == (
-        "a loss has other frozen parameters than this run began with: its file of weights has changed"
+        "a loss has other frozen parameters than this run began with: its file of weights has changed; restore that, "
+        "or use --restart to begin anew, or --out DIR for another place"
     )
 
 
