@@ -44,8 +44,7 @@ def cutmix(*, least: float = 0.2, most: float = 0.5) -> Change:
 
     def change(lr: Tensor, hr: Tensor, draws: srkit.Draws) -> tuple[Tensor, Tensor]:
         outside = ~_rectangles(draws, lr, least, most)
-        scale = hr.shape[2] // lr.shape[2]
-        large = outside.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+        large = F.interpolate(outside.float(), hr.shape[2:], mode="nearest-exact") > 0.5  # at any scale
         return torch.where(outside, lr, lr.roll(1, 0)), torch.where(large, hr, hr.roll(1, 0))
 
     return change

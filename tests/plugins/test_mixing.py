@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,15 @@ def test_cutmix_puts_a_rectangle_of_the_sample_before_at_the_same_place_in_lr_an
         whole = taken.repeat_interleave(SCALE, 0).repeat_interleave(SCALE, 1)
         assert torch.equal(large[i], torch.where(whole, hr[i - 1], hr[i]))
     assert sides == {2, 3, 4, 5}
+
+
+def test_cutmix_takes_hr_at_a_scale_that_is_no_whole_number_where_lr_is_taken():
+    lr, hr = pair(scale=1)[0], torch.rand(N, 3, 27, 27)
+    small, large = made("cutmix")(lr, hr, draws())
+    nearest = [math.floor((at + 0.5) * SIDE / 27) for at in range(27)]
+    for i in range(N):
+        taken = (small[i] != lr[i]).all(0)[nearest][:, nearest]
+        assert torch.equal(large[i], torch.where(taken, hr[i - 1], hr[i]))
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
