@@ -145,8 +145,11 @@ def _refuse_contradictions(given: argparse.Namespace) -> None:
         return
     if given.target is None:
         raise UsageError("give SRC and DST, or --verify DST; see srkit prepare --help")
-    if min(given.crop, given.step) < 0 or given.threads < 1 or min(given.scales, default=2) < 2:
-        raise UsageError("--crop and --step must be positive, --scale at least 2, --threads at least 1")
+    least = {"crop": (given.crop, 0), "step": (given.step, 0), "threads": (given.threads, 1)}
+    least["scale"] = (min(given.scales, default=2), 2)
+    for name, (value, smallest) in least.items():
+        if value < smallest:
+            raise UsageError(f"--{name} must be at least {max(1, smallest)}, not {value}")
     if given.step and not given.crop:
         raise UsageError("--step goes with --crop: the size of the tiles")
     if given.step > given.crop:

@@ -222,8 +222,10 @@ def test_bad_images_are_left_out_where_that_is_asked_for(call):
         ),
         (
             ["photos", "x", "--crop", "-8"],
-            "--crop and --step must be positive, --scale at least 2, --threads at least 1",
+            "--crop must be at least 1, not -8",
         ),
+        (["photos", "x", "--scale", "2", "--scale", "1"], "--scale must be at least 2, not 1"),
+        (["photos", "x", "--threads", "0"], "--threads must be at least 1, not 0"),
         (
             ["photos", "x", "--degradation", "bicubic"],
             "--degradation and --set go with --scale: how much smaller LR is",
