@@ -124,6 +124,9 @@ def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tup
     for i, part in enumerate(recipe.loss):
         what = f"loss '{part.type}'"
 
+        if part.from_step >= recipe.train.steps:
+            log.warning("%s never counts: from_step is %d, train.steps %d", what, part.from_step, recipe.train.steps)
+
         def wrong(text: str, *below: str, i: int = i) -> None:
             problems.append(Problem(("loss", i, *below), text))
 

@@ -253,6 +253,11 @@ def test_a_loss_that_asks_for_the_average_is_rehearsed_and_trained_with_it(gan):
     assert Path("run/last.safetensors").is_file()
 
 
+def test_a_loss_that_never_counts_is_warned_of(gan, caplog):
+    train(gan, "run", "loss.1.from_step=400", "train.steps=2")
+    assert "loss 'gan' never counts: from_step is 400, train.steps 2" in caplog.messages
+
+
 def test_an_error_of_an_adversary_names_its_loss_and_its_own_line(gan):
     with pytest.raises(RecipeError, match=r"loss 'gan' fails: IndexError: of mine \(mine\.py:\d+\)"):
         train(gan, "run", "loss.1.wrong=raises")
