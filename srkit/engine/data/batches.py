@@ -95,6 +95,7 @@ class Batches:
     def __init__(self, pool: Pool, plan: BatchPlan, device: torch.device, *, threads: int = 1) -> None:
         self.waited = 0.0
         self._pool, self._plan, self._device = pool, plan, device
+        self._sized = plan.degradation is not None and takes(plan.degradation.apply, "size")
         first, last = plan.slots or (0, plan.batch)
         self._slots = np.arange(first, last, dtype=np.int64)
         side, scale = (plan.patch, plan.scale) if plan.scales is None else (scaled(plan.patch, plan.scales[1]), 1)
@@ -138,7 +139,7 @@ class Batches:
         assert degradation is not None
         draws = self._draws("degradation", step, degradation.draws)
         with _naming("degradation"):
-            size = ((self._plan.patch, self._plan.patch),) if takes(degradation.apply, "size") else ()
+            size = ((self._plan.patch, self._plan.patch),) if self._sized else ()
             lr = degradation.apply(hr, *size, draws)
             # Rounded, as a saved LR file would be: the network is to see what it will be given.
             return rounded_to_8_bits(lr)

@@ -43,6 +43,17 @@ class Term:
     is_sum: bool
     from_step: int = 0
     every: int = 1
+    words: tuple[str, ...] = attrs.field(init=False)  # those of WORDS that the loss declares, and that its
+    words_of_adversary: tuple[str, ...] = attrs.field(init=False)  # adversary's does: looked up once, not in each step
+
+    @words.default
+    def _words(self) -> tuple[str, ...]:
+        return named(self.loss.forward if isinstance(self.loss, nn.Module) else self.loss, WORDS)
+
+    @words_of_adversary.default
+    def _words_of_adversary(self) -> tuple[str, ...]:
+        loss = getattr(self.loss, "adversary_loss", None)
+        return named(loss, WORDS) if callable(loss) else ()
 
     def is_due(self, step: int) -> bool:
         """Say whether it counts at a step."""
@@ -59,7 +70,7 @@ class Term:
     def returned_to_adversary(self, prediction: Prediction, step: int) -> Any:
         """Return what the adversary's loss itself returns; no gradient of it reaches SR."""
         loss: Any = self.loss
-        words = prediction.words(named(loss.adversary_loss, WORDS), step)
+        words = prediction.words(self.words_of_adversary, step)
         return self._call(prediction, loss.adversary_loss, prediction.sr.detach(), words)
 
     def share(self, prediction: Prediction, value: Tensor) -> Tensor:
@@ -70,11 +81,6 @@ class Term:
     def _call(self, prediction: Prediction, loss: Any, sr: Tensor, words: dict[str, Any]) -> Any:
         with prediction.autocast() if getattr(self.loss, "autocast", False) else contextlib.nullcontext():
             return loss(sr, prediction.hr, **words)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Those of WORDS that the loss declares."""
-        return named(self.loss.forward if isinstance(self.loss, nn.Module) else self.loss, WORDS)
 
     @property
     def adversary(self) -> nn.Module | None:

@@ -50,12 +50,16 @@ class Prediction:
         return {name: step if name == "step" else getattr(self, name) for name in names}
 
 
-def words_of(network: Any, part: Batch) -> dict[str, Any]:
-    """Return those of a batch's words that the forward of a network declares; HR and draws are for training alone."""
-    words = {"size": part.size, "points": part.points}
-    if network.training:
-        words |= {"hr": part.hr, "draws": part.draws}
-    return {name: words[name] for name in named(network.forward, words)}
+WORDS = ("size", "points", "hr", "draws")  # what a network's forward is given beside LR, as far as it declares them
+
+
+def words_of(network: Any, part: Batch, declared: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return those of a batch's words that the forward of a network declares; HR and draws are for training alone.
+
+    `declared` are those, for one who has looked them up before.
+    """
+    names = named(network.forward, WORDS) if declared is None else declared
+    return {name: getattr(part, name) for name in names if network.training or name in ("size", "points")}
 
 
 def split(output: Any) -> tuple[Any, Mapping[str, Tensor]]:

@@ -16,8 +16,9 @@ from srkit.engine.data.sampling import step_seed
 from srkit.engine.learning.average import average_of
 from srkit.engine.learning.learner import NETWORK, Learner, network_learner
 from srkit.engine.learning.objective import Term
-from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
+from srkit.engine.learning.prediction import WORDS, Prediction, hr_at, split, words_of
 from srkit.errors import RunFailed
+from srkit.plugin.settings import named
 from srkit.recipe.recipe import Recipe
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -90,6 +91,7 @@ class Trainer:
         self.network, self.learners, self.device, self.options = network, list(learners), device, options
         self.done = 0
         self.losses = nn.ModuleList(term.loss for term in terms if isinstance(term.loss, nn.Module))
+        self._declared = named(network.forward, WORDS)  # looked up once, not in each step
         self.forward = torch.compile(network) if options.compile else network
         self.ema = average_of(network, options.ema, self.learners[0].optimizer)
         for learner in self.learners:
@@ -134,7 +136,7 @@ class Trainer:
     def predict(self, part: Batch) -> Prediction:
         """Return what the network makes of a part of a batch."""
         with self.autocast():
-            sr, extras = split(self.forward(part.lr, **words_of(self.network, part)))
+            sr, extras = split(self.forward(part.lr, **words_of(self.network, part, self._declared)))
         return Prediction(
             part.lr,
             hr_at(part),
@@ -154,7 +156,7 @@ class Trainer:
     def _of_average(self, part: Batch) -> Tensor:
         network = self.averaged.eval()
         with self.autocast():
-            sr: Tensor = split(network(part.lr, **words_of(network, part)))[0]
+            sr: Tensor = split(network(part.lr, **words_of(network, part, self._declared)))[0]
         return sr.float()
 
     def read_losses(self) -> dict[str, float]:
