@@ -49,6 +49,8 @@ class Architecture(Protocol):
     In training it may return `(SR, {name: tensor})`; losses that declare `extras` are given the dictionary. `forward`
     may also declare `hr` and `draws`, which it is given in training alone, and `points`, int64 [n, q]: pixels of SR as
     flat indices, or None for all of them. Of points it returns [n, 3, q, 1].
+
+    With a method `features(lr)`, [n, 3, h, w] to [n, c, h, w], it may be the trunk of a network of any scale.
     """
 
     def __call__(self, lr: Tensor) -> Tensor:
