@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from srkit.cli import output
-from srkit.cli.curves import ASCII, BLOCKS, LOSS, Curve, Points, draw, loss_curves
-from srkit.cli.scores import Better, Table, best_step, deciding_metric, side_by_side
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 from srkit.protocol import Protocol
 from srkit.recipe import toml
+from srkit.reports.curves import ASCII, BLOCKS, LOSS, Curve, Points, draw, loss_curves
+from srkit.reports.scores import Better, Table, best_step, deciding_metric, side_by_side
 from srkit.runs import history
 from srkit.runs.history import Difference, History, Numbers
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import attrs
 
-from srkit.cli.curves import Curve
 from srkit.errors import ComponentError
 from srkit.plugin.registry import Registry
 from srkit.protocol import OF_NETWORKS
+from srkit.reports.curves import Curve
 from srkit.runs.history import History, Numbers, Scores
 
 SAME_BICUBIC = 1e-4  # relative; the last digit that is shown. Another device may round another pixel of millions.
