@@ -213,10 +213,10 @@ def evaluate(
     from srkit.engine.data.pairs import Alone, EvaluationSet, Resized
     from srkit.engine.networks.calling import scales_of
     from srkit.engine.scoring import evaluate as engine
-    from srkit.engine.scoring import intervals
     from srkit.engine.scoring.metrics import make_metrics
     from srkit.protocol import ALONE, find_method
     from srkit.recipe.reading import read_part
+    from srkit.reports import intervals
 
     if not isinstance(networks, Mapping):
         raise UsageError("networks are given by name: evaluate({'mine': network}, ...)")

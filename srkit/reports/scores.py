@@ -167,6 +167,15 @@ def side_by_side(runs: Mapping[str, History], registry: Registry) -> list[Table]
     return sorted(tables, key=lambda table: order.index(table.name))
 
 
+def not_comparable(tables: Sequence[Table], index: int) -> list[dict[str, Any]]:
+    """Return the tables before one that have its set and scale, by index, and in what they differ from it."""
+    return [
+        {"table": i, "differ_in": tables[index].apart(other)}
+        for i, other in enumerate(tables[:index])
+        if other.name == tables[index].name
+    ]
+
+
 def apart(one: Entry, other: Entry) -> list[str]:
     """Return why the scores of two runs cannot be compared; nothing where they can.
 

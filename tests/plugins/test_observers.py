@@ -304,7 +304,13 @@ def test_plain_lines_do_not_import_rich() -> None:
 def test_metrics_jsonl_has_an_object_for_each_event(tmp_path: Path) -> None:
     tell_all(MetricsJsonl(), tmp_path)
     assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [
-        {"event": "run_started", "step": 0, "title": "a2n_x2", "steps": 5000, "facts": {"parameters": 1_036_443}},
+        {
+            "event": "run_started",
+            "step": 0,
+            "title": "a2n_x2",
+            "steps": 5000,
+            "facts": {"architecture": "a2n", "parameters": 1_036_443},
+        },
         {"event": "logged", "step": 1200, **VALUES},
         {"event": "validated", "step": 1200, "tables": [table()]},
         {"event": "saved", "step": 1200, "path": "checkpoints/step_00001200"},
