@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from srkit.api import components, create, evaluate, load, load_recipe, run, upscale
+    from srkit.api import components, create, evaluate, load, load_recipe, report, run, upscale
     from srkit.errors import (
         ComponentError,
         InputRejected,
@@ -82,6 +82,7 @@ _HOME = {
     "load": "api",
     "load_recipe": "api",
     "read_image": "images.reading",
+    "report": "api",
     "run": "api",
     "save_image": "images.writing",
     "upscale": "api",
@@ -125,6 +126,7 @@ __all__ = [
     "load",
     "load_recipe",
     "read_image",
+    "report",
     "run",
     "save_image",
     "upscale",

@@ -1,4 +1,4 @@
-"""Where a run reports: the terminal, metrics.jsonl, log.txt and samples/."""
+"""Where a run reports: the terminal, metrics.jsonl, log.txt, samples/ and report.html."""
 
 from collections.abc import Iterator
 
@@ -25,4 +25,10 @@ def srkit_components() -> Iterator[srkit.Component]:
         "samples",
         "srkit_observers.samples:Samples",
         summary="Bicubic, network and HR side by side, in samples/",
+    )
+    yield srkit.Component(
+        "observer",
+        "report",
+        "srkit_observers.report:Report",
+        summary="Scores, curves and pictures on one page, report.html",
     )

@@ -62,7 +62,7 @@ def beside(plain: Pixels, sr: Pixels, hr: Pixels, label: str) -> Pixels:
 
     The crop is where bicubic fails most, so that it is the same at every step.
     """
-    top, left, height, width = _worst_window(plain, hr)
+    top, left, height, width = worst_window(plain, hr, SIDE)
     whole = Image.fromarray(hr)
     side = SIDE * ENLARGE
     whole.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -90,10 +90,10 @@ def beside(plain: Pixels, sr: Pixels, hr: Pixels, label: str) -> Pixels:
     return np.asarray(canvas)
 
 
-def _worst_window(image: Pixels, hr: Pixels) -> tuple[int, int, int, int]:
-    """Return (top, left, height, width) of the crop with the largest squared error."""
+def worst_window(image: Pixels, hr: Pixels, side: int) -> tuple[int, int, int, int]:
+    """Return (top, left, height, width) of the window of at most side x side with the largest squared error."""
     error = ((image.astype(np.float64) - hr) ** 2).sum(2)
-    height, width = min(SIDE, hr.shape[0]), min(SIDE, hr.shape[1])
+    height, width = min(side, hr.shape[0]), min(side, hr.shape[1])
     total = np.pad(error, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
     top, left = np.unravel_index(int(sums.argmax()), sums.shape)

@@ -41,7 +41,7 @@ log = logging.getLogger("srkit")
 
 LESS = "try a smaller data.batch or data.patch, train.accumulate, or train.precision"  # memory
 KEEP_LESS = 'data.cache = "none" keeps none of them; `srkit prepare` packs them so that windows are read'
-ALWAYS = ("log", "metrics_jsonl", "samples")  # the observers of every run
+ALWAYS = ("log", "metrics_jsonl", "samples", "report")  # the observers of every run
 
 
 @attrs.frozen
