@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from srkit.api import components, create, evaluate, load, load_recipe, run, upscale
+    from srkit.api import components, create, evaluate, load, load_recipe, report, run, upscale
     from srkit.errors import (
         ComponentError,
         InputRejected,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Loss,
         Metric,
         OptimizerFactory,
+        Picture,
         RandomDegradation,
         Run,
         Schedule,
@@ -61,6 +62,7 @@ _HOME = {
     "Manifest": "images.manifest",
     "Metric": "plugin.contracts",
     "OptimizerFactory": "plugin.contracts",
+    "Picture": "plugin.contracts",
     "RandomDegradation": "plugin.contracts",
     "RecipeError": "errors",
     "Run": "plugin.contracts",
@@ -82,6 +84,7 @@ _HOME = {
     "load": "api",
     "load_recipe": "api",
     "read_image": "images.reading",
+    "report": "api",
     "run": "api",
     "save_image": "images.writing",
     "upscale": "api",
@@ -104,6 +107,7 @@ __all__ = [
     "Manifest",
     "Metric",
     "OptimizerFactory",
+    "Picture",
     "RandomDegradation",
     "RecipeError",
     "Run",
@@ -125,6 +129,7 @@ __all__ = [
     "load",
     "load_recipe",
     "read_image",
+    "report",
     "run",
     "save_image",
     "upscale",
