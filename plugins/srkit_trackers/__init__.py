@@ -1,7 +1,6 @@
 """Runs in TensorBoard, Weights & Biases, MLflow and Visdom."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 import srkit
 
@@ -16,6 +15,8 @@ TRACKERS = (
 @srkit.hookimpl
 def srkit_components() -> Iterator[srkit.Component]:
     """Yield this plugin's components."""
+    from importlib.util import find_spec
+
     for name, cls, summary, package in TRACKERS:
         missing = "" if find_spec(package) else f"it needs {package}: pip install 'srkit[{name}]'"
         facts = {"deviations": {"a_run_is_watched": "it needs its server"}} if name in ("mlflow", "visdom") else {}
