@@ -16,9 +16,9 @@ from typing import TextIO
 
 from srkit import api
 from srkit.cli import output
-from srkit.errors import Stopped, UsageError
+from srkit.errors import Elsewhere, Stopped
 from srkit.plugin.discovery import discover
-from srkit.runs.stopping import StopFlag
+from srkit.runs.stopping import StopFlag, end_with_parent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,21 +47,28 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _main(arguments: argparse.Namespace) -> int:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun
-        raise UsageError("one process trains a run: start it without torchrun")
-    show_log()
+    # Of several processes, which torchrun has started and numbered, the first one speaks; it restarts them, too.
+    first = os.environ.get("RANK", "0") == "0"
+    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    if "RANK" in os.environ:
+        end_with_parent()
+    show_log(logging.INFO if first else logging.CRITICAL)
     try:
         result = api.run(
             arguments.recipe,
             out=arguments.out,
             set=arguments.overrides,
-            restart=arguments.restart,
+            restart=arguments.restart and not restarted,
             observers=["console"],
             registry=discover(arguments.plugins, arguments.ambient),
         )
     except Stopped as error:
         print(f"{error}\nto continue, run the same command again", file=sys.stderr)
         return error.exit_code
+    except Elsewhere as error:
+        return error.exit_code
+    if not first:
+        return 0
     if result.was_finished:
         print(f"{result.directory} is finished at step {result.step}; a larger train.steps continues it")
     if result.tables:
@@ -82,10 +89,10 @@ def _print_best(path: Path, step: int) -> None:
         output.console().print(f"[dim]{text}[/dim]", soft_wrap=True)
 
 
-def show_log() -> None:
+def show_log(level: int = logging.INFO) -> None:
     """Show on stderr what a run logs."""
     logging.basicConfig(format="%(message)s", handlers=[_ToStderr()], force=True)
-    logging.getLogger("srkit").setLevel(logging.INFO)  # torch has much to say at that level
+    logging.getLogger("srkit").setLevel(level)  # torch has much to say at that level
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
+import safetensors.numpy
 import torch
 from torch import nn
 
 from srkit import files
 from srkit.engine.builder import Loaded
 from srkit.engine.data.pairs import EvaluationSet
+from srkit.engine.distributed import ALONE, World
 from srkit.engine.scoring import evaluate, picture
 from srkit.engine.scoring.metrics import make_metrics
 from srkit.errors import ComponentError
@@ -35,7 +38,10 @@ class Scored:
 
 
 class Validation:
-    """Scores a network on the sets of a recipe; what bicubic makes of them is worked out once."""
+    """Scores a network on the sets of a recipe; what bicubic makes of them is worked out once.
+
+    Several processes share the images; each has all tables, and the first one writes the pictures.
+    """
 
     def __init__(
         self,
@@ -43,10 +49,12 @@ class Validation:
         sets: Sequence[EvaluationSet],
         device: torch.device,
         samples: Path,
+        world: World = ALONE,
     ) -> None:
         recipe, builder = loaded.recipe, loaded.builder
         self.metrics = make_metrics(builder, recipe.metric)
         self._model, self._sets, self._device, self._samples = recipe.architecture.type, sets, device, samples
+        self._world = world
         self._bicubic: nn.Module | None = None
         with contextlib.suppress(ComponentError):  # a registry without srkit's own plugins
             self._bicubic = builder.baseline(recipe.scale)  # which is asked for each set's size
@@ -72,22 +80,30 @@ class Validation:
         return evaluate.table(evaluation, self.metrics, rows, networks={self._model: network})
 
     def _score(self, network: nn.Module, evaluation: EvaluationSet) -> Scored:
-        shown: list[tuple[evaluate.Image, evaluate.Image]] = []
+        shown: dict[str, evaluate.Image] = {}
 
         def look(index: int, lr: evaluate.Image, sr: evaluate.Image, hr: evaluate.Image) -> None:
             if index < SHOWN:
-                shown.append((sr, hr))
+                shown.update({f"{index}.sr": sr, f"{index}.hr": hr})
 
-        scores = evaluate.score(network, evaluation, self.metrics, self._device, look=look)
-        return Scored(scores, shown)
+        scores = evaluate.score(network, evaluation, self.metrics, self._device, look=look, world=self._world)
+        for others in self._world.gather(shown, _to_bytes, safetensors.numpy.load):
+            shown |= others
+        return Scored(scores, [(shown[f"{i}.sr"], shown[f"{i}.hr"]) for i in range(min(SHOWN, len(scores)))])
 
     def _write_picture(self, name: str, step: int, png: bytes) -> None:
+        if not self._world.is_first:
+            return
         path = self._samples / f"step_{step:08d}_{name}.png"
         try:
             self._samples.mkdir(exist_ok=True)
             files.write_file(path, png)
         except OSError as error:
             log.warning("%s could not be written: %s", path, error.strerror)
+
+
+def _to_bytes(images: Mapping[str, evaluate.Image]) -> bytes:
+    return safetensors.numpy.save({name: np.ascontiguousarray(image) for name, image in images.items()})
 
 
 def file_name(name: str) -> str:
