@@ -219,10 +219,13 @@ def _exchange(own: Tensor, partner: int, group: Any) -> Tensor:
 @contextlib.contextmanager
 def _losing() -> Iterator[None]:
     """Raise Lost for what torch raises where a process has gone, or is waited for too long."""
+    started = time.monotonic()
     try:
         yield
     except RuntimeError as error:
-        raise Lost(f"another process of the run has ended, or does not answer: {error}") from error
+        seconds = time.monotonic() - started
+        what = "has ended" if seconds < HANGS else f"has not answered for {seconds:.0f} s"
+        raise Lost(f"another process of the run {what}") from error
 
 
 @contextlib.contextmanager
@@ -257,8 +260,6 @@ def joined(environment: Mapping[str, str]) -> Iterator[World]:
         yield world
     except Elsewhere:
         raise
-    except Lost as error:
-        raise Elsewhere(world.code()) from error
     except BaseException as error:
         code = 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
         if not world.claim(code):

@@ -61,7 +61,7 @@ def _samples(prediction: Prediction) -> Iterator[Prediction]:
     for i in range(len(prediction.sr)):
         one = slice(i, i + 1)
         extras = {name: extra[one] if extra.dim() else extra for name, extra in prediction.extras.items()}
-        average = None if ema is None else lambda one=one: ema[one]  # type: ignore[misc]
+        average = None if ema is None else lambda one=one: ema[one]
         yield Prediction(
             *(prediction.lr[one], prediction.hr[one], prediction.sr[one], extras),
             autocast=prediction.autocast,
