@@ -34,16 +34,34 @@ class Fault(torch.nn.Module):
                 os.kill(os.getpid(), getattr(signal, what))
         return (sr - hr).abs().mean()
 
+class Normed(torch.nn.Sequential):
+    """A network with batch norm, whose statistics each process has of its own samples."""
+
+    def __init__(self, scale: int):
+        layers = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 3 * scale**2, 1)
+        super().__init__(*layers, torch.nn.PixelShuffle(scale))
+
+
+class Relative(torch.nn.Module):
+    """A loss that looks at a batch as a whole."""
+
+    def forward(self, sr, hr):
+        return (sr.mean() - hr.mean()) ** 2
+
+
 @srkit.hookimpl
 def srkit_components():
     yield srkit.Component("loss", "fault", f"{__name__}:Fault")
+    yield srkit.Component("loss", "relative", f"{__name__}:Relative")
+    yield srkit.Component("architecture", "normed", f"{__name__}:Normed")
 '''
 
 
 def start(size: int, out: str, *settings: str, **more: Any) -> dict[str, Any]:
     """Return a start of so many processes.
 
-    `more` is a "fault", the seconds of "hangs", files of "plugins", and the rank that "stays" until the others end.
+    `more` is a "fault", the seconds of "hangs", files of "plugins", the rank that "stays" until the others end,
+    and a "folder" with {rank} in its name that each works in.
     """
     return {"size": size, "out": out, "set": settings, **more}
 
@@ -109,7 +127,13 @@ def _train(rank: int, given: dict[str, Any]) -> None:
     code = 0
     try:
         registry = discover([*given.get("plugins", []), "faults.py"])
-        srkit.run("tiny.toml", out=given["out"].format(rank=rank), set=given["set"], registry=registry)
+        os.chdir(given.get("folder", ".").format(rank=rank))
+        srkit.run(
+            "tiny.toml",
+            out=given["out"],
+            set=given["set"],
+            registry=registry,
+        )
     except Elsewhere as error:
         code = error.exit_code
     except srkit.SrkitError as error:
