@@ -53,6 +53,20 @@ def srkit_components() -> Iterator[srkit.Component]:
     )
     yield srkit.Component(
         "metric",
+        "psnr_b",
+        "srkit_metrics.psnr_b:psnr_b",
+        summary="PSNR of the luma that counts the edges of JPEG's blocks, in dB",
+        source="Yim and Bovik 2011, doi:10.1109/TIP.2010.2061859",
+        facts={
+            "better": "higher",
+            "color": "Y",
+            "symmetric": False,
+            "border": False,
+            "deviations": {"equal_images_score_best": "edges of HR where blocks would meet count as theirs"},
+        },
+    )
+    yield srkit.Component(
+        "metric",
         "ssim",
         "srkit_metrics.ssim:ssim",
         summary="Structural similarity, the mean of red, green and blue",

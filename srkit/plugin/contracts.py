@@ -192,9 +192,10 @@ class Augmentation(Protocol):
 
 
 class Metric(Protocol):
-    """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut; a number, which is the same
-    whichever is named first, unless it states `symmetric=False`. Raises ValueError for images of different sizes, or
-    too small for it. One that states `reference=False` looks at SR alone, and is called with it alone.
+    """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut, unless it states
+    `border=False`; a number, which is the same whichever is named first, unless it states `symmetric=False`. Raises
+    ValueError for images of different sizes, or too small for it. One that states `reference=False` looks at SR alone,
+    and is called with it alone.
     """
 
     def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float:
@@ -390,6 +391,10 @@ KINDS: Mapping[str, Kind] = {
             color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB"', "RGB"),
             reference=Fact(bool, "whether it is called with SR and HR, or else with SR alone", True),
             symmetric=Fact(bool, "whether SR against HR scores as HR against SR", True),
+            border=Fact(bool, "whether the protocol's border is cut before it looks", True),
+            protocol=Fact(
+                str, "for the caption, what a score depends on beside the images; its changed settings where absent"
+            ),
         ),
         _kind(
             "optimizer",
