@@ -291,7 +291,8 @@ class Observer(Protocol):
 _ANY = {
     "deviations": Fact(
         dict[str, str], "checks of its contract (`srkit check-plugin`) that it does not pass, each with the reason"
-    )
+    ),
+    "needs": Fact(str, "a file that a setting must name, and where it is found; `srkit list` shows it"),
 }
 _SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
 _DRAWS = Fact(int, "takes chance as a tensor [n, that many], uniform in 0..1; else it is given Draws")
