@@ -89,3 +89,18 @@ def srkit_components() -> Iterator[srkit.Component]:
         source="Pearson's correlation; as zero-normalised cross-correlation, of whole images",
         facts={"better": "higher", "color": "RGB"},
     )
+    yield srkit.Component(
+        "metric",
+        "niqe",
+        "srkit_metrics.niqe:Niqe",
+        summary="Distance from good photographs, without HR",
+        source="Mittal et al. 2013, doi:10.1109/LSP.2012.2227726",
+        facts={
+            "better": "lower",
+            "color": "Y",
+            "reference": False,
+            "needs": "parameters, a file that `srkit fit niqe FOLDER niqe.npz` makes of good photographs, or the "
+            "published modelparameters.mat or niqe_pris_params.npz",
+            "deviations": {"more_damage_scores_worse": "a blur may bring drawn images nearer to photographs"},
+        },
+    )

@@ -196,6 +196,10 @@ class Metric(Protocol):
     `border=False`; a number, which is the same whichever is named first, unless it states `symmetric=False`. Raises
     ValueError for images of different sizes, or too small for it. One that states `reference=False` looks at SR alone,
     and is called with it alone.
+
+    One with a setting that names a file of what good images are like may have a function beside it, an attribute of the
+    component's target: `fit(images) -> bytes`, which `srkit fit` gives images at rest, uint8, one after the other, and
+    whose result it writes. It raises ValueError where they are too few.
     """
 
     def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float:

@@ -113,7 +113,7 @@ def ms_ssim_by_definition(x: NDArray[np.float64], y: NDArray[np.float64]) -> flo
 
 
 def test_the_plugin_declares_each_metric_on_rgb_and_on_the_luma() -> None:
-    components = list(srkit_metrics.srkit_components())
+    components = [component for component in srkit_metrics.srkit_components() if component.name != "niqe"]
     assert {component.name: component.load() for component in components} == {m.__name__: m for m in METRICS}
     colors = {component.name: component.facts["color"] for component in components}
     assert colors == {m.__name__: "Y" if m.__name__.endswith(("_y", "_b")) else "RGB" for m in METRICS}
@@ -455,7 +455,8 @@ SCORES = """
 import numpy as np
 import srkit_metrics
 sr, hr = np.random.default_rng(0).integers(0, 256, (2, 180, 190, 3), dtype=np.uint8)
-print({component.name: component.load()()(sr, hr) for component in srkit_metrics.srkit_components()})
+components = [component for component in srkit_metrics.srkit_components() if "needs" not in component.facts]
+print({component.name: component.load()()(sr, hr) for component in components})
 """
 
 
