@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from srkit_features.weights import read_state, refuse_other
 LAYERS = (3, 8, 15, 22, 29)  # behind the last activation of each block
 CHANNELS = (3, 64, 128, 256, 512, 512)  # of the image itself, and of the layers
 C1 = C2 = 1e-6  # the paper's, for means and for variances
+AT_ONCE = 8  # channels whose statistics are taken in float64: all of a large image's would not fit into memory
 
 
 class Pool(nn.Module):
@@ -58,13 +60,13 @@ class Dists:
     def __call__(self, sr: Image, hr: Image) -> float:
         """Return the distance of two uint8 [h, w, 3]. Raises ValueError for other images."""
         images = batch(sr, hr)
-        similarity, first = 0.0, 0
-        for features in (images, *self.trunk((images - self.mean) / self.std)):
-            channels = slice(first, first + features.shape[1])
-            texture, structure = _similarities(*features.double())
-            similarity += float((self.alpha[channels] * texture + self.beta[channels] * structure).sum())
-            first = channels.stop
-        return 1 - similarity
+        textures, structures = [], []
+        for features in itertools.chain([images], self.trunk((images - self.mean) / self.std)):
+            for some in features.split(AT_ONCE, 1):
+                texture, structure = _similarities(*some.double())
+                textures.append(texture)
+                structures.append(structure)
+        return 1 - float((self.alpha * torch.cat(textures) + self.beta * torch.cat(structures)).sum())
 
 
 def _similarities(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
