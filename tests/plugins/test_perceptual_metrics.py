@@ -187,6 +187,14 @@ def test_a_trunk_of_another_network_is_refused(files):
     )
 
 
+def test_the_check_of_a_recipe_names_the_line_of_a_metric_whose_file_is_absent(tiny, capsys):
+    tiny.write_text(tiny.read_text() + '\n[[metric]]\ntype = "lpips"\nweights = "alexnet-owt-7be5be79.pth"\n')
+    line = tiny.read_text().splitlines().index("[[metric]]") + 1
+    assert main(["check", "tiny.toml"]) == 2
+    told = f"tiny.toml:{line}: alexnet-owt-7be5be79.pth: there is no such file of weights\n"
+    assert capsys.readouterr().err == told
+
+
 @pytest.mark.parametrize("name", ["lpips", "dists"])
 def test_a_trunk_that_is_absent_or_has_another_sha256_is_refused(tmp_path, name):
     path = tmp_path / "vgg16-397923af.pth"
