@@ -15,7 +15,7 @@ from srkit.engine.data import sampling
 from srkit.engine.data.batches import Batch
 from srkit.engine.data.sampling import stream
 from srkit.engine.learning.learner import make_learners
-from srkit.engine.learning.objective import make_term, make_terms
+from srkit.engine.learning.objective import Term, make_term, make_terms
 from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
 from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
@@ -23,7 +23,7 @@ from srkit.engine.networks.calling import scaled, scales_of, takes, takes_size
 from srkit.engine.running import checkpoint
 from srkit.errors import RecipeError, SrkitError, located
 from srkit.recipe.layers import Problem
-from srkit.recipe.recipe import LossPart
+from srkit.recipe.recipe import LossPart, Recipe
 
 log = logging.getLogger("srkit")
 
@@ -38,11 +38,13 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
         batch, prediction = _predicted(loaded, device)
-        problems, values = _losses(loaded, device, prediction)
+        problems, values, terms = _losses(loaded, device, prediction)
         if not problems:
-            with_average = prediction.has_computed_ema
             problems = _backward(name, torch.stack(values).sum())
-            problems = problems or _updates(loaded, device, batch, with_average=with_average)
+        # After the network's gradients, as in training: a loss may clip its adversary's weights where that learns.
+        problems += _opposed(recipe, prediction, terms)
+        if not problems:
+            problems = _updates(loaded, device, batch, with_average=prediction.has_computed_ema)
     if problems:
         raise loaded.error(*problems)
 
@@ -116,11 +118,13 @@ def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
     return problems
 
 
-def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tuple[list[Problem], list[torch.Tensor]]:
-    """Return what is wrong with the recipe's losses, and the values of those that are right."""
+def _losses(
+    loaded: Loaded, device: torch.device, prediction: Prediction
+) -> tuple[list[Problem], list[torch.Tensor], dict[int, Term]]:
+    """Return what is wrong with the recipe's losses, the values of those that are right, and the losses, by place."""
     recipe, builder = loaded.recipe, loaded.builder
     problems: list[Problem] = []
-    values = []
+    values, terms = [], {}
     for i, part in enumerate(recipe.loss):
         what = f"loss '{part.type}'"
 
@@ -145,7 +149,7 @@ def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tup
             if part.adversary is not None and term.adversary is None:
                 wrong(f"{what} has no adversary", "adversary")
             value = term.returned(prediction, part.from_step)
-            opposed = term.returned_to_adversary(prediction, part.from_step) if term.adversary else None
+            terms[i] = term
         except SrkitError as error:
             wrong(str(error))
             continue
@@ -159,14 +163,30 @@ def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tup
             wrong(f"{what} has no gradient with respect to SR (is something detached?)")
         else:
             values.append(value.reshape(()))
-        if term.adversary is not None:
-            if fault := _fault_of_adversary(term.adversary, opposed):
-                wrong(f"{what}: {fault}")
-            elif recipe.train.accumulate > 1 and _has_spectral_norm(term.adversary):
-                log.warning(
-                    "%s: with train.accumulate the spectral norm of its adversary is estimated once a part", what
-                )
-    return problems, values
+    return problems, values, terms
+
+
+def _opposed(recipe: Recipe, prediction: Prediction, terms: dict[int, Term]) -> list[Problem]:
+    """Return what is wrong with the adversaries of losses."""
+    problems = []
+    for i, term in terms.items():
+        what = f"loss '{term.name}'"
+        if term.adversary is None:
+            continue
+        try:
+            value = term.returned_to_adversary(prediction, recipe.loss[i].from_step)
+            fault = _fault_of_adversary(term.adversary, value)
+            text = f"{what}: {fault}" if fault else ""
+        except SrkitError as error:
+            text = str(error)
+        except (Exception, SystemExit) as error:
+            _pass_on(error)
+            text = f"{what} fails: {located(error)}"
+        if text:
+            problems.append(Problem(("loss", i), text))
+        elif recipe.train.accumulate > 1 and _has_spectral_norm(term.adversary):
+            log.warning("%s: with train.accumulate the spectral norm of its adversary is estimated once a part", what)
+    return problems
 
 
 def _fault_of_adversary(adversary: nn.Module, value: object) -> str:
