@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import cast
 
 import attrs
@@ -38,6 +39,7 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
         batch, prediction, has_extras = _predicted(loaded, device)
+        _warn_of_points(recipe)
         problems, values, terms = _losses(loaded, device, prediction, has_extras=has_extras)
         if not problems:
             problems = _backward(name, torch.stack(values).sum())
@@ -140,6 +142,15 @@ def _problems_of_size(loaded: Loaded, network: nn.Module, lr: torch.Tensor) -> l
     return problems
 
 
+def _warn_of_points(recipe: Recipe) -> None:
+    """Say that at some scale a window has fewer pixels than are to be sampled of it."""
+    least = recipe.scale if recipe.data.scales is None else recipe.data.scales[0]
+    pixels = scaled(recipe.data.patch, least) ** 2
+    if recipe.data.points is not None and recipe.data.points > pixels:
+        text = "data.points is %d, and a patch of HR at scale %g has %d pixels: there all of them count"
+        log.warning(text, recipe.data.points, least, pixels)
+
+
 def _losses(
     loaded: Loaded, device: torch.device, prediction: Prediction, *, has_extras: bool
 ) -> tuple[list[Problem], list[torch.Tensor], dict[int, Term]]:
@@ -183,6 +194,11 @@ def _losses(
             wrong(f"{what} returns {_shape(value)}; it must return a tensor of one value")
         elif not value.requires_grad:
             wrong(f"{what} has no gradient with respect to SR (is something detached?)")
+        elif recipe.data.points is not None and _looks_around(term, prediction, part.from_step):
+            wrong(
+                f"{what} looks at neighbouring pixels, and data.points samples single ones: leave out data.points, so "
+                "that whole patches are compared, or this loss"
+            )
         else:
             values.append(value.reshape(()))
     return problems, values, terms
@@ -209,6 +225,25 @@ def _opposed(recipe: Recipe, prediction: Prediction, terms: dict[int, Term]) -> 
         elif recipe.train.accumulate > 1 and _has_spectral_norm(term.adversary):
             log.warning("%s: with train.accumulate the spectral norm of its adversary is estimated once a part", what)
     return problems
+
+
+def _looks_around(term: Term, prediction: Prediction, step: int) -> bool:
+    """Say whether a loss of sampled pixels depends on their order: on which of them lie beside each other."""
+    order = torch.randperm(prediction.sr.shape[2], device=prediction.sr.device)
+
+    def value(images: Callable[[torch.Tensor], torch.Tensor]) -> float:
+        torch.manual_seed(0)  # for a loss with chance in it
+        extras = {name: images(extra) for name, extra in prediction.extras.items()}
+        ema = prediction.ema
+        average = None if ema is None else lambda: images(ema)
+        seen = Prediction(prediction.lr, images(prediction.hr), images(prediction.sr), extras, average=average)
+        return float(term.returned(seen, step).detach())
+
+    def mixed(images: torch.Tensor) -> torch.Tensor:
+        return images[:, :, order] if images.shape[2:] == prediction.sr.shape[2:] else images
+
+    in_order, out_of_order = value(lambda images: images), value(mixed)
+    return not abs(in_order - out_of_order) <= 1e-4 * abs(in_order)  # also where neighbours are missing: not a number
 
 
 def _fault_of_adversary(adversary: nn.Module, value: object) -> str:
