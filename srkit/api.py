@@ -75,27 +75,31 @@ def run(
 
     with StopFlag() as stop:
         from srkit.engine.builder import Builder
+        from srkit.engine.distributed import joined
         from srkit.engine.running import stages
         from srkit.recipe.packaged import find_recipe
 
-        path = find_recipe(os.fspath(recipe))
-        directory = Path(out) if out is not None else Path("runs") / path.stem
-        homes = [directory]
-        try:
-            stop.heed()
-            found = stages.load_stages(
-                path, Builder(registry or installed()), directory, overrides=set, restart=restart
-            )
-            homes = [stage.home.path for stage in found]
-            stop.heed()
-            if any(stage.recipe.train.deterministic == "run" for stage in found):
-                # What CUDA's matrix products need for it. They look once, when the first of them is computed.
-                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            return stages.train_stages(found, restart=restart, observers=observers)
-        except Interrupted as error:
-            if stages.can_continue(homes, restart=restart):
-                raise Stopped(f"{error} before training went on; what was saved before is there") from None
-            raise KeyboardInterrupt from None
+        with joined(os.environ) as world:
+            path = find_recipe(os.fspath(recipe))
+            directory = Path(out) if out is not None else Path("runs") / path.stem
+            homes, builder, goes_on = [directory], Builder(registry or installed()), False
+            try:
+                stop.heed()
+                found: Sequence[stages.Stage] = ()
+                if world.is_first:
+                    found = stages.load_stages(path, builder, directory, overrides=set, restart=restart)
+                found = stages.stages_of_first(found, builder, world)
+                homes = [stage.home.path for stage in found]
+                goes_on = world.first(lambda: stages.can_continue(homes, restart=restart))
+                stop.heed()
+                if any(stage.recipe.train.deterministic != "off" for stage in found):
+                    # What CUDA's matrix products need for it. They look once, when the first of them is computed.
+                    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+                return stages.train_stages(found, restart=restart, observers=observers, world=world)
+            except Interrupted as error:
+                if goes_on or (world.is_first and stages.can_continue(homes, restart=restart)):
+                    raise Stopped(f"{error} before training went on; what was saved before is there") from None
+                raise KeyboardInterrupt from None
 
 
 def report(*runs: PathLike, out: PathLike | None = None) -> Path:

@@ -97,6 +97,9 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
     if type(batch) is int and type(accumulate) is int and batch > 0 and accumulate > 0 and batch % accumulate:
         message = f"accumulate is {accumulate}, which does not divide data.batch, {batch}"
         problems.append(Problem(("train", "accumulate"), message))
+    if train.get("deterministic") == "elastic" and type(accumulate) is int and accumulate.bit_count() != 1:
+        message = f"with deterministic 'elastic' parts are summed in pairs: 1, 2, 4, 8... of them, not {accumulate}"
+        problems.append(Problem(("train", "accumulate"), message))
     device = train.get("device", "auto")
     if isinstance(device, str) and not re.fullmatch(fields(Train).device.metadata["pattern"], device):
         message = f"unknown device '{device}'; there are: auto, cpu, cuda, cuda:0, mps"
