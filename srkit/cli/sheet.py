@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
 
-from srkit.engine.networks.calling import scaled, shrunk
 from srkit.errors import InputRejected, RunFailed
 
 if TYPE_CHECKING:
@@ -68,6 +67,8 @@ def _wrapped(text: str) -> str:
 
 def _shown(image: Any, by: float) -> Image.Image:
     """Return the middle of an image that is smaller by a factor, at HR's size."""
+    from srkit.engine.networks.calling import scaled, shrunk
+
     side = [min(SIDE, scaled(length, by)) for length in image.shape[:2]]
     tall, wide = (max(1, shrunk(length, by)) for length in side)
     top, left = (image.shape[0] - tall) // 2, (image.shape[1] - wide) // 2

@@ -10,7 +10,9 @@ from PIL import Image
 
 import srkit
 from srkit.images.reading import read_image
+from srkit.recipe.packaged import packaged_recipes
 
+RECIPES = ", ".join(packaged_recipes())
 RECIPE = """\
 scale = 2
 architecture = "a2n"
@@ -78,7 +80,7 @@ def test_the_sheet_shows_the_draws_of_this_seed_and_of_the_next(call, recipe):
         ),
         (
             ["zzz.toml", "photos", "a"],
-            "srkit degrade: there is no recipe zzz.toml, neither a file nor a packaged one\n",
+            f"srkit degrade: there is no recipe zzz.toml, neither a file nor a packaged one; there are: {RECIPES}\n",
         ),
         (
             ["mine.toml", "photos", "a", "--sheet", "sheet.jpg"],
