@@ -68,7 +68,9 @@ class RunDirectory:
         """Raise UsageError where there is something else than a run, or where none can be: a file, too long a name."""
         _refuse_place(self.path)
         if self.path.is_dir() and not self.recipe.exists():
-            strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+            # Where a run was set aside, its lock stays with the runs that lay within it.
+            others = _with_runs(self.path) if (self.path / ".lock").exists() else []
+            strange = sorted(p.name for p in self.path.iterdir() if not p.name.startswith(".") and p not in others)
             if strange:
                 raise UsageError(
                     f"{self.path} is not a run directory and holds {strange[0]}; choose another with --out DIR"
@@ -189,6 +191,8 @@ def _refuse_place(path: Path) -> None:
 def set_aside(path: Path, now: float) -> Path | None:
     """Rename a run directory to a dated name beside it and return that; None where there is nothing to rename.
 
+    Other runs that lie within it stay where they are: then all else goes into a new directory of that name.
+
     Raises UsageError where it is no run directory or another process is training in it, RunFailed for a disk.
     """
     _refuse_place(path)
@@ -205,10 +209,27 @@ def set_aside(path: Path, now: float) -> Path | None:
     with RunDirectory(path).locked():  # never from under a process that is training in it
         pass
     try:
-        os.rename(path, aside)
+        others = _with_runs(path)
+        if others:
+            aside.mkdir()
+            for entry in sorted(path.iterdir()):
+                if entry not in others and entry.name != ".lock":
+                    os.rename(entry, aside / entry.name)
+        else:
+            os.rename(path, aside)
     except OSError as error:
         raise RunFailed(f"{path}: cannot be renamed to {aside.name}: {error.strerror}") from None
     return aside
+
+
+def _with_runs(path: Path) -> list[Path]:
+    """Return those folders right in a run directory that are runs, or hold some at any depth."""
+    return [
+        folder
+        for folder in path.iterdir()
+        if folder.is_dir()
+        and any("recipe.toml" in names and "environment.json" in names for _, _, names in os.walk(folder))
+    ]
 
 
 def cut_lines(path: Path, after_step: int) -> set[int]:

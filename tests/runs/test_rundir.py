@@ -237,6 +237,22 @@ def test_a_run_is_not_set_aside_from_under_a_process(home, held):
     assert home.path.is_dir()
 
 
+def test_runs_that_lie_within_one_that_is_set_aside_stay_where_they_are(home):
+    begin(home)
+    (home.path / "mine").mkdir()
+    (home.path / "mine/notes.txt").write_text("of this run")
+    within = [RunDirectory(home.path / name) for name in ("again", "sweep/1")]
+    for each in within:
+        begin(each)
+    aside = set_aside(home.path, 0.0)
+    assert sorted(os.listdir(aside)) == ["checkpoints", "environment.json", "mine", "recipe.toml"]
+    assert (aside / "mine/notes.txt").read_text() == "of this run"
+    assert all(each.recipe.is_file() and each.environment.is_file() for each in within)
+    assert {"again", "sweep"} <= set(os.listdir(home.path)) <= {"again", "sweep", ".lock"}
+    assert begin(home) is False
+    assert begin(within[0]) is True
+
+
 def test_the_lock_of_a_killed_process_is_no_lock(home, held):
     held.kill()
     held.wait()

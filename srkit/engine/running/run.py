@@ -11,13 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 
 from srkit.engine import memory
 from srkit.engine.builder import Loaded
 from srkit.engine.data.opening import OpenedData, open_data
 from srkit.engine.device import pick_device
+from srkit.engine.learning.learner import make_learners
+from srkit.engine.learning.objective import make_terms
+from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.running import checkpoint
+from srkit.engine.running.opponents import start_adversaries
 from srkit.engine.running.rehearsal import rehearse
 from srkit.engine.running.session import LESS, Result, Session, pack
 from srkit.engine.scoring import evaluate
@@ -130,6 +135,23 @@ def inspect(loaded: Loaded, device: torch.device | None = None) -> OpenedData:
         for evaluation in data.validation:
             evaluate.refuse_too_small(evaluation, metrics)
     return data
+
+
+def inspect_state(loaded: Loaded, home: RunDirectory, *, is_new: bool) -> list[str]:
+    """Take up what a new run's adversaries start from, or where a run is, for a look; return a line on each adversary.
+
+    Raises RecipeError and InputRejected for files of weights, RunFailed for what a run cannot be continued with.
+    """
+    recipe, builder = loaded.recipe, loaded.builder
+    terms = make_terms(builder, recipe)
+    if is_new:
+        return start_adversaries(loaded, terms)
+    network = builder.network(recipe.architecture, recipe.scale)
+    learners = make_learners(builder, recipe, network, terms)
+    options = attrs.evolve(Options.of(recipe), compile=False)
+    _, contents, _ = checkpoint.newest(home.checkpoints)
+    checkpoint.restore(contents, Trainer(network, terms, learners, torch.device("cpu"), options))
+    return []
 
 
 @contextlib.contextmanager
