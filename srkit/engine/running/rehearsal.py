@@ -22,7 +22,7 @@ from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
 from srkit.engine.networks.calling import enlarge, scaled, scales_of, takes, takes_size
 from srkit.engine.running import checkpoint
-from srkit.errors import RecipeError, SrkitError, located
+from srkit.errors import RecipeError, SrkitError, located, own_words
 from srkit.recipe.layers import Problem
 from srkit.recipe.recipe import LossPart, Recipe
 
@@ -82,7 +82,7 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction,
             raise loaded.error(Problem(("architecture",), str(error))) from error
         except (Exception, SystemExit) as error:
             _pass_on(error)
-            raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
+            raise loaded.error(Problem(("architecture",), _failure(name, error, when))) from error
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
         sr, extras = split(output) if when else (output, {})
@@ -188,7 +188,7 @@ def _losses(
             continue
         except (Exception, SystemExit) as error:
             _pass_on(error)
-            wrong(f"{what} fails: {located(error)}")
+            wrong(_failure(what, error))
             continue
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
             wrong(f"{what} returns {_shape(value)}; it must return a tensor of one value")
@@ -219,7 +219,7 @@ def _opposed(recipe: Recipe, prediction: Prediction, terms: dict[int, Term]) -> 
             text = str(error)
         except (Exception, SystemExit) as error:
             _pass_on(error)
-            text = f"{what} fails: {located(error)}"
+            text = _failure(what, error)
         if text:
             problems.append(Problem(("loss", i), text))
         elif recipe.train.accumulate > 1 and _has_spectral_norm(term.adversary):
@@ -327,6 +327,12 @@ def _at_once(part: LossPart) -> LossPart:
 
 def _batch(seed: int, lr: torch.Tensor, hr: torch.Tensor) -> Batch:
     return Batch(lr, hr, draws=stream(seed, "network", 0, np.arange(len(lr)), lr.device))
+
+
+def _failure(what: str, error: BaseException, when: str = "") -> str:
+    """Return why a component fails: in its own words where it has some for people, or else with the place."""
+    words = own_words(error)
+    return f"{what}: {words}" if words else f"{what} fails{when}: {located(error)}"
 
 
 def _pass_on(error: BaseException) -> None:
