@@ -336,11 +336,14 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _by_stem(folder: Path, images: Iterable[Path]) -> dict[str, Path]:
     """Return images of a folder by stem, in their order; those below it as "cats/2"."""
     found: dict[str, Path] = {}
+    clashes = []
     for path in images:
         stem = path.stem if path.parent == folder else path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
-            raise InputRejected(folder, f"has two images of one name: {found[stem].name} and {path.name}")
-        found[stem] = path
+        if (other := found.setdefault(stem, path)) is not path:
+            clashes.append(f"{other.name} and {path.name}")
+    if clashes:
+        reason = f"has two images of one name: {first(clashes)}; an image's name has no suffix: rename one of the two"
+        raise InputRejected(folder, reason)
     return found
 
 

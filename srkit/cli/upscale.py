@@ -23,7 +23,7 @@ from srkit import files
 from srkit.cli import error_text, models, print_traceback, printable, shards, single
 from srkit.cli.enlarging import Enlarger
 from srkit.cli.folders import images_of
-from srkit.errors import InputRejected, RunFailed, Stopped, UsageError, describe
+from srkit.errors import InputRejected, RunFailed, Stopped, UsageError, describe, nearest
 from srkit.images.opening import SUFFIXES
 from srkit.images.reading import Picture, open_picture
 from srkit.images.underlay import filled_under
@@ -31,6 +31,7 @@ from srkit.images.writing import WRITTEN, save_picture, suffix_for
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 from srkit.protocol import Ensemble, Forward
+from srkit.recipe.packaged import packaged_recipes
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -165,6 +166,9 @@ def _enlargers(arguments: argparse.Namespace, registry: Registry) -> tuple[Calla
     to = "" if arguments.size is None else "to {1}x{0}".format(*arguments.size)
     recipe = single.recipe_of(arguments.model)
     if recipe is None:
+        near = nearest(arguments.model, packaged_recipes())
+        if near is not None and not Path(arguments.model).exists():
+            raise UsageError(f"{arguments.model}: there is no such file, nor such a recipe; did you mean '{near}'?")
         enlarger = Enlarger.of(models.read(arguments.model, arguments, registry), arguments, registry)
         if enlarger.warning:
             print(printable(enlarger.warning), file=sys.stderr)

@@ -98,8 +98,16 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction,
     if not sr.requires_grad:
         text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
         raise loaded.error(Problem(("architecture",), text))
-    average = (lambda: sr.detach()) if recipe.train.ema else None
+    average = (lambda: sr.detach()) if _has_average(loaded) else None
     return batch, Prediction(lr, hr, sr, extras, average=average), isinstance(output, tuple)
+
+
+def _has_average(loaded: Loaded) -> bool:
+    """Say whether there is an average of the weights: a moving one, or the optimizer's own."""
+    if loaded.recipe.train.ema:
+        return True
+    optimizer = loaded.builder.optimizer(loaded.recipe.optimizer, [("", nn.Parameter(torch.zeros(1)))])
+    return callable(getattr(optimizer, "averaged", None))
 
 
 def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
@@ -171,7 +179,7 @@ def _losses(
             term = make_term(builder, part, part.type, recipe.words)
             if isinstance(term.loss, nn.Module):
                 term.loss.to(device)
-            if "ema" in term.words and not recipe.train.ema:
+            if "ema" in term.words and not _has_average(loaded):
                 wrong(f"{what} needs SR of the moving average of the weights: set train.ema, to 0.999, say")
                 continue
             if "extras" in term.words and not has_extras:
