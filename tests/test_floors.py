@@ -16,7 +16,7 @@ FLOORS = [
     ["errors", "version"],
     ["files", "protocol", "plugin"],
     ["images", "recipe"],
-    ["runs", "engine.device", "engine.memory", "engine.networks"],
+    ["runs", "engine.device", "engine.distributed", "engine.memory", "engine.networks", "engine.supervising"],
     ["engine.builder", "reports"],
     ["engine.data", "engine.weights"],
     ["engine.learning", "engine.scoring"],

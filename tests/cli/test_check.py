@@ -39,7 +39,7 @@ def test_every_problem_is_reported_at_once_with_its_line(call, tiny):
         "",
         "tiny.toml:7: 'blocks' must be an integer, not \"1\"\n"
         "tiny.toml:12: unknown augmentation 'rot'; did you mean 'rot90'? (installed: cutblur, cutmix, hflip, "
-        "maybe, mixup, one_of, rot90, transpose, vflip)\n"
+        "maybe, mixup, one_of, rot90, transpose, usm, vflip)\n"
         "tiny.toml:24: missing key 'steps'\n"
         "tiny.toml:25: unknown key 'step'; did you mean 'steps'?\n",
     )

@@ -16,6 +16,7 @@ from srkit.engine.data import sampling
 from srkit.engine.data.batches import Batch
 from srkit.engine.data.sampling import stream
 from srkit.engine.learning.learner import make_learners
+from srkit.engine.learning.mixing import mixing
 from srkit.engine.learning.objective import Term, make_term, make_terms
 from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
 from srkit.engine.learning.trainer import Options, Trainer
@@ -45,8 +46,11 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
             problems = _backward(name, torch.stack(values).sum())
         # After the network's gradients, as in training: a loss may clip its adversary's weights where that learns.
         problems += _opposed(recipe, prediction, terms)
+        with_average = prediction.has_computed_ema
         if not problems:
-            problems = _updates(loaded, device, batch, with_average=prediction.has_computed_ema)
+            problems = _updates(loaded, device, batch, with_average=with_average)
+        if not problems and recipe.train.deterministic == "elastic":
+            problems = _problems_of_elastic(loaded, device, with_average=with_average)
     if problems:
         raise loaded.error(*problems)
 
@@ -324,6 +328,31 @@ def _updates(loaded: Loaded, device: torch.device, batch: Batch, *, with_average
     except Exception as error:
         _pass_on(error)
         return [Problem(("architecture",), f"what is trained of {name} cannot be saved: {located(error)}")]
+    return []
+
+
+def _problems_of_elastic(loaded: Loaded, device: torch.device, *, with_average: bool) -> list[Problem]:
+    """Return why a run cannot end with the same bits whatever number of processes trains it."""
+    recipe, builder = attrs.evolve(loaded.recipe, loss=tuple(map(_at_once, loaded.recipe.loss))), loaded.builder
+    if device.type == "cpu" and not recipe.train.threads:
+        text = "on the CPU the number of threads decides the last bits: with deterministic 'elastic', give it, as 1"
+        return [Problem(("train", "threads"), text)]
+    network, terms = builder.network(recipe.architecture, recipe.scale).to(device), make_terms(builder, recipe)
+    for term in terms:
+        if isinstance(term.loss, nn.Module):
+            term.loss.to(device)
+    options = attrs.evolve(Options.of(recipe), accumulate=1, ema=recipe.train.ema if with_average else 0.0)
+    options = attrs.evolve(options, precision=torch.float32, compile=False)
+    trainer = Trainer(network, terms, make_learners(builder, recipe, network, terms), device, options)
+    scale = recipe.scale if recipe.data.scales is None else recipe.data.scales[1]
+    large = scaled(recipe.data.patch, scale)
+    lr = torch.rand(2, 3, recipe.data.patch, recipe.data.patch, device=device)
+    batch = _batch(recipe.seed, lr, torch.rand(2, 3, large, large, device=device))
+    if recipe.data.points is not None:
+        points = sampling.points(0, 0, np.arange(2), large * large, recipe.data.points)
+        batch = attrs.evolve(batch, points=torch.from_numpy(points).to(device))
+    if reason := mixing(trainer, terms, batch):
+        return [Problem(("train", "deterministic"), f"'elastic' cannot be: {reason}; give 'run'")]
     return []
 
 

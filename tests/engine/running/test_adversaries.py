@@ -284,9 +284,9 @@ def test_patterns_of_the_networks_names_are_none_of_the_adversarys(gan):
         train(gan, "run", patterns, "loss.1.adversary.optimizer=")
     assert str(error.value) == (
         '--set optimizer={type="adamw", no_decay=["HRconv1.bias"]}: an update of architecture \'a2n\' by optimizer '
-        "'adamw' fails: the adversary of loss 'gan': optimizer 'adamw': no_decay: no parameter is named 'HRconv1.bias'; "
-        "there are layers.0.weight, layers.0.bias, layers.1.weight, ...; it takes the recipe's optimizer, and may have "
-        "another: adversary.optimizer"
+        "'adamw' fails: the adversary of loss 'gan': optimizer 'adamw': no_decay: no parameter is named "
+        "'HRconv1.bias'; there are layers.0.weight, layers.0.bias, layers.1.weight, ...; it takes the recipe's "
+        "optimizer, and may have another: adversary.optimizer"
     )
     train(gan, "run", patterns, "train.steps=2")  # with an optimizer of its own
 
