@@ -246,7 +246,7 @@ def _looks_around(term: Term, prediction: Prediction, step: int) -> bool:
     def value(images: Callable[[torch.Tensor], torch.Tensor]) -> float:
         torch.manual_seed(0)  # for a loss with chance in it
         extras = {name: images(extra) for name, extra in prediction.extras.items()}
-        ema = prediction.ema
+        ema = prediction.ema if "ema" in term.words else None
         average = None if ema is None else lambda: images(ema)
         seen = Prediction(prediction.lr, images(prediction.hr), images(prediction.sr), extras, average=average)
         return float(term.returned(seen, step).detach())
