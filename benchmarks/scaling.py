@@ -113,9 +113,7 @@ def updates(world: World, name: str) -> float:
     torch.manual_seed(1)
     network = srkit.create("architecture", "a2n", scale=2, **NETWORKS[name])
     first, last = world.slots(BATCH)
-    batch = Batch(
-        torch.rand(BATCH, 3, PATCH, PATCH)[first:last], torch.rand(BATCH, 3, 2 * PATCH, 2 * PATCH)[first:last]
-    )
+    lr, hr = (torch.rand(BATCH, 3, side, side)[first:last] for side in (PATCH, 2 * PATCH))
     terms = [Term("l1", nn.L1Loss(), 1.0, is_sum=False)]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     learner = network_learner(network, terms, optimizer, lambda step: 1.0)

@@ -17,7 +17,7 @@ FLOORS = [
     ["files", "protocol", "plugin"],
     ["images", "recipe"],
     ["runs", "engine.device", "engine.distributed", "engine.memory", "engine.networks", "engine.supervising"],
-    ["engine.builder"],
+    ["engine.builder", "reports"],
     ["engine.data", "engine.weights"],
     ["engine.learning", "engine.scoring"],
     ["engine.running"],

@@ -33,7 +33,7 @@ from srkit.engine.scoring import evaluate
 from srkit.engine.weights.starting import Start
 from srkit.errors import Elsewhere, InputRejected, RunFailed, Stopped
 from srkit.plugin.component import making
-from srkit.plugin.contracts import Run
+from srkit.plugin.contracts import Picture, Run
 from srkit.plugin.registry import Registry
 from srkit.recipe.recipe import Recipe
 from srkit.runs import rundir
@@ -45,7 +45,7 @@ log = logging.getLogger("srkit")
 
 LESS = "try a smaller data.batch or data.patch, train.accumulate, or train.precision"  # memory
 KEEP_LESS = 'data.cache = "none" keeps none of them; `srkit prepare` packs them so that windows are read'
-ALWAYS = ("log", "metrics_jsonl")  # the observers of every run
+ALWAYS = ("log", "metrics_jsonl", "samples", "report")  # the observers of every run
 
 
 @attrs.frozen
@@ -122,7 +122,7 @@ class Session:
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
         learners = make_learners(builder, recipe, network, terms)
         self.trainer = Trainer(network, terms, learners, device, Options.of(recipe), world)
-        self.validation = Validation(loaded, data.validation, device, home.samples, world)
+        self.validation = Validation(loaded, data.validation, device, world)
         self.keeper = Keeper(loaded, home, self.trainer, self.validation.metrics, start.line)
 
     def restore(self) -> Result | None:
@@ -271,18 +271,20 @@ class Session:
         self.observers.logged(trainer.done, values)
 
     def _validate(self) -> None:
-        """Score the validation sets, write the pictures, and keep the best weights."""
+        """Score the validation sets and keep the best weights."""
         started = time.monotonic()
         trainer, train = self.trainer, self.recipe.train
-        tables = self.validation.tables(trainer.averaged, trainer.done)
-        is_best = self.world.first(lambda: self._take(tables))
+        tables, pictures = self.validation.tables(trainer.averaged)
+        is_best = self.world.first(lambda: self._take(tables, pictures))
         if is_best and trainer.done % train.checkpoint_every and trainer.done < train.steps:
             self._save()  # so that the best weights are there twice
         self._aside += time.monotonic() - started
 
-    def _take(self, tables: list[dict[str, Any]]) -> bool:
+    def _take(self, tables: list[dict[str, Any]], pictures: list[Picture]) -> bool:
         if tables:
             self.observers.validated(self.trainer.done, tables)
+        if pictures:
+            self.observers.pictured(self.trainer.done, pictures)
         return self.keeper.take(tables)
 
     def _save(self) -> None:
