@@ -214,7 +214,7 @@ def evaluate(
     *,
     scale: float | None = None,
     images: Mapping[str, PathLike] | None = None,
-    metrics: Sequence[str] = ("psnr_y", "ssim_y"),
+    metrics: Sequence[str | Mapping[str, Any]] = ("psnr_y", "ssim_y"),
     reference: bool = True,
     protocol: str = "paper",
     forward: Literal["whole", "chop", "tiles"] = "whole",
@@ -225,7 +225,8 @@ def evaluate(
 
     `data` is a folder or any dataset object (`srkit.create("dataset", ...)`), or several by name. The scale is the
     networks' own; without any, or for those that serve several, give it. `images` are folders of SR files that other
-    programs have made, by the names of their rows. LR is what stands beside HR, or else MATLAB's bicubic. Without a
+    programs have made, by the names of their rows. A metric is its name, or a table as in a recipe, {"type": "lpips",
+    "weights": "alexnet-owt-7be5be79.pth"}. LR is what stands beside HR, or else MATLAB's bicubic. Without a
     `reference` there is no HR: `data` are LR images, and all `metrics` look at SR alone. `protocol` is "paper" or
     "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
     "x8" the output is the mean over the eight symmetries, with "median" their median. The rows of the second network
@@ -254,7 +255,7 @@ def evaluate(
         raise UsageError(f"metrics are a list of names: metrics=[{metrics!r}]")
     builder = Builder(registry or installed())
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
-    scored_by = make_metrics(builder, [read_part(builder.registry, "metric", name) for name in metrics])
+    scored_by = make_metrics(builder, [read_part(builder.registry, "metric", given) for given in metrics])
     names = [*networks, *(images or {})]
     if engine.BASELINE in names:
         raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")

@@ -194,9 +194,14 @@ class Augmentation(Protocol):
 
 
 class Metric(Protocol):
-    """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut; a number, which is the same
-    whichever is named first, unless it states `symmetric=False`. Raises ValueError for images of different sizes, or
-    too small for it. One that states `reference=False` looks at SR alone, and is called with it alone.
+    """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut, unless it states
+    `border=False`; a number, which is the same whichever is named first, unless it states `symmetric=False`. Raises
+    ValueError for images of different sizes, or too small for it. One that states `reference=False` looks at SR alone,
+    and is called with it alone.
+
+    One with a setting that names a file of what good images are like may have a function beside it, an attribute of the
+    component's target: `fit(images) -> bytes`, which `srkit fit` gives images at rest, uint8, one after the other, and
+    whose result it writes. It raises ValueError where they are too few.
     """
 
     def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float:
@@ -308,7 +313,8 @@ class Observer(Protocol):
 _ANY = {
     "deviations": Fact(
         dict[str, str], "checks of its contract (`srkit check-plugin`) that it does not pass, each with the reason"
-    )
+    ),
+    "needs": Fact(str, "a file that a setting must name, and where it is found; `srkit list` shows it"),
 }
 _SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
 _DRAWS = Fact(int, "takes chance as a tensor [n, that many], uniform in 0..1; else it is given Draws")
@@ -408,6 +414,10 @@ KINDS: Mapping[str, Kind] = {
             color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB"', "RGB"),
             reference=Fact(bool, "whether it is called with SR and HR, or else with SR alone", True),
             symmetric=Fact(bool, "whether SR against HR scores as HR against SR", True),
+            border=Fact(bool, "whether the protocol's border is cut before it looks", True),
+            protocol=Fact(
+                str, "for the caption, what a score depends on beside the images; its changed settings where absent"
+            ),
         ),
         _kind(
             "optimizer",

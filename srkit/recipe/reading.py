@@ -45,12 +45,12 @@ def read_recipe(
     return recipe, origins
 
 
-def read_part(registry: Registry, kind: str, name: str, overrides: Sequence[str] = ()) -> Part:
-    """Return a component by name with the settings of `--set KEY=VALUE`, checked as a recipe's table would be.
+def read_part(registry: Registry, kind: str, given: str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Part:
+    """Return a component, by name or as a recipe's table, with the settings of `--set KEY=VALUE`, checked as in one.
 
     Raises RecipeError with every problem, UsageError for an override that is none.
     """
-    table, places = lay_overrides({"type": name}, overrides)
+    table, places = lay_overrides({"type": given} if isinstance(given, str) else given, overrides)
     cls = next((cls for cls in PARTS if cls.kind == kind), part_within(kind))
     try:
         part: Part = structured(table, cls, registry, {}, None)

@@ -20,6 +20,7 @@ from srkit.testing.check import Subject, fail
 
 SEED = 987_654_321  # one that no component is likely to seed chance with
 MORE = 8  # draws that are tried beyond those stated
+MANY = 1_024  # samples with draws of their own: what befalls one in a hundred befalls some of them all but surely
 # Both occur, 1 where float32 rounds a draw that is less by under 2**-25.
 EXTREMES = {
     0.0: "keep away from a logarithm of zero or a division by it: draws.clamp(min=1e-6)",
@@ -56,6 +57,11 @@ def draws(subject: Subject, n: int, seed: int = 0) -> Any:
     if count is None:
         return stream(seed, "check", 0, np.arange(n), torch.device("cpu"))
     return torch.rand(n, count, generator=torch.Generator().manual_seed(seed))
+
+
+def many_draws(subject: Subject, n: int) -> Iterator[Any]:
+    """Yield the chance of n samples, as new, for MANY samples in all."""
+    return (draws(subject, n, seed) for seed in range(MANY // n))
 
 
 def row(drawn: Any, i: int) -> Any:

@@ -133,7 +133,7 @@ def protocol(
     return Protocol(
         scale=scale,
         color={metric.name: metric.color for metric in metrics},
-        border={metric.name: method.border(metric.component, scale) for metric in metrics},
+        border={metric.name: metric.border(method, scale) for metric in metrics},
         fit=method.fit,
         lr=evaluation.pairs.made_by,
         forward=method.forward,
@@ -247,7 +247,7 @@ def _score(
 
 
 def _inside(image: NDArray[np.uint8], metric: Metric, scale: float, method: Method) -> NDArray[np.uint8]:
-    border = method.border(metric.component, scale)
+    border = metric.border(method, scale)
     return image[border : image.shape[0] - border, border : image.shape[1] - border]
 
 
