@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -86,19 +88,19 @@ def test_a_signal_reaches_every_process_and_none_outlives_the_command(command):
         (
             ["--max-restarts", "1"],
             {},
-            "srkit run: --processes is at least 1, --max-restarts at least 0, and that is for --processes alone",
+            "--processes is at least 1, --max-restarts at least 0, and that is for --processes alone",
         ),
-        (["--processes", "2"], {"RANK": "0"}, "srkit run: torchrun starts the processes: leave out --processes"),
+        (["--processes", "2"], {"RANK": "0"}, "torchrun starts the processes: leave out --processes"),
         (
             [],
             {"WORLD_SIZE": "2"},
-            "srkit run: WORLD_SIZE is set, and RANK is not set: start with torchrun, or with --processes",
+            "WORLD_SIZE is set, and RANK is not set: start with torchrun, or with --processes",
         ),
         (
             [],
             dict.fromkeys(("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR"), "1")
             | {"WORLD_SIZE": "2", "MASTER_PORT": "$(touch canary)"},
-            "srkit run: WORLD_SIZE is set, and MASTER_PORT is no whole number: start with torchrun, or with --processes",
+            "WORLD_SIZE is set, and MASTER_PORT is no whole number: start with torchrun, or with --processes",
         ),
     ],
 )
@@ -106,7 +108,7 @@ def test_what_cannot_be_started_is_a_line(tiny, capsys, monkeypatch, words, envi
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert main(["run", "tiny.toml", *words]) == 2
-    assert capsys.readouterr().err == f"{line}\n"
+    assert capsys.readouterr().err == f"srkit run: {line}\n"
     assert not Path("canary").exists()
 
 
@@ -156,6 +158,11 @@ def with_torchrun(*folders: str) -> dict[str, str]:
     return {**os.environ, "PATH": os.pathsep.join(paths), "SLURM_GPUS_ON_NODE": "1"}
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 SLURM = {
     # One agent a node; they meet on this machine, where the first one is the host.
     "srun": 'shift\nfor node in 0 1; do\n"$@" & echo $! >> agents\ndone\n'
@@ -170,9 +177,8 @@ SLURM = {
 def test_a_job_of_slurm_is_stopped_before_its_time_and_starts_again(command):
     text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     (job,) = re.findall(r"^```bash job.sh\n(.*?)^```$", text, re.M | re.S)
-    job = job.replace("-m srkit run", "-m srkit -p faults.py run").replace(
-        '--out "runs', f"{' '.join(MANY[:-1])} '{MANY[-1]}' --out \"runs"
-    )
+    words = f"-m srkit -p faults.py run {shlex.join(MANY)}"
+    job = job.replace("-m srkit run", words).replace("29500", str(free_port()))
     Path("job.sh").write_text(job)
     Path("bin").mkdir()
     for name, lines in SLURM.items():
