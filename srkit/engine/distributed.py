@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import Store  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from srkit.errors import Elsewhere, RunFailed, UsageError
@@ -267,13 +267,15 @@ def joined(environment: Mapping[str, str]) -> Iterator[World]:
         store = next(iter(rendezvous("env://", timeout=timedelta(seconds=PATIENCE))))[0]
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         size, rank = int(environment["WORLD_SIZE"]), int(environment["RANK"])
+        # A process may train several runs, one after the other: each has names of its own in the store.
+        store = PrefixStore(f"srkit/{(store.add('joined', 1) - 1) // size}", store)
         timeout = timedelta(seconds=PATIENCE)
         dist.init_process_group(backend, store=store, world_size=size, rank=rank, timeout=timeout)
         world = Several(store, environment)
     except (RuntimeError, ValueError) as error:
         raise RunFailed(f"the processes of the run cannot meet at {place}: {error}") from error
     ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(store.clone(), rank, size, ended), daemon=True)
+    watch = threading.Thread(target=_watch, args=(store.clone(), rank, size, ended), daemon=True)  # type: ignore[attr-defined]
     watch.start()
     try:
         yield world
