@@ -79,7 +79,7 @@ class RunDirectory:
         """Make the directory and hold its lock. Raises UsageError where another process does, RunFailed for a disk."""
         try:
             self.refuse_other_files()
-            self.path.mkdir(parents=True, exist_ok=True)
+            files.make_directory(self.path)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)
             lock.acquire()
         except filelock.Timeout:
@@ -114,7 +114,7 @@ class RunDirectory:
         """Write what the run is and what it is made with. Raises RunFailed for a disk."""
         try:
             files.write_file(self.recipe, recipe.to_toml().encode())
-            self.checkpoints.mkdir(exist_ok=True)
+            files.make_directory(self.checkpoints)
             record = {**environment, "fingerprints": dict(fingerprints)}
             files.write_file(self.environment, files.json_text(record).encode())
         except OSError as error:
@@ -205,7 +205,7 @@ def set_aside(path: Path, now: float) -> Path | None:
     with RunDirectory(path).locked():  # never from under a process that is training in it
         pass
     try:
-        os.rename(path, aside)
+        files.rename(path, aside)
     except OSError as error:
         raise RunFailed(f"{path}: cannot be renamed to {aside.name}: {error.strerror}") from None
     return aside

@@ -84,7 +84,7 @@ class Validation:
     def _write_picture(self, name: str, step: int, png: bytes) -> None:
         path = self._samples / f"step_{step:08d}_{name}.png"
         try:
-            self._samples.mkdir(exist_ok=True)
+            files.make_directory(self._samples)
             files.write_file(path, png)
         except OSError as error:
             log.warning("%s could not be written: %s", path, error.strerror)
