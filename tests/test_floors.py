@@ -16,7 +16,7 @@ FLOORS = [
     ["errors", "version"],
     ["files", "protocol", "plugin"],
     ["images", "recipe"],
-    ["runs", "engine.device", "engine.memory", "engine.networks"],
+    ["runs", "engine.device", "engine.memory", "engine.networks", "engine.reading"],
     ["engine.builder"],
     ["engine.data", "engine.weights"],
     ["engine.learning", "engine.scoring"],

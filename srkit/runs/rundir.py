@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -119,6 +120,16 @@ class RunDirectory:
             files.write_file(self.environment, files.json_text(record).encode())
         except OSError as error:
             raise RunFailed(f"{error.filename or self.path}: {error.strerror}") from None
+
+    def refuse_full(self, size: int) -> None:
+        """Raise RunFailed where the directory cannot be written, or has no room for a checkpoint of so many bytes."""
+        try:
+            files.probe(self.path, size)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            what = f"has no room for a checkpoint, about {size:,} bytes" if full else "cannot be written"
+            cure = "free some, or choose" if full else "choose"
+            raise RunFailed(f"{self.path}: {what}: {error.strerror}; {cure} another --out DIR") from None
 
     def is_of(self, recipe: Recipe) -> bool:
         """Say whether the run that is here is of this recipe, with its images where they were."""

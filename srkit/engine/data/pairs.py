@@ -77,7 +77,7 @@ class Pairs:
         manifest: Manifest | None = getattr(self.source, "manifest", lambda: None)()
         sources = [self.source] if self.lr_source is None else [self.source, self.lr_source]
         if manifest is None:
-            found = {str(np.asarray(source.read(0)).dtype) for source in sources}
+            found = {str(np.asarray(_first(source)).dtype) for source in sources}
         else:
             sides = [HR, lr_side(self.scale)][: len(sources)]
             found = {record.dtype for side in sides for record in manifest.sides.get(side, ())}
@@ -157,7 +157,7 @@ class Pairs:
             yield
         except (SrkitError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputRejected(self.name(index), f"{what}: {located(error)}") from error
 
     def fingerprint(self) -> str:
@@ -173,6 +173,14 @@ class Pairs:
         with contextlib.suppress(AttributeError):
             own = self.source.describe()  # type: ignore[attr-defined]
         return own if isinstance(own, str) else f"{len(self)} images"
+
+
+def _first(source: Dataset) -> Any:
+    """Return the first image that can be read. Raises the first one's InputRejected where there is none of a few."""
+    for index in range(min(8, len(source))):
+        with contextlib.suppress(InputRejected):
+            return source.read(index)
+    return source.read(0)
 
 
 @attrs.frozen

@@ -110,6 +110,7 @@ def _train(
         finished = session.restore()
         if finished is not None:
             return finished
+        home.refuse_full(checkpoint.size_of(session.trainer))
         pool = pack(recipe, data, device, stop)  # every image is read before a new run leaves anything
         stop.heed()
         home.open(recipe, record, fingerprints)

@@ -22,6 +22,7 @@ from srkit.engine.learning.learner import make_learners
 from srkit.engine.learning.objective import Term, make_terms
 from srkit.engine.learning.trainer import Duty, Options, Trainer
 from srkit.engine.networks.calling import takes
+from srkit.engine.reading import BadImages, Hung
 from srkit.engine.running.keeping import Keeper
 from srkit.engine.running.opponents import start_adversaries
 from srkit.engine.running.validation import Validation
@@ -68,6 +69,7 @@ def pack(recipe: Recipe, data: OpenedData, device: torch.device, stop: StopFlag)
             threads=recipe.data.threads,
             device=device,
             heed=stop.heed,
+            bad=BadImages(recipe.data.on_bad_image, len(data.usable)),
         )
     if pool.is_packed:
         log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
@@ -166,19 +168,31 @@ class Session:
         except (MemoryError, RuntimeError) as error:
             if not memory.lacks_memory(error):
                 raise
+            advice = self._fitting(batches)
             if isinstance(error, torch.OutOfMemoryError):
-                line = f"the device has too little memory at step {trainer.done}: {LESS}"
+                line = f"the device has too little memory at step {trainer.done}: {advice}"
             else:
-                line = memory.shortage(error, f"at step {trainer.done}", LESS)
+                line = memory.shortage(error, f"at step {trainer.done}", advice)
             raise RunFailed(line) from error
-        except InputRejected:
+        except (InputRejected, Hung):
             if not keeper.is_saved:
                 self._save()  # the image may be mended, and the run go on
             raise
         finally:
             batches.close()
+            for told in pool.bad.told():
+                log.warning(told)
             self.observers.run_ended(trainer.done, outcome)
         return Result(self.home.path, trainer.done, keeper.tables)
+
+    def _fitting(self, batches: Batches) -> str:
+        """Return what to do where a step had too little memory: the largest part of its batch that fits, tried out."""
+        trainer, count = self.trainer, self.recipe.data.batch
+        for parts in range(self.recipe.train.accumulate + 1, count + 1):
+            if count % parts == 0 and trainer.fits(batches, parts):
+                fit = f"{count // parts} samples at once fit" if parts < count else "1 sample at once fits"
+                return f"{fit}: train.accumulate = {parts}, begun anew (--restart), has the same batches"
+        return LESS
 
     def _warn_of_rise(self) -> None:
         """Warn where a run that was made longer has a higher learning rate from here on than it had."""
@@ -225,7 +239,8 @@ class Session:
         """Score the validation sets, write the pictures, and keep the best weights."""
         started = time.monotonic()
         trainer = self.trainer
-        tables = self.validation.tables(trainer.averaged, trainer.done)
+        with memory.reported(f"to score images at step {trainer.done}", "they are read whole: take smaller ones"):
+            tables = self.validation.tables(trainer.averaged, trainer.done)
         if tables:
             self.observers.validated(trainer.done, tables)
         is_best, train = self.keeper.take(tables), self.recipe.train
