@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--restart", action="store_true", help="set the old run aside under a dated name and begin anew"
     )
+    parser.add_argument(
+        "--accept-dataset-change",
+        action="store_true",
+        help="go on although the run's images have changed; its environment.json then tells which, and from which step",
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -56,6 +61,7 @@ def _main(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             set=arguments.overrides,
             restart=arguments.restart,
+            accept_dataset_change=arguments.accept_dataset_change,
             observers=["console"],
             registry=discover(arguments.plugins, arguments.ambient),
         )

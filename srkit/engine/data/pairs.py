@@ -167,6 +167,22 @@ class Pairs:
             self._fingerprint = "-".join(source.fingerprint() for source in sources)
         return self._fingerprint
 
+    def images(self) -> dict[str, str]:
+        """Return a short text for each image, by its name, that changes with it; without the dataset's own, its size.
+
+        LR's files stand there, too: "p1 (LR x4)".
+        """
+        sides = [("", self.source)]
+        if self.lr_source is not None:
+            sides.append((f" (LR x{self.scale})", self.lr_source))
+        found: dict[str, str] = {}
+        for label, source in sides:
+            digests = getattr(source, "digests", None)
+            sizes = (source.size(index) for index in range(len(source)))
+            texts = digests() if digests is not None else [f"{width}x{height}" for height, width in sizes]
+            found |= {f"{source.name(index)}{label}": text for index, text in enumerate(texts)}
+        return found
+
     def describe(self) -> str:
         """Return a line on what was found, in the dataset's own words where it has some."""
         own: Any = None

@@ -55,6 +55,7 @@ def train(
     restart: bool = False,
     observers: Sequence[str] = (),
     weights: Path | None = None,
+    accept_dataset_change: bool = False,
 ) -> Result:
     """Train a recipe in a run directory, or continue the run that is there, to the last step.
 
@@ -64,7 +65,15 @@ def train(
     InputRejected for images.
     """
     with StopFlag() as stop:
-        return _train(loaded, directory, stop, restart=restart, observers=observers, weights=weights)
+        return _train(
+            loaded,
+            directory,
+            stop,
+            restart=restart,
+            observers=observers,
+            weights=weights,
+            accept_dataset_change=accept_dataset_change,
+        )
 
 
 def _train(
@@ -75,6 +84,7 @@ def _train(
     restart: bool,
     observers: Sequence[str],
     weights: Path | None,
+    accept_dataset_change: bool,
 ) -> Result:
     recipe = loaded.recipe
     device = pick_device(recipe.train.device)
@@ -104,8 +114,8 @@ def _train(
     with home.locked(), _torch_set(deterministic=deterministic, threads=recipe.train.threads):
         record = environment(loaded.builder.registry, device)
         _warn_of_threads(home, record, recipe)
-        fingerprints = data.fingerprints()
-        home.reopen(recipe, fingerprints)
+        fingerprints, images = data.fingerprints(), data.images()
+        home.reopen(recipe, fingerprints, images, accept_dataset_change=accept_dataset_change)
         session = Session(loaded, home, start, data, device, observers)
         finished = session.restore()
         if finished is not None:
@@ -113,7 +123,7 @@ def _train(
         home.refuse_full(checkpoint.size_of(session.trainer))
         pool = pack(recipe, data, device, stop)  # every image is read before a new run leaves anything
         stop.heed()
-        home.open(recipe, record, fingerprints)
+        home.open(recipe, record, fingerprints, images, session.trainer.done)
         return session.run(stop, pool)
 
 

@@ -231,17 +231,25 @@ def _shapes(loaded: Loaded) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
-def train_stages(stages: Sequence[Stage], *, restart: bool = False, observers: Sequence[str] = ()) -> Result:
+def train_stages(
+    stages: Sequence[Stage],
+    *,
+    restart: bool = False,
+    observers: Sequence[str] = (),
+    accept_dataset_change: bool = False,
+) -> Result:
     """Train each stage that is not finished, from the best weights of the one before it; return the last one's result.
 
-    Everything that can be wrong with a later stage is looked at before the first one trains. `restart` is of the last
-    stage alone. Raises what `run.train` does.
+    Everything that can be wrong with a later stage is looked at before the first one trains. `restart` and
+    `accept_dataset_change` are of the last stage alone. Raises what `run.train` does.
     """
     with StopFlag() as stop:
-        return _train_stages(stages, stop, restart=restart, observers=observers)
+        return _train_stages(stages, stop, restart=restart, observers=observers, accept=accept_dataset_change)
 
 
-def _train_stages(stages: Sequence[Stage], stop: StopFlag, *, restart: bool, observers: Sequence[str]) -> Result:
+def _train_stages(
+    stages: Sequence[Stage], stop: StopFlag, *, restart: bool, observers: Sequence[str], accept: bool
+) -> Result:
     if len(stages) > 1:
         for stage in stages:
             if stage.state != "finished" or stage is stages[-1]:
@@ -264,6 +272,7 @@ def _train_stages(stages: Sequence[Stage], stop: StopFlag, *, restart: bool, obs
                     restart=restart and last,
                     observers=observers,
                     weights=weights,
+                    accept_dataset_change=accept and last,
                 )
             except SrkitError as error:
                 if not last and not isinstance(error, Stopped):  # --restart, which may be advised, is of the last alone
