@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from srkit.api import components, create, evaluate, load, load_recipe, run, upscale
+    from srkit.api import components, create, evaluate, load, load_recipe, report, run, upscale
     from srkit.errors import (
         ComponentError,
         InputRejected,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Loss,
         Metric,
         OptimizerFactory,
+        Picture,
         RandomDegradation,
         Run,
         Schedule,
@@ -59,6 +60,7 @@ _HOME = {
     "Manifest": "images.manifest",
     "Metric": "plugin.contracts",
     "OptimizerFactory": "plugin.contracts",
+    "Picture": "plugin.contracts",
     "RandomDegradation": "plugin.contracts",
     "RecipeError": "errors",
     "Run": "plugin.contracts",
@@ -80,6 +82,7 @@ _HOME = {
     "load": "api",
     "load_recipe": "api",
     "read_image": "images.reading",
+    "report": "api",
     "run": "api",
     "save_image": "images.writing",
     "upscale": "api",
@@ -101,6 +104,7 @@ __all__ = [
     "Manifest",
     "Metric",
     "OptimizerFactory",
+    "Picture",
     "RandomDegradation",
     "RecipeError",
     "Run",
@@ -122,6 +126,7 @@ __all__ = [
     "load",
     "load_recipe",
     "read_image",
+    "report",
     "run",
     "save_image",
     "upscale",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from srkit.errors import InputRejected, Stopped, UsageError
+from srkit.errors import InputRejected, RunFailed, Stopped, UsageError
 from srkit.plugin.discovery import installed
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from srkit.recipe.recipe import Recipe
 
 PathLike = str | os.PathLike[str]
+REPORT = "report.html"
 
 
 def components(kind: str | None = None) -> list[Component]:
@@ -99,6 +100,29 @@ def run(
             if stages.can_continue(homes, restart=restart):
                 raise Stopped(f"{error} before training went on; what was saved before is there") from None
             raise KeyboardInterrupt from None
+
+
+def report(*runs: PathLike, out: PathLike | None = None) -> Path:
+    """Write a page on runs, each a run directory or a file in one, and return its path: one HTML file.
+
+    It is `report.html` in the directory of a single run where no `out` is given. Raises InputRejected for what is no
+    run, UsageError where several runs have no `out`, RunFailed where the page cannot be written.
+    """
+    from srkit import files
+    from srkit.reports.page import page
+    from srkit.reports.runs import named_runs
+    from srkit.runs.history import find_run
+
+    places = [find_run(Path(path)) for path in runs]
+    if out is None and len({place.resolve() for place in places}) != 1:
+        raise UsageError("a report on several runs needs a place: -o FILE, or out=FILE from Python")
+    path = places[0] / REPORT if out is None else Path(out)
+    text = page(named_runs(places), installed())
+    try:
+        files.write_file(path, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise RunFailed(f"{path}: {error.strerror}") from None
+    return path
 
 
 def load(path: PathLike) -> nn.Module:
@@ -217,10 +241,10 @@ def evaluate(
     from srkit.engine.data.pairs import Alone, EvaluationSet, Resized
     from srkit.engine.networks.calling import scales_of
     from srkit.engine.scoring import evaluate as engine
-    from srkit.engine.scoring import intervals
     from srkit.engine.scoring.metrics import make_metrics
     from srkit.protocol import ALONE, find_method
     from srkit.recipe.reading import read_part
+    from srkit.reports import intervals
 
     if not isinstance(networks, Mapping):
         raise UsageError("networks are given by name: evaluate({'mine': network}, ...)")

@@ -17,7 +17,7 @@ FLOORS = [
     ["files", "protocol", "plugin"],
     ["images", "recipe"],
     ["runs", "engine.device", "engine.memory", "engine.networks", "engine.reading"],
-    ["engine.builder"],
+    ["engine.builder", "reports"],
     ["engine.data", "engine.weights"],
     ["engine.learning", "engine.scoring"],
     ["engine.running"],

@@ -128,12 +128,15 @@ class A2N(nn.Module):
             self.HRconv2 = _conv(upsampling_features, upsampling_features, 3, bias=True)
         self.conv_last = _conv(upsampling_features, 3, 3, bias=True)
 
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the trunk makes of an image [n, 3, h, w] in 0..1: [n, features, h, w]."""
+        first = self.conv_first(x * self.img_range)
+        out: Tensor = first + self.trunk_conv(self.AAB_trunk(first))
+        return out
+
     def forward(self, x: Tensor) -> Tensor:
         """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
-        x = x * self.img_range
-        first = self.conv_first(x)
-        features = first + self.trunk_conv(self.AAB_trunk(first))
-
+        features = self.features(x)
         factor = 2.0 if self.scale == 4 else float(self.scale)
         features = F.interpolate(features, scale_factor=factor, mode="nearest")
         features = _lrelu(self.HRconv1(_lrelu(self.att1(self.upconv1(features)))))
@@ -141,6 +144,6 @@ class A2N(nn.Module):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = _lrelu(self.HRconv2(_lrelu(self.att2(self.upconv2(features)))))
 
-        skip = F.interpolate(x, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
+        skip = F.interpolate(x * self.img_range, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
         out: Tensor = (self.conv_last(features) + skip) / self.img_range
         return out

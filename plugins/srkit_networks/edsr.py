@@ -31,6 +31,8 @@ class Trunk(LongSkip):
     Raises ValueError for settings that make no network.
     """
 
+    tileable = True
+
     def __init__(
         self,
         *,

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import srkit
 from srkit_networks.anyscale import AnyScale, Size, taken
-from srkit_networks.edsr import Trunk
 from srkit_networks.layers import refuse_below_one
 
 
@@ -31,13 +31,14 @@ class LIIF(AnyScale):
 
     A perceptron makes each pixel's colour of the features around it, of where it lies between LR's pixels and of how
     large it is. Four neighbours in LR each make one, and count by the area of the rectangle between the pixel and the
-    opposite neighbour. The trunk is EDSR's; the defaults are the paper's (1.57 M parameters).
+    opposite neighbour. The defaults are the paper's (1.57 M parameters).
 
     Args:
         scale: how much larger SR is where no size is asked for; any from 1. No weight depends on it.
-        features: channels of the trunk.
-        blocks: residual blocks of the trunk.
-        res_scale: what a block's residual is multiplied by.
+        trunk: a network with a method `features(lr)`, such as `rcan` or `pan`; EDSR's where there is none.
+        features: channels of EDSR's trunk.
+        blocks: residual blocks of EDSR's trunk.
+        res_scale: what a residual of EDSR's trunk is multiplied by.
         hidden: the widths of the perceptron's layers.
     """
 
@@ -45,6 +46,7 @@ class LIIF(AnyScale):
         self,
         *,
         scale: float,
+        trunk: srkit.Architecture | None = None,
         features: int = 64,
         blocks: int = 16,
         res_scale: float = 1.0,
@@ -55,15 +57,17 @@ class LIIF(AnyScale):
             raise ValueError("hidden must have a width at least")
         refuse_below_one(hidden=min(hidden))
         # Images in -1..1, as the authors' network sees them.
-        self.encoder = Trunk(features=features, blocks=blocks, res_scale=res_scale, img_range=2.0, mean=(0.5, 0.5, 0.5))
-        self.imnet = Perceptron(9 * features + 4, hidden, 3)
+        form = {"img_range": 2.0, "mean": (0.5, 0.5, 0.5)}
+        default = {"features": features, "blocks": blocks, "res_scale": res_scale}
+        self.encoder, channels = self.trunk_of(trunk, default, **form)
+        self.imnet = Perceptron(9 * channels + 4, hidden, 3)
 
     def prepared(self, lr: Tensor) -> Tensor:
         """Return what the first layer makes of the 3x3 features around each pixel of LR, [n, h, w, width].
 
         It is a convolution: once for each pixel of LR, where it would be four times for each pixel of SR.
         """
-        features = self.encoder.features(lr)
+        features: Tensor = self.encoder.features(lr)  # type: ignore[operator]
         first, channels = self.imnet.layers[0], features.shape[1]
         assert isinstance(first, nn.Linear)
         kernel = first.weight[:, :-4].reshape(-1, channels, 3, 3)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import srkit
 from srkit_networks.anyscale import AnyScale, Size, taken
-from srkit_networks.edsr import Trunk
 from srkit_networks.layers import refuse_below_one
 
 KERNEL = 3  # on the features
@@ -19,29 +19,39 @@ class MetaSR(AnyScale):
     """Weight prediction: RGB [n, 3, h, w] to SR of any size, not clamped.
 
     Each pixel of SR is a 3x3 convolution of the features at the pixel of LR that it lies in. Two linear layers predict
-    its kernel from where in that pixel it lies, and from the scale. The paper's trunk is RDN; here it is EDSR's.
+    its kernel from where in that pixel it lies, and from the scale. The paper has RDN as trunk, this one EDSR or any.
 
     Args:
         scale: how much larger SR is where no size is asked for; any from 1. No weight depends on it.
-        features: channels of the trunk.
-        blocks: residual blocks of the trunk.
-        res_scale: what a block's residual is multiplied by.
+        trunk: a network with a method `features(lr)`, such as `rcan` or `pan`; EDSR's where there is none.
+        features: channels of EDSR's trunk.
+        blocks: residual blocks of EDSR's trunk.
+        res_scale: what a residual of EDSR's trunk is multiplied by.
         hidden: width of the layer between the two that predict weights.
     """
 
     MOST = 2**13  # each with a kernel of its own
 
     def __init__(
-        self, *, scale: float, features: int = 64, blocks: int = 16, res_scale: float = 1.0, hidden: int = 256
+        self,
+        *,
+        scale: float,
+        trunk: srkit.Architecture | None = None,
+        features: int = 64,
+        blocks: int = 16,
+        res_scale: float = 1.0,
+        hidden: int = 256,
     ) -> None:
         super().__init__(scale)
         refuse_below_one(hidden=hidden)
-        self.trunk = Trunk(features=features, blocks=blocks, res_scale=res_scale)
-        self.predict = nn.Sequential(nn.Linear(3, hidden), nn.ReLU(), nn.Linear(hidden, KERNEL**2 * features * 3))
+        default = {"features": features, "blocks": blocks, "res_scale": res_scale}
+        self.trunk, channels = self.trunk_of(trunk, default)
+        self.predict = nn.Sequential(nn.Linear(3, hidden), nn.ReLU(), nn.Linear(hidden, KERNEL**2 * channels * 3))
 
     def prepared(self, lr: Tensor) -> Tensor:
         """Return the features with a frame of zeros, [n, h + 2, w + 2, c]."""
-        return F.pad(self.trunk.features(lr), (1, 1, 1, 1)).permute(0, 2, 3, 1)
+        features: Tensor = self.trunk.features(lr)  # type: ignore[operator]
+        return F.pad(features, (1, 1, 1, 1)).permute(0, 2, 3, 1)
 
     def pixels(self, prepared: Tensor, lr: Tensor, size: Size, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the colours of SR's pixels there, [n, q, 3]."""

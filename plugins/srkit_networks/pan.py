@@ -74,6 +74,8 @@ class PAN(nn.Module):
         upsampling_features: channels after enlarging.
     """
 
+    tileable = True
+
     def __init__(self, *, scale: int, features: int = 40, blocks: int = 16, upsampling_features: int = 24) -> None:
         if scale not in (2, 3, 4):
             raise ValueError(f"pan has scales 2, 3 and 4, not {scale}")
@@ -93,10 +95,15 @@ class PAN(nn.Module):
             inputs = upsampling_features
         self.conv_last = conv(upsampling_features, 3)
 
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the trunk makes of an image [n, 3, h, w] in 0..1: [n, features, h, w]."""
+        first = self.conv_first(x)
+        out: Tensor = first + self.trunk_conv(self.SCPA_trunk(first))
+        return out
+
     def forward(self, x: Tensor) -> Tensor:
         """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
-        first = self.conv_first(x)
-        out = first + self.trunk_conv(self.SCPA_trunk(first))
+        out = self.features(x)
         for step, factor in enumerate(self.factors, 1):
             upconv, att, hrconv = (self.get_submodule(f"{name}{step}") for name in ("upconv", "att", "HRconv"))
             out = upconv(F.interpolate(out, scale_factor=factor, mode="nearest"))

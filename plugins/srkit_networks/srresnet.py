@@ -50,6 +50,7 @@ class SRResNet(nn.Module):
     """
 
     attention = False  # at the end of each block
+    tileable = True
 
     def __init__(
         self,
@@ -80,12 +81,20 @@ class SRResNet(nn.Module):
             tail += trunk[ends[number - 1] : ends[number]] if place == "steps" else []
         self.tail = nn.Sequential(*tail, conv(features, 3, 9))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the trunk makes of an image [n, 3, h, w] in 0..1: [n, features, h, w], before it is enlarged.
+
+        Where `place` is "before", the image is enlarged first.
+        """
         if self.enlarged_by > 1:
             x = F.interpolate(x, scale_factor=self.enlarged_by, mode="bicubic", align_corners=False)
         first = self.head(x)
-        out: Tensor = self.tail(first + self.trunk(first))
+        out: Tensor = first + self.trunk(first)
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
+        out: Tensor = self.tail(self.features(x))
         return out
 
 
@@ -103,6 +112,7 @@ class CBAM(SRResNet):
     """
 
     attention = True
+    tileable = False
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Where a run reports: the terminal, metrics.jsonl and log.txt."""
+"""Where a run reports: the terminal, metrics.jsonl, log.txt, samples/ and report.html."""
 
 from collections.abc import Iterator
 
@@ -19,4 +19,16 @@ def srkit_components() -> Iterator[srkit.Component]:
     )
     yield srkit.Component(
         "observer", "log", "srkit_observers.files:Log", summary="The plain lines with their time, in log.txt"
+    )
+    yield srkit.Component(
+        "observer",
+        "samples",
+        "srkit_observers.samples:Samples",
+        summary="Bicubic, network and HR side by side, in samples/",
+    )
+    yield srkit.Component(
+        "observer",
+        "report",
+        "srkit_observers.report:Report",
+        summary="Scores, curves and pictures on one page, report.html",
     )

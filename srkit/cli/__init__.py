@@ -26,6 +26,7 @@ VERBS = {
     "run": "train a recipe, or continue its run",
     "eval": "score networks on folders of images, beside bicubic",
     "compare": "runs side by side: settings, scores, curves",
+    "report": "a page on runs: scores, curves, pictures",
     "upscale": "enlarge images",
     "convert": "any checkpoint to a file that describes itself",
     "degrade": "make LR images from HR images",

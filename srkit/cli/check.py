@@ -13,6 +13,7 @@ from srkit.errors import SrkitError, UsageError
 from srkit.plugin.discovery import discover
 from srkit.plugin.part import as_tree
 from srkit.recipe.packaged import find_recipe
+from srkit.reports.texts import toml_value
 
 if TYPE_CHECKING:
     from srkit.engine.builder import Builder
@@ -135,9 +136,7 @@ def _rows(stage: Stage) -> list[list[str]]:
         finally:
             batches.close()
 
-    settings = ", ".join(
-        f"{key} {output.toml_value(value)}" for key, value in as_tree(recipe.architecture.settings).items()
-    )
+    settings = ", ".join(f"{key} {toml_value(value)}" for key, value in as_tree(recipe.architecture.settings).items())
     samples = f"LR {batch.lr.shape[3]}x{batch.lr.shape[2]}, HR {batch.size[1]}x{batch.size[0]}"
     if recipe.data.scales is not None:
         least, most = (scaled(recipe.data.patch, scale) for scale in recipe.data.scales)

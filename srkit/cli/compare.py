@@ -6,7 +6,6 @@ A RUN is a run directory, or a file in one; it may still be going on. Scores sha
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from srkit.cli import output
-from srkit.cli.curves import ASCII, BLOCKS, LOSS, Curve, Points, draw, loss_curves
-from srkit.cli.scores import Better, Table, best_step, deciding_metric, side_by_side
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
-from srkit.protocol import Protocol
-from srkit.recipe import toml
+from srkit.reports.curves import ASCII, BLOCKS, LOSS, Curve, Points, draw, loss_curves
+from srkit.reports.runs import describe, missing, named_runs
+from srkit.reports.scores import Better, Table, not_comparable, side_by_side
+from srkit.reports.texts import caption, score_text, setting_text
 from srkit.runs import history
 from srkit.runs.history import Difference, History, Numbers
 
@@ -40,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Compare the runs."""
-    runs = _named([history.find_run(Path(path)) for path in arguments.runs])
+    runs = named_runs([history.find_run(Path(path)) for path in arguments.runs])
     registry = discover(arguments.plugins, arguments.ambient)
     tables = side_by_side(runs, registry)
     curves = {"scores": [table.curve() for table in tables], "loss": loss_curves(runs, registry)}
@@ -51,12 +50,14 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         document = {
             "schema": 1,
-            "runs": [_describe(name, run) | {"missing": _missing(run, registry)} for name, run in runs.items()],
+            "runs": [describe(name, run) | {"missing": missing(run, registry)} for name, run in runs.items()],
             "differences": {
                 part: [{"key": d.key, "of": d.of, "values": dict(zip(runs, d.values, strict=True))} for d in found]
                 for part, found in differences.items()
             },
-            "tables": [table.document() | {"not_comparable": _apart(tables, i)} for i, table in enumerate(tables)],
+            "tables": [
+                table.document() | {"not_comparable": not_comparable(tables, i)} for i, table in enumerate(tables)
+            ],
             "curves": {part: [curve.document() for curve in found] for part, found in curves.items()},
         }
         output.print_json(document, arguments.stdout)
@@ -66,41 +67,10 @@ def main(arguments: argparse.Namespace) -> int:
     if len(runs) > 1:
         _print_differences(page, list(runs), differences)
     for i, table in enumerate(tables):
-        _print_table(page, table, _apart(tables, i))
+        _print_table(page, table, not_comparable(tables, i))
     _print_curves(page, [*curves["scores"], *curves["loss"]])
     _print_missing(page, runs, registry)
     return 0
-
-
-def _named(paths: Sequence[Path]) -> dict[str, History]:
-    """Read each run once; its name is its directory's, or its path where that would be no name."""
-    places: dict[Path, Path] = {}
-    for path in paths:
-        places.setdefault(path.resolve(), path)
-    names = [place.name for place in places]
-    runs = {}
-    for place, path in places.items():
-        name = str(path) if names.count(place.name) > 1 else place.name
-        runs[str(place) if name in ("", "bicubic") else name] = history.read_history(path)
-    return runs
-
-
-def _describe(name: str, run: History) -> dict[str, Any]:
-    """Return what a run is and how far it has come, as JSON's types."""
-    speeds = [speed for values in run.logged.values() if (speed := values.get("images_per_s")) is not None]
-    settings = toml.flat(run.recipe)
-    return {
-        "name": name,
-        "path": str(run.path),
-        "title": settings.get("title"),
-        "architecture": settings.get("architecture.type"),
-        "scale": settings.get("scale"),
-        "parameters": run.facts.get("parameters"),
-        "step": run.step,
-        "steps": settings.get("train.steps"),
-        "outcome": run.outcome or None,
-        "images_per_s": statistics.median(speeds) if speeds else None,
-    }
 
 
 @attrs.frozen
@@ -176,7 +146,7 @@ def _fold(page: Page, names: Iterable[str]) -> int:
 def _print_runs(page: Page, runs: Mapping[str, History]) -> None:
     rows = []
     for name, run in runs.items():
-        found = _describe(name, run)
+        found = describe(name, run)
         parameters, speed, state = found["parameters"], found["images_per_s"], found["outcome"]
         rows.append(
             [
@@ -201,7 +171,7 @@ def _print_differences(page: Page, names: Sequence[str], differences: Mapping[st
         for difference in found:
             key = page.text(difference.key if part == "recipe" else f"{part}.{difference.key}")
             of = f" [dim]of {page.text(difference.of)}[/dim]" if difference.of else ""
-            rows.append([key + of, *(page.text(_value(value)) for value in difference.values)])
+            rows.append([key + of, *(page.text(setting_text(value)) for value in difference.values)])
     if not rows:
         return
     table = _grid(rows, ["differs", *(page.text(name) for name in names)])
@@ -221,25 +191,6 @@ def _holders(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
     most = max(found, key=lambda value: len(found[value]))
     texts = {value: ", ".join(members) for value, members in found.items()}
     return texts | ({most: "the others"} if len(found[most]) > max(2, len(names) // 2) else {})
-
-
-def _value(value: Any) -> str:
-    """Return a value as TOML writes it; "-" where it is not set."""
-    if value is None:
-        return "-"
-    try:
-        return output.toml_value(value)
-    except TypeError:  # a date, which is TOML as it stands
-        return str(value)
-
-
-def _apart(tables: Sequence[Table], index: int) -> list[dict[str, Any]]:
-    """Return the tables before one that have its set and scale, by index, and in what they differ from it."""
-    return [
-        {"table": i, "differ_in": tables[index].apart(other)}
-        for i, other in enumerate(tables[:index])
-        if other.name == tables[index].name
-    ]
 
 
 def _print_table(page: Page, table: Table, others: Sequence[Mapping[str, Any]]) -> None:
@@ -271,28 +222,21 @@ def _print_table(page: Page, table: Table, others: Sequence[Mapping[str, Any]]) 
         why = page.text(", ".join(other["differ_in"]))
         page.out.print(f"[yellow]not comparable with {page.text(table.name)} above: they differ in {why}[/yellow]")
     reference = f"in brackets: minus {table.reference}; " if table.reference else ""
-    page.out.print(f"[dim]{page.text(reference + _caption(table.protocol))}[/dim]")
-
-
-def _caption(protocol: dict[str, Any]) -> str:
-    try:
-        return Protocol.from_tree(protocol).caption
-    except TypeError:  # of another version
-        return "; ".join(f"{key} {_value(value)}" for key, value in protocol.items())
+    page.out.print(f"[dim]{page.text(reference + caption(table.protocol))}[/dim]")
 
 
 def _score(metric: str, mean: Numbers) -> str:
     if metric not in mean:
         return "-"
     value = mean[metric]
-    return "not finite" if value is None else output.score_text(metric, value)
+    return "not finite" if value is None else score_text(metric, value)
 
 
 def _signed(metric: str, difference: float | None, better: Better) -> str:
     """Return a difference in the color of what is better or worse, where that is known and can be seen."""
     if difference is None:
         return ""
-    text = output.score_text(metric, abs(difference))
+    text = score_text(metric, abs(difference))
     seen = float(text) > 0 and better is not None
     color = "dim" if not seen else "green" if (difference > 0) == better else "red"
     return f"[{color}]({'-' if difference < 0 else '+'}{text})[/{color}]"
@@ -336,25 +280,12 @@ def _ends(curve: Curve, points: Points) -> list[str]:
 
 def _number(curve: Curve, value: float) -> str:
     if curve.name != LOSS:
-        return output.score_text(curve.value, value)
+        return score_text(curve.value, value)
     return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
-def _missing(run: History, registry: Registry) -> list[str]:
-    """Return what of a run is not shown, and why."""
-    missing = []
-    if not run.validated:
-        missing.append("no scores yet" if run.recipe.get("validate") else "no scores: its recipe has no [[validate]]")
-    elif best_step(run, registry) is None:
-        metric = deciding_metric(run)
-        missing.append(f"its best step is not known: metric '{metric}' is not installed (-p FILE adds a plugin)")
-    if not any(LOSS in values for values in run.logged.values()):
-        missing.append("no loss logged yet")
-    return missing
-
-
 def _print_missing(page: Page, runs: Mapping[str, History], registry: Registry) -> None:
-    lines = [f"{name}: {text}" for name, run in runs.items() for text in _missing(run, registry)]
+    lines = [f"{name}: {text}" for name, run in runs.items() for text in missing(run, registry)]
     if lines:
         page.out.print()
     for line in lines:

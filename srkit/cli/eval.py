@@ -162,7 +162,7 @@ def _hints(found: Sequence[dict[str, Any]], by_name: Mapping[str, Model], regist
 
     That is any distance for weights from elsewhere, which may want another range of values, and FAR for srkit's own.
     """
-    from srkit.engine.scoring.intervals import difference
+    from srkit.reports.intervals import difference
 
     for table in found:
         baseline = next(row for row in table["rows"] if row["model"] == "bicubic")

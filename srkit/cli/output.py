@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from srkit.cli import printable
 from srkit.files import json_text
 from srkit.protocol import Protocol
+from srkit.reports.texts import difference_text, score_text, signed_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,13 +103,6 @@ def grid(
     return table
 
 
-def score_text(metric: str, value: float) -> str:
-    """Return a score as the field prints it: dB with two decimals, everything else with four."""
-    if not math.isfinite(value):
-        return str(value)
-    return f"{value:.2f}" if "psnr" in metric else f"{value:.4f}"
-
-
 def print_tables(tables: Sequence[dict[str, Any]], *, stderr: bool = False) -> None:
     """Print score tables, each with its protocol as its caption; of those of other protocols, that they are."""
     out = console(stderr=stderr)
@@ -150,7 +143,7 @@ def named(images: Sequence[str]) -> str:
 
 
 def _score_grid(table: Mapping[str, Any], name: str) -> Any:
-    from srkit.engine.scoring.intervals import difference
+    from srkit.reports.intervals import difference
 
     rows = table["rows"]
     metrics = list(rows[0]["mean"])
@@ -173,38 +166,3 @@ def _score_grid(table: Mapping[str, Any], name: str) -> Any:
 def _differences(row: Mapping[str, Any]) -> str:
     told = [f"{metric} {difference_text(metric, row['difference'][metric])}" for metric in row["mean"]]
     return f"{row['model']} minus {row['difference']['to']}: {', '.join(told)} (95 %)"
-
-
-def signed_text(metric: str, difference: float) -> str:
-    """Return a difference of scores with its sign: "+0.12"."""
-    return f"{'-' if difference < 0 else '+'}{score_text(metric, abs(difference))}"
-
-
-def difference_text(metric: str, found: Mapping[str, Any] | None) -> str:
-    """Return a difference with its interval, "+0.12 [+0.05, +0.20]", or nothing."""
-    if found is None:
-        return ""
-    if found["mean"] is None:
-        return "of no image"
-    if not math.isfinite(found["mean"]):
-        return "not finite"
-    if found["low"] is None:
-        return signed_text(metric, found["mean"])
-    low, high = (signed_text(metric, found[bound]) for bound in ("low", "high"))
-    return f"{signed_text(metric, found['mean'])} [{low}, {high}]"
-
-
-def toml_value(value: Any) -> str:
-    """Return a value as TOML writes it on one line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, str | os.PathLike):
-        return json.dumps(os.fspath(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(toml_value, value)) + "]"
-    if isinstance(value, Mapping):
-        pairs = ", ".join(f"{json.dumps(str(key))} = {toml_value(member)}" for key, member in value.items())
-        return f"{{ {pairs} }}" if pairs else "{}"
-    raise TypeError(f"TOML cannot write {value!r}")

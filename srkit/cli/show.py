@@ -19,6 +19,7 @@ from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Entry
 from srkit.plugin.settings import Setting, read_settings, type_name
+from srkit.reports.texts import toml_value
 
 # Where a recipe has a component of each kind.
 HEADERS = {
@@ -137,7 +138,7 @@ def _toml(kind: str, name: str, settings: Sequence[Mapping[str, Any]]) -> str:
     """
     if kind not in HEADERS:
         return ""
-    lines = [HEADERS[kind], f"type = {output.toml_value(name)}"]
+    lines = [HEADERS[kind], f"type = {toml_value(name)}"]
     for setting in settings:
         value = _written(setting["default"])
         required = "required, " if setting["required"] else ""
@@ -153,7 +154,7 @@ def _written(value: Any) -> str | None:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     try:
-        return output.toml_value(value)
+        return toml_value(value)
     except TypeError:
         return None
 

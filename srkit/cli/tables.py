@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from srkit.cli import printable
-from srkit.cli.output import difference_text, exact_lines, score_text
+from srkit.cli.output import exact_lines
 from srkit.protocol import Protocol
+from srkit.reports.texts import difference_text, score_text
 
 Table = Mapping[str, Any]
 

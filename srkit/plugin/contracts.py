@@ -49,6 +49,8 @@ class Architecture(Protocol):
     In training it may return `(SR, {name: tensor})`; losses that declare `extras` are given the dictionary. `forward`
     may also declare `hr` and `draws`, which it is given in training alone, and `points`, int64 [n, q]: pixels of SR as
     flat indices, or None for all of them. Of points it returns [n, 3, q, 1].
+
+    With a method `features(lr)`, [n, 3, h, w] to [n, c, h, w], it may be the trunk of a network of any scale.
     """
 
     def __call__(self, lr: Tensor) -> Tensor:
@@ -258,6 +260,19 @@ class Run(NamedTuple):
     facts: Mapping[str, Any]
 
 
+class Picture(NamedTuple):
+    """One of the first images of a validation set, as it was scored: uint8 [height, width, 3], RGB, all of HR's size.
+
+    `data` is the set's name, `name` the image's. `baseline` is bicubic's image, None where a run has no bicubic row.
+    """
+
+    data: str
+    name: str
+    baseline: NDArray[Any] | None
+    sr: NDArray[Any]
+    hr: NDArray[Any]
+
+
 class Observer(Protocol):
     """Made from `**settings`; has any of these methods. It only watches: one that raises is dropped with a warning.
 
@@ -280,6 +295,9 @@ class Observer(Protocol):
 
     def validated(self, step: int, tables: list[dict[str, Any]]) -> None:
         """Be given the tables of a validation, a dictionary for each set."""
+
+    def pictured(self, step: int, pictures: list[Picture]) -> None:
+        """Be given the first images of each validation set; not to be written to."""
 
     def saved(self, step: int, path: Path) -> None:
         """Be given the folder of a checkpoint that was written whole."""

@@ -26,8 +26,8 @@ Numbers = Mapping[str, float | None]  # None: a number that was not finite, whic
 class Scores:
     """A table of a validation: the means of the run's network and of bicubic, under one protocol.
 
-    `images` has the network's score of each image, which may be infinite or NaN. `exact` and `bicubic_exact` name by
-    metric the images whose score is infinite, which the mean leaves out.
+    `images` has the network's score of each image, which may be infinite or NaN, and `bicubic_images` bicubic's.
+    `exact` and `bicubic_exact` name by metric the images whose score is infinite, which the mean leaves out.
     """
 
     data: str
@@ -38,6 +38,7 @@ class Scores:
     images: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict, repr=False)
     exact: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
     bicubic_exact: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    bicubic_images: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen
@@ -195,8 +196,17 @@ def _scores(table: Mapping[str, Any]) -> Scores:
         raise TypeError("a protocol is an object")
     exact, bicubic_exact = (dict((row or {}).get("exact", {})) for row in (own, baseline))
     mean = _numbers(own["mean"])
-    images = _images(own, mean)
-    return Scores(str(table["data"]), _scale(table["scale"]), protocol, mean, bicubic, images, exact, bicubic_exact)
+    return Scores(
+        data=str(table["data"]),
+        scale=_scale(table["scale"]),
+        protocol=protocol,
+        mean=mean,
+        bicubic=bicubic,
+        images=_images(own, mean),
+        exact=exact,
+        bicubic_exact=bicubic_exact,
+        bicubic_images={} if baseline is None or bicubic is None else _images(baseline, bicubic),
+    )
 
 
 def _images(row: Mapping[str, Any], mean: Numbers) -> dict[str, dict[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -256,29 +257,50 @@ def tiles_are_as_stated(subject: Subject) -> None:
     if stated and not found:
         fail(
             f"tileable is stated, and a window's output differs from the whole's by {off:.2g} of its largest value",
-            "state tileable=False; means over the image do that, positions in it, windows without a multiple_of",
+            "state tileable=False; means over the image do that, positions in it, windows without a multiple_of, and "
+            "rounded places of pixels (count them in whole numbers)",
         )
     if found and not stated:
         fail("tileable=False is stated, and a window's output is the whole's", "state tileable=True")
 
 
 def _off_tile(subject: Subject) -> float:
-    """Return how much the right end of a strip changes when its left part is taken away, of the largest value.
+    """Return how much the right part of a strip changes when its left end is taken away, of the largest value; the most
+    at any scale that it is looked at.
 
-    The end is over two hundred pixels from the cut, further than convolutions carry anything that matters.
+    What is compared is two hundred pixels from the cut, further than convolutions carry anything that matters.
     """
-    multiple = subject.facts.get("multiple_of", 1)
-    height, width = _side(subject, 16), _side(subject, 400)
-    cut = 155 // multiple * multiple or multiple
+    step = math.lcm(subject.facts.get("multiple_of", 1), 10)  # the cut is an edge of SR's pixels at scale 2.7, too
+    cut, far = -(-110 // step) * step, 200
+    height, width = _side(subject, 20), _side(subject, -(-(cut + far + 170) // 10) * 10)
     x = torch.rand(1, 3, height, width) * torch.linspace(0.1, 1, width)  # what a mean over all of it sees changes
-    for strength in (2.0, 1.3, 1.0):
-        network = _stirred(_seeded(subject, 1), strength).eval()
-        whole, tile = _run(network, x), _run(network, x[..., cut:])
-        if bool(whole.isfinite().all() and tile.isfinite().all()):
-            break
-    end = 24 * subject.scale
-    whole, tile = whole[..., -end:], tile[..., -end:]
-    return largest(whole - tile) / max(largest(whole), 1e-30)
+    off = 0.0
+    for scale in _scales_for_tiles(subject):
+        for strength in (2.0, 1.3, 1.0):
+            network = _stirred(_seeded(subject, 1), strength).eval()
+            whole, tile = _at(network, x, scale), _at(network, x[..., cut:], scale)
+            if bool(whole.isfinite().all() and tile.isfinite().all()):
+                break
+        end = scaled(width - cut - far, scale)
+        whole, tile = whole[..., -end:], tile[..., -end:]
+        off = max(off, largest(whole - tile) / max(largest(whole), 1e-30))
+    return off
+
+
+def _scales_for_tiles(subject: Subject) -> list[float]:
+    """Return the subject's scale, and where its network serves any, two that are no whole numbers: pixels of SR lie on
+    edges between pixels of LR there, and whole and tile must take the same neighbour."""
+    network = subject.make()
+    if not takes_size(network):
+        return [subject.scale]
+    served = scales_of(network, subject.facts, subject.scale)
+    return [subject.scale, *(scale for scale in (2.5, 2.7) if not served.fault(scale))]
+
+
+def _at(network: nn.Module, x: Tensor, scale: float) -> Tensor:
+    if not takes_size(network):
+        return _run(network, x)
+    return _run(network, x, size=(scaled(x.shape[2], scale), scaled(x.shape[3], scale)))
 
 
 def compiles(subject: Subject) -> None:

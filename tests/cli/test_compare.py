@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from srkit.cli import main
-from srkit.cli.curves import BLOCKS, Curve, columns, draw
 from srkit.engine.weights.model import read_metadata, save_model
 from srkit.recipe.toml import flat
+from srkit.reports.curves import BLOCKS, Curve, columns, draw
 from tests.cli.test_main import HEAVY, loaded_by
 from tests.conftest import TINY, photograph, plugin
 

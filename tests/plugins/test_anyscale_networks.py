@@ -147,6 +147,72 @@ def test_no_weight_depends_on_the_scale():
         }
 
 
+TRUNKS = {
+    "edsr": {"features": 4, "blocks": 1},
+    "rcan": {"features": 4, "groups": 1, "blocks": 1},
+    "pan": {"features": 4, "blocks": 1},
+    "a2n": {"features": 4, "blocks": 1},
+    "srresnet": {"features": 4, "blocks": 1},
+    "cbam": {"features": 4, "blocks": 1},
+}
+
+
+@pytest.mark.parametrize("cls", [LIIF, MetaSR])
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_any_network_with_features_is_a_trunk_and_all_that_is_left_of_it_learns(cls, trunk):
+    registry = installed()
+    name = {LIIF: "liif", MetaSR: "metasr"}[cls]
+    inner = registry.create("architecture", trunk, scale=4, **TRUNKS[trunk])
+    whole = parameters(inner)
+    network = cls(scale=4, trunk=inner)
+    assert 0 < parameters(inner) < whole  # without its tail
+    network.train()(torch.rand(2, 3, 6, 7), size=(13, 16)).square().sum().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+    tileable = registry.find("architecture", trunk).component.facts["tileable"]
+    component = registry.find("architecture", name).component
+    assert component.facts_of(network)["tileable"] == tileable
+    assert component.facts_of(cls(scale=4))["tileable"]
+
+
+def test_a_trunk_keeps_its_statistics_and_its_seed():
+    registry = installed()
+    torch.manual_seed(1)
+    trunk = registry.create("architecture", "srresnet", scale=2, **TRUNKS["srresnet"])
+    chance = torch.get_rng_state()
+    before = {name: tensor.clone() for name, tensor in trunk.trunk.state_dict().items()}
+    LIIF(scale=2, trunk=trunk)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trunk.trunk.state_dict().items())
+    assert all(parameter.grad is None for parameter in trunk.parameters())
+    torch.set_rng_state(chance)
+    first = LIIF(scale=2, trunk=registry.create("architecture", "pan", scale=2)).state_dict()
+    torch.set_rng_state(chance)
+    again = LIIF(scale=2, trunk=registry.create("architecture", "pan", scale=2)).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
+
+
+@pytest.mark.parametrize(
+    ("trunk", "settings", "message"),
+    [
+        ("srcnn", {}, "trunk must have a method features(lr); SRCNN has none"),
+        (
+            "srresnet",
+            {"place": "before", "features": 4, "blocks": 1},
+            "trunk must make features of LR's size, [n, c, 16, 16] of [n, 3, 16, 16], not [1, 4, 32, 32]",
+        ),
+    ],
+)
+def test_a_trunk_without_features_of_lrs_size_is_refused(trunk, settings, message):
+    inner = installed().create("architecture", trunk, scale=2, **settings)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        MetaSR(scale=2, trunk=inner)
+
+
+def test_settings_of_the_default_trunk_beside_another_are_refused():
+    inner = installed().create("architecture", "pan", scale=2)
+    with pytest.raises(ValueError, match=r"^blocks is a setting of the default trunk; "):
+        LIIF(scale=2, trunk=inner, blocks=3)
+
+
 def test_the_pixel_before_and_the_way_from_it_are_exact():
     before, away = between(torch.arange(6), 2, 6, torch.float32)
     assert before.tolist() == [-1, 0, 0, 0, 1, 1]

@@ -16,11 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from srkit_observers import lines
 from srkit_observers.console import Console
 from srkit_observers.files import LineFile, Log, MetricsJsonl
+from srkit_observers.samples import Samples
 
+import srkit
 from srkit import Run
 
 VALUES = {"epoch": 3.24, "loss": 0.02134, "it_per_s": 5.12, "data_share": 0.021, "eta_s": 760.0}
@@ -41,7 +44,7 @@ def table(data: str = "Set5", **protocol: Any) -> dict[str, Any]:
 
 
 def run_of(directory: Path, *, title: str = "a2n_x2", first_step: int = 0) -> Run:
-    return Run(title, directory, first_step, 5000, {"parameters": 1_036_443})
+    return Run(title, directory, first_step, 5000, {"architecture": "a2n", "parameters": 1_036_443})
 
 
 def tell_all(observer: Any, directory: Path) -> None:
@@ -301,7 +304,13 @@ def test_plain_lines_do_not_import_rich() -> None:
 def test_metrics_jsonl_has_an_object_for_each_event(tmp_path: Path) -> None:
     tell_all(MetricsJsonl(), tmp_path)
     assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [
-        {"event": "run_started", "step": 0, "title": "a2n_x2", "steps": 5000, "facts": {"parameters": 1_036_443}},
+        {
+            "event": "run_started",
+            "step": 0,
+            "title": "a2n_x2",
+            "steps": 5000,
+            "facts": {"architecture": "a2n", "parameters": 1_036_443},
+        },
         {"event": "logged", "step": 1200, **VALUES},
         {"event": "validated", "step": 1200, "tables": [table()]},
         {"event": "saved", "step": 1200, "path": "checkpoints/step_00001200"},
@@ -414,3 +423,41 @@ def test_each_loss_of_several_is_in_the_line_and_one_alone_is_not_there_twice():
     assert lines.logged(5, 9, values) == "step 5/9  epoch 1.0  loss 0.0250"
     values = {"l1": 0.02, "edges": 0.05, "loss": 0.025, "epoch": 1.0}
     assert lines.logged(5, 9, values) == "step 5/9  epoch 1.0  loss 0.0250  l1 0.0200  edges 0.0500"
+
+
+def pictures(count: int, *, baseline: bool = True) -> list[srkit.Picture]:
+    rng = np.random.default_rng(1)
+    images = [rng.integers(0, 256, (70, 90, 3), np.uint8) for _ in range(3)]
+    plain = images[0] if baseline else None
+    return [srkit.Picture("Set5", f"image{i}", plain, *images[1:]) for i in range(count)]
+
+
+def test_each_picture_of_a_validation_is_a_file(tmp_path: Path) -> None:
+    observer = Samples()
+    observer.run_started(run_of(tmp_path))
+    observer.pictured(600, [*pictures(2), srkit.Picture("a/b", "other", *pictures(1)[0][2:])])
+    names = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert names == ["step_00000600_Set5+2.png", "step_00000600_Set5.png", "step_00000600_a_b-c14cddc0.png"]
+    assert srkit.read_image(tmp_path / "samples" / names[0]).shape == (358, 1320, 3)
+
+
+def test_a_picture_without_bicubic_is_not_written(tmp_path: Path) -> None:
+    observer = Samples()
+    observer.run_started(run_of(tmp_path))
+    observer.pictured(600, pictures(1, baseline=False))
+    assert not (tmp_path / "samples").exists()
+
+
+def test_a_picture_that_cannot_be_written_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    observer = Samples()
+    observer.run_started(run_of(tmp_path))
+    (tmp_path / "samples").write_text("")
+    observer.pictured(600, pictures(1))
+    path = tmp_path / "samples" / "step_00000600_Set5.png"
+    (tmp_path / "samples").unlink()
+    path.mkdir(parents=True)
+    observer.pictured(600, pictures(1))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} could not be written: File exists",
+        f"{path}: cannot be written: Is a directory",
+    ]

@@ -223,6 +223,15 @@ class RoundedSize(AnySize):
         return self.conv(F.interpolate(x, scale_factor=round(size[0] / x.shape[2]), mode="bilinear"))
 
 
+class RoundedPlaces(AnySize):
+    """The nearest pixel of LR, found by coordinates in -1..1, which differ in a tile."""
+
+    def whole(self, x, size):
+        rows, columns = ((torch.arange(side) + 0.5) / side * 2 - 1 for side in size)
+        places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).expand(len(x), -1, -1, -1)
+        return F.grid_sample(self.conv(x), places, mode="nearest", align_corners=False)
+
+
 class OtherPoints(AnySize):
     def forward(self, x, size, points=None):
         return super().forward(x, size, None if points is None else points.flip(1))
@@ -235,7 +244,7 @@ class FlatPoints(AnySize):
 
 @srkit.hookimpl
 def srkit_components():
-    for cls in (AnySize, RoundedSize, OtherPoints, FlatPoints):
+    for cls in (AnySize, RoundedSize, RoundedPlaces, OtherPoints, FlatPoints):
         yield srkit.Component("architecture", cls.__name__, f"{__name__}:{cls.__name__}", summary="one", facts=LOCAL)
     for cls, facts in (
         (Good, LOCAL), (Pair, LOCAL), (Half, LOCAL), (Infinite, LOCAL), (Raises, LOCAL), (Narrow, LOCAL),
@@ -402,6 +411,10 @@ def test_a_network_that_breaks_several_promises_is_told_each(failures, name, che
     assert failures(name)[check] == (found, instead)
 
 
+OFF_TILE = (
+    "means over the image do that, positions in it, windows without a multiple_of, and rounded places of pixels "
+    "(count them in whole numbers)"
+)
 MEASURED = [
     (
         "Batch",
@@ -437,7 +450,13 @@ MEASURED = [
         "Pooled_local",
         "tiles_are_as_stated",
         "tileable is stated, and a window's output differs from the whole's by # of its largest value",
-        "state tileable=False; means over the image do that, positions in it, windows without a multiple_of",
+        f"state tileable=False; {OFF_TILE}",
+    ),
+    (
+        "RoundedPlaces",
+        "tiles_are_as_stated",
+        "tileable is stated, and a window's output differs from the whole's by # of its largest value",
+        f"state tileable=False; {OFF_TILE}",
     ),
 ]
 

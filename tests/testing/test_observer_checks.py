@@ -136,10 +136,10 @@ def test_every_check_was_seen_to_fail():
 
 
 def test_the_events_are_those_of_the_contract():
-    assert EVENTS == ("run_started", "logged", "validated", "saved", "run_ended")
+    assert EVENTS == ("run_started", "logged", "validated", "pictured", "saved", "run_ended")
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("name", ["console", "metrics_jsonl", "log"])
+@pytest.mark.parametrize("name", ["console", "metrics_jsonl", "log", "samples"])
 def test_observers_of_srkit_keep_all_promises(name, check):
     perform(check, Subject(installed().find("observer", name), installed()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import cast
 
 import attrs
@@ -15,7 +16,7 @@ from srkit.engine.data import sampling
 from srkit.engine.data.batches import Batch
 from srkit.engine.data.sampling import stream
 from srkit.engine.learning.learner import make_learners
-from srkit.engine.learning.objective import make_term, make_terms
+from srkit.engine.learning.objective import Term, make_term, make_terms
 from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
 from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
@@ -23,7 +24,7 @@ from srkit.engine.networks.calling import scaled, scales_of, takes, takes_size
 from srkit.engine.running import checkpoint
 from srkit.errors import RecipeError, SrkitError, located
 from srkit.recipe.layers import Problem
-from srkit.recipe.recipe import LossPart
+from srkit.recipe.recipe import LossPart, Recipe
 
 log = logging.getLogger("srkit")
 
@@ -38,6 +39,7 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
         batch, prediction = _predicted(loaded, device)
+        _warn_of_points(recipe)
         problems, values = _losses(loaded, device, prediction)
         if not problems:
             with_average = prediction.has_computed_ema
@@ -116,6 +118,15 @@ def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
     return problems
 
 
+def _warn_of_points(recipe: Recipe) -> None:
+    """Say that at some scale a window has fewer pixels than are to be sampled of it."""
+    least = recipe.scale if recipe.data.scales is None else recipe.data.scales[0]
+    pixels = scaled(recipe.data.patch, least) ** 2
+    if recipe.data.points is not None and recipe.data.points > pixels:
+        text = "data.points is %d, and a patch of HR at scale %g has %d pixels: there all of them count"
+        log.warning(text, recipe.data.points, least, pixels)
+
+
 def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tuple[list[Problem], list[torch.Tensor]]:
     """Return what is wrong with the recipe's losses, and the values of those that are right."""
     recipe, builder = loaded.recipe, loaded.builder
@@ -157,6 +168,11 @@ def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tup
             wrong(f"{what} returns {_shape(value)}; it must return a tensor of one value")
         elif not value.requires_grad:
             wrong(f"{what} has no gradient with respect to SR (is something detached?)")
+        elif recipe.data.points is not None and _looks_around(term, prediction, part.from_step):
+            wrong(
+                f"{what} looks at neighbouring pixels, and data.points samples single ones: leave out data.points, so "
+                "that whole patches are compared, or this loss"
+            )
         else:
             values.append(value.reshape(()))
         if term.adversary is not None:
@@ -167,6 +183,25 @@ def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tup
                     "%s: with train.accumulate the spectral norm of its adversary is estimated once a part", what
                 )
     return problems, values
+
+
+def _looks_around(term: Term, prediction: Prediction, step: int) -> bool:
+    """Say whether a loss of sampled pixels depends on their order: on which of them lie beside each other."""
+    order = torch.randperm(prediction.sr.shape[2], device=prediction.sr.device)
+
+    def value(images: Callable[[torch.Tensor], torch.Tensor]) -> float:
+        torch.manual_seed(0)  # for a loss with chance in it
+        extras = {name: images(extra) for name, extra in prediction.extras.items()}
+        ema = prediction.ema
+        average = None if ema is None else lambda: images(ema)
+        seen = Prediction(prediction.lr, images(prediction.hr), images(prediction.sr), extras, average=average)
+        return float(term.returned(seen, step).detach())
+
+    def mixed(images: torch.Tensor) -> torch.Tensor:
+        return images[:, :, order] if images.shape[2:] == prediction.sr.shape[2:] else images
+
+    in_order, out_of_order = value(lambda images: images), value(mixed)
+    return not abs(in_order - out_of_order) <= 1e-4 * abs(in_order)  # also where neighbours are missing: not a number
 
 
 def _fault_of_adversary(adversary: nn.Module, value: object) -> str:

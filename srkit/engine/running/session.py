@@ -42,7 +42,7 @@ log = logging.getLogger("srkit")
 
 LESS = "try a smaller data.batch or data.patch, train.accumulate, or train.precision"  # memory
 KEEP_LESS = 'data.cache = "none" keeps none of them; `srkit prepare` packs them so that windows are read'
-ALWAYS = ("log", "metrics_jsonl")  # the observers of every run
+ALWAYS = ("log", "metrics_jsonl", "samples", "report")  # the observers of every run
 
 
 @attrs.frozen
@@ -119,7 +119,7 @@ class Session:
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
         learners = make_learners(builder, recipe, network, terms)
         self.trainer = Trainer(network, terms, learners, device, Options.of(recipe))
-        self.validation = Validation(loaded, data.validation, device, home.samples)
+        self.validation = Validation(loaded, data.validation, device)
         self.keeper = Keeper(loaded, home, self.trainer, self.validation.metrics, start.line)
 
     def restore(self) -> Result | None:
@@ -236,13 +236,15 @@ class Session:
         self.observers.logged(trainer.done, values)
 
     def _validate(self) -> None:
-        """Score the validation sets, write the pictures, and keep the best weights."""
+        """Score the validation sets and keep the best weights."""
         started = time.monotonic()
         trainer = self.trainer
         with memory.reported(f"to score images at step {trainer.done}", "they are read whole: take smaller ones"):
-            tables = self.validation.tables(trainer.averaged, trainer.done)
+            tables, pictures = self.validation.tables(trainer.averaged)
         if tables:
             self.observers.validated(trainer.done, tables)
+        if pictures:
+            self.observers.pictured(trainer.done, pictures)
         is_best, train = self.keeper.take(tables), self.recipe.train
         if is_best and trainer.done % train.checkpoint_every and trainer.done < train.steps:
             self._save()  # so that the best weights are there twice

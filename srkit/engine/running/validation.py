@@ -1,29 +1,23 @@
-"""The validation of a run: a table a set, with bicubic's row, and pictures of its first images."""
+"""The validation of a run: a table a set, with bicubic's row, and its first images to look at."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 import torch
 from torch import nn
 
-from srkit import files
 from srkit.engine.builder import Loaded
 from srkit.engine.data.pairs import EvaluationSet
-from srkit.engine.scoring import evaluate, picture
+from srkit.engine.scoring import evaluate
 from srkit.engine.scoring.metrics import make_metrics
 from srkit.errors import ComponentError
+from srkit.plugin.contracts import Picture
 
-log = logging.getLogger("srkit")
-
-SHOWN = 4  # images of a set of which there are pictures
-LONGEST = 100  # bytes of a set's name in the name of its picture; file systems take 255 in all
+SHOWN = 4  # images of a set that are pictured
 
 
 @attrs.frozen
@@ -37,39 +31,32 @@ class Scored:
 class Validation:
     """Scores a network on the sets of a recipe; what bicubic makes of them is worked out once."""
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        sets: Sequence[EvaluationSet],
-        device: torch.device,
-        samples: Path,
-    ) -> None:
+    def __init__(self, loaded: Loaded, sets: Sequence[EvaluationSet], device: torch.device) -> None:
         recipe, builder = loaded.recipe, loaded.builder
         self.metrics = make_metrics(builder, recipe.metric)
-        self._model, self._sets, self._device, self._samples = recipe.architecture.type, sets, device, samples
+        self._model, self._sets, self._device = recipe.architecture.type, sets, device
         self._bicubic: nn.Module | None = None
         with contextlib.suppress(ComponentError):  # a registry without srkit's own plugins
             self._bicubic = builder.baseline(recipe.scale)  # which is asked for each set's size
         self._baselines: dict[str, Scored] = {}
 
-    def tables(self, network: nn.Module, step: int) -> list[dict[str, Any]]:
-        """Return the table of each set, and write its picture."""
-        return [self._table(network, evaluation, step) for evaluation in self._sets]
+    def tables(self, network: nn.Module) -> tuple[list[dict[str, Any]], list[Picture]]:
+        """Return the table of each set, and the first images of each."""
+        tables, pictures = [], []
+        for evaluation in self._sets:
+            found, baseline = self._score(network, evaluation), self._baseline(evaluation)
+            rows = [evaluate.row(self._model, found.scores)]
+            rows += [evaluate.row(evaluate.BASELINE, baseline.scores)] if baseline is not None else []
+            tables.append(evaluate.table(evaluation, self.metrics, rows, networks={self._model: network}))
+            for i, (name, (sr, hr)) in enumerate(zip(found.scores, found.shown, strict=False)):
+                plain = None if baseline is None else baseline.shown[i][0]
+                pictures.append(Picture(evaluation.name, name, plain, sr, hr))
+        return tables, pictures
 
-    def _table(self, network: nn.Module, evaluation: EvaluationSet, step: int) -> dict[str, Any]:
-        name, found = evaluation.name, self._score(network, evaluation)
-        rows = [evaluate.row(self._model, found.scores)]
-        if self._bicubic is not None:
-            if name not in self._baselines:
-                self._baselines[name] = self._score(self._bicubic, evaluation)
-            baseline = self._baselines[name]
-            rows.append(evaluate.row(evaluate.BASELINE, baseline.scores))
-            label = f"{self._model}, step {step}"
-            pairs = zip(baseline.shown, found.shown, strict=True)
-            for number, ((bicubic, _), (sr, hr)) in enumerate(pairs, 1):
-                of = file_name(name) + (f"+{number}" if number > 1 else "")  # a sign that no set's name brings in
-                self._write_picture(of, step, picture.png(bicubic, sr, hr, label))
-        return evaluate.table(evaluation, self.metrics, rows, networks={self._model: network})
+    def _baseline(self, evaluation: EvaluationSet) -> Scored | None:
+        if self._bicubic is not None and evaluation.name not in self._baselines:
+            self._baselines[evaluation.name] = self._score(self._bicubic, evaluation)
+        return self._baselines.get(evaluation.name)
 
     def _score(self, network: nn.Module, evaluation: EvaluationSet) -> Scored:
         shown: list[tuple[evaluate.Image, evaluate.Image]] = []
@@ -80,21 +67,3 @@ class Validation:
 
         scores = evaluate.score(network, evaluation, self.metrics, self._device, look=look)
         return Scored(scores, shown)
-
-    def _write_picture(self, name: str, step: int, png: bytes) -> None:
-        path = self._samples / f"step_{step:08d}_{name}.png"
-        try:
-            files.make_directory(self._samples)
-            files.write_file(path, png)
-        except OSError as error:
-            log.warning("%s could not be written: %s", path, error.strerror)
-
-
-def file_name(name: str) -> str:
-    """Return a name for files that is short, plain, and no other name's: "a/b" is not "a_b"."""
-    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-    if plain == name and len(plain.encode()) <= LONGEST:
-        return plain
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    short = plain.encode("utf-8", "replace")[:LONGEST].decode("utf-8", "ignore")
-    return f"{short}-{digest}"

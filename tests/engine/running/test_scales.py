@@ -191,3 +191,25 @@ def test_lr_files_beside_hr_are_not_used_for_drawn_scales_and_that_is_said(anywh
         path.rename(photographs / "HR" / path.name)
     train(anywhere, "run")
     assert "the LR files x2 beside HR are not used, since data.scales draws any" in caplog.text
+
+
+@pytest.mark.parametrize("loss", ["fft", "focal_frequency", "gradient"])
+def test_a_loss_of_neighbouring_pixels_beside_sampled_ones_is_refused(anywhere, loss):
+    with pytest.raises(RecipeError) as error:
+        train(anywhere, "run", f"loss=[{{type='l1'}}, {{type='{loss}', weight=0.1}}]")
+    assert str(error.value) == (
+        f"--set loss=[{{type='l1'}}, {{type='{loss}', weight=0.1}}]: loss '{loss}' looks at neighbouring pixels, and "
+        "data.points samples single ones: leave out data.points, so that whole patches are compared, or this loss"
+    )
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("loss", ["l1", "l2", "charbonnier"])
+def test_a_loss_of_single_pixels_learns_from_sampled_ones(anywhere, loss):
+    train(anywhere, "run", f"loss=['{loss}']", "train.steps=1")
+
+
+def test_more_points_than_the_least_patch_has_are_warned_of(anywhere, caplog):
+    train(anywhere, "run", "data.points=65", "train.steps=1")
+    text = "data.points is 65, and a patch of HR at scale 1 has 64 pixels: there all of them count"
+    assert [record.message for record in caplog.records if "points" in record.message] == [text]

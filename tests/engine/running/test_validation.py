@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 
 import safetensors
+from srkit_observers.samples import file_name
 
 import srkit
-from srkit.engine.running.validation import file_name
 from srkit.plugin.discovery import discover
 from srkit.runs.history import read_history
 from tests.conftest import ROOT

@@ -12,10 +12,10 @@ from typing import Any
 
 import attrs
 
-from srkit.cli.curves import Curve
 from srkit.errors import ComponentError
 from srkit.plugin.registry import Registry
 from srkit.protocol import OF_NETWORKS
+from srkit.reports.curves import Curve
 from srkit.runs.history import History, Numbers, Scores
 
 SAME_BICUBIC = 1e-4  # relative; the last digit that is shown. Another device may round another pixel of millions.
@@ -165,6 +165,15 @@ def side_by_side(runs: Mapping[str, History], registry: Registry) -> list[Table]
                 found.entries.append(entry)
     order = list(dict.fromkeys(table.name for table in tables))
     return sorted(tables, key=lambda table: order.index(table.name))
+
+
+def not_comparable(tables: Sequence[Table], index: int) -> list[dict[str, Any]]:
+    """Return the tables before one that have its set and scale, by index, and in what they differ from it."""
+    return [
+        {"table": i, "differ_in": tables[index].apart(other)}
+        for i, other in enumerate(tables[:index])
+        if other.name == tables[index].name
+    ]
 
 
 def apart(one: Entry, other: Entry) -> list[str]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from srkit.engine.scoring.intervals import differences, interval
+from srkit.reports.intervals import differences, interval
 
 
 def test_the_interval_is_that_of_another_implementation():

@@ -1,0 +1,25 @@
+"""Write a page on one run or several: scores, curves, pictures, recipe. One HTML file, which loads nothing.
+
+A RUN is a run directory, or a file in one; it may still be going on. Every run writes its own, report.html, at each
+validation and at its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from srkit.api import report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run directory, or a file in one")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="where to write it (report.html in the directory of a single run)"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the page and print its path."""
+    print(report(*arguments.runs, out=arguments.output), file=arguments.stdout)
+    return 0
