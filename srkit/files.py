@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 from srkit.errors import InputRejected
 
 MANIFEST = "MANIFEST.json"
+FORMAT = 1  # of the manifest
 # Names of what is not finished or not wanted any more; `clean` removes them.
 ASIDE = ".aside-"
 # The name of a directory while another takes its place; `clean` brings it back where that did not happen.
@@ -131,7 +132,7 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
     """Write a directory of files and a manifest with their sizes and sha256, then rename it. As `write_file`."""
     temporary = _aside(path)
     manifest = {
-        "format": 1,
+        "format": FORMAT,
         "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
     }
     try:
@@ -164,6 +165,8 @@ def read_directory(path: Path) -> dict[str, bytes]:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
+        if (version := manifest.get("format", FORMAT)) != FORMAT:
+            raise InputRejected(path / MANIFEST, f"is of format {version}, which a newer srkit may read")
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
         if any(Path(name).name != name for name in expected):
             raise ValueError("a file outside the directory")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -54,6 +55,21 @@ def pytest_sessionfinish(session):
         from tests.reliability.table import write
 
         write(Path(path), COUNTED, seed=CHAOS_SEED, times=CHAOS_N)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network():
+    """Tests speak to nobody: a connection to anywhere but this machine is an error."""
+    connect = socket.socket.connect
+
+    def local(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test speaks to {address}")
+        return connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", local)
+        yield
 
 
 @pytest.fixture

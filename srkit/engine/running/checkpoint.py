@@ -78,9 +78,14 @@ def model_of(contents: Mapping[str, bytes]) -> tuple[dict[str, Tensor], dict[str
 def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
     """Give a trainer the state of a checkpoint's files, and return its progress.
 
-    Raises RunFailed where the losses have other frozen parameters than they had.
+    Raises RunFailed where the losses have other frozen parameters than they had, and for a newer srkit's checkpoint.
     """
     progress: dict[str, Any] = json.loads(contents["progress.json"])
+    if (version := progress.get("format", FORMAT)) != FORMAT:
+        raise RunFailed(
+            f"the checkpoint is of format {version}, and this srkit reads format {FORMAT}: go on with the srkit that "
+            "wrote it, or use --out DIR for another place"
+        )
     trainer.network.load_state_dict(safetensors.torch.load(contents["weights.safetensors"]))
     # srkit 0.1 kept frozen parameters, too.
     losses = safetensors.torch.load(contents["losses.safetensors"])
