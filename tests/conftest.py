@@ -54,7 +54,7 @@ def pytest_sessionfinish(session):
     if path and COUNTED and not hasattr(session.config, "workerinput"):
         from tests.reliability.table import write
 
-        write(Path(path), COUNTED, seed=CHAOS_SEED, times=CHAOS_N)
+        write(Path(path), COUNTED, seed=CHAOS_SEED)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -141,6 +141,30 @@ def test_a_checkpoint_that_is_written_again_survives_each_fault(here, tally):
     tally("faults of a save over another", faults(write, check, reset))
 
 
+def test_a_save_in_place_does_not_survive_them(here):
+    """That the loop finds anything at all."""
+    path = Path("thing")
+
+    def write():
+        try:
+            for name in ("a", "b"):
+                files.about_to("write", path / name)
+                (path / name).write_bytes(b"new" * 9)
+        except OSError:
+            pass
+
+    def reset():
+        path.mkdir(exist_ok=True)
+        for name in ("a", "b"):
+            (path / name).write_bytes(b"old" * 9)
+
+    def check():
+        assert len({(path / name).read_bytes() for name in ("a", "b")}) == 1
+
+    with pytest.raises(AssertionError):
+        faults(write, check, reset)
+
+
 @pytest.mark.parametrize(("format_", "target"), [("folder", "set"), ("h5", "set.h5"), ("lmdb", "set.lmdb")])
 def test_prepare_survives_each_fault(here, photographs, tally, capsys, format_, target):
     path = Path(target)

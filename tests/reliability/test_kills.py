@@ -170,6 +170,44 @@ def test_runs_that_are_killed_again_and_again_end_with_the_same_bits(tiny, tally
     tally(f"kill -9 of a run of {processes} process{'es' * (processes > 1)}", runs * deaths)
 
 
+IN_PLACE = """
+import os, random, signal, sys
+
+def write(number):
+    with open("thing", "wb") as file:
+        for _ in range(5):
+            file.write(bytes([number]) * 50_000)
+
+random.seed(int(sys.argv[1]))
+torn = 0
+for number in range(40):
+    write(7)
+    child = os.fork()
+    if child == 0:
+        left = random.randrange(1, 30)
+        def call(frame, event, argument):
+            global left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.setprofile(call)
+        while True:
+            write(9)
+    os.waitpid(child, 0)
+    data = open("thing", "rb").read()
+    torn += len(data) < 250_000 or len(set(data)) > 1
+print(torn)
+"""
+
+
+def test_a_file_that_is_written_in_place_is_torn_by_such_kills(tmp_path, monkeypatch):
+    """That kills come at moments that matter."""
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run([sys.executable, "-c", IN_PLACE, str(CHAOS_SEED)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
+
+
 @pytest.mark.parametrize("processes", [1])
 def test_runs_that_are_asked_to_stop_at_any_moment_end_with_75_and_lose_no_step(tiny, tally, processes):
     runs, deaths = 3 * CHAOS_N, 8
