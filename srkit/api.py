@@ -77,29 +77,37 @@ def run(
 
     with StopFlag() as stop:
         from srkit.engine.builder import Builder
+        from srkit.engine.distributed import joined
         from srkit.engine.running import stages
         from srkit.recipe.packaged import find_recipe
 
-        path = find_recipe(os.fspath(recipe))
-        directory = Path(out) if out is not None else Path("runs") / path.stem
-        homes = [directory]
-        try:
-            stop.heed()
-            found = stages.load_stages(
-                path, Builder(registry or installed()), directory, overrides=set, restart=restart
-            )
-            homes = [stage.home.path for stage in found]
-            stop.heed()
-            if any(stage.recipe.train.deterministic == "run" for stage in found):
-                # What CUDA's matrix products need for it. They look once, when the first of them is computed.
-                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            return stages.train_stages(
-                found, restart=restart, observers=observers, accept_dataset_change=accept_dataset_change
-            )
-        except Interrupted as error:
-            if stages.can_continue(homes, restart=restart):
-                raise Stopped(f"{error} before training went on; what was saved before is there") from None
-            raise KeyboardInterrupt from None
+        with joined(os.environ) as world:
+            path = find_recipe(os.fspath(recipe))
+            directory = Path(out) if out is not None else Path("runs") / path.stem
+            homes, builder, goes_on = [directory], Builder(registry or installed()), False
+            try:
+                stop.heed()
+                found: Sequence[stages.Stage] = ()
+                if world.is_first:
+                    found = stages.load_stages(path, builder, directory, overrides=set, restart=restart)
+                found = stages.stages_of_first(found, builder, world)
+                homes = [stage.home.path for stage in found]
+                goes_on = world.first(lambda: stages.can_continue(homes, restart=restart))
+                stop.heed()
+                if any(stage.recipe.train.deterministic != "off" for stage in found):
+                    # What CUDA's matrix products need for it. They look once, when the first of them is computed.
+                    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+                return stages.train_stages(
+                    found,
+                    restart=restart,
+                    observers=observers,
+                    accept_dataset_change=accept_dataset_change,
+                    world=world,
+                )
+            except Interrupted as error:
+                if goes_on or (world.is_first and stages.can_continue(homes, restart=restart)):
+                    raise Stopped(f"{error} before training went on; what was saved before is there") from None
+                raise KeyboardInterrupt from None
 
 
 def report(*runs: PathLike, out: PathLike | None = None) -> Path:
@@ -214,7 +222,7 @@ def evaluate(
     *,
     scale: float | None = None,
     images: Mapping[str, PathLike] | None = None,
-    metrics: Sequence[str] = ("psnr_y", "ssim_y"),
+    metrics: Sequence[str | Mapping[str, Any]] = ("psnr_y", "ssim_y"),
     reference: bool = True,
     protocol: str = "paper",
     forward: Literal["whole", "chop", "tiles"] = "whole",
@@ -225,7 +233,8 @@ def evaluate(
 
     `data` is a folder or any dataset object (`srkit.create("dataset", ...)`), or several by name. The scale is the
     networks' own; without any, or for those that serve several, give it. `images` are folders of SR files that other
-    programs have made, by the names of their rows. LR is what stands beside HR, or else MATLAB's bicubic. Without a
+    programs have made, by the names of their rows. A metric is its name, or a table as in a recipe, {"type": "lpips",
+    "weights": "alexnet-owt-7be5be79.pth"}. LR is what stands beside HR, or else MATLAB's bicubic. Without a
     `reference` there is no HR: `data` are LR images, and all `metrics` look at SR alone. `protocol` is "paper" or
     "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
     "x8" the output is the mean over the eight symmetries, with "median" their median. The rows of the second network
@@ -254,7 +263,7 @@ def evaluate(
         raise UsageError(f"metrics are a list of names: metrics=[{metrics!r}]")
     builder = Builder(registry or installed())
     method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
-    scored_by = make_metrics(builder, [read_part(builder.registry, "metric", name) for name in metrics])
+    scored_by = make_metrics(builder, [read_part(builder.registry, "metric", given) for given in metrics])
     names = [*networks, *(images or {})]
     if engine.BASELINE in names:
         raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")

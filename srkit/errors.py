@@ -6,7 +6,8 @@ SrkitError                 printed without a traceback; its exit code is the com
 ├── ComponentError         2   an unknown or ambiguous component, or a setting that it does not have
 ├── InputRejected          3   a file that is not what it should be
 └── RunFailed              1   a run that had to end: it diverged, or its disk is full
-    └── Stopped           75   a run that was asked to stop and has saved a checkpoint
+    ├── Stopped           75   a run that was asked to stop and has saved a checkpoint
+    └── Elsewhere              of several processes, those that end because another one did, with its exit code
 """
 
 from __future__ import annotations
@@ -81,6 +82,14 @@ class Stopped(RunFailed):
     """Raised when a run was asked to stop and has saved a checkpoint: the same command continues it."""
 
     exit_code = 75
+
+
+class Elsewhere(RunFailed):
+    """Raised in a process of a run that ends because another one did: that one says why, and has the same exit code."""
+
+    def __init__(self, exit_code: int = 1) -> None:
+        super().__init__("another process of this run has ended")
+        self.exit_code = exit_code
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

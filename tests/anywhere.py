@@ -21,6 +21,8 @@ def srkit_components() -> Iterator[srkit.Component]:
     facts = {"tileable": True, "scale_range": (1.0, 8.0)}
     yield srkit.Component("architecture", "anywhere", f"{__name__}:Anywhere", facts=facts)
     yield srkit.Component("architecture", "pyramid", f"{__name__}:Pyramid", facts={"scales": (2, 4)})
+    for name, target in (("sizeless", "Sizeless"), ("unsaid", "Unsaid")):
+        yield srkit.Component("architecture", name, f"{__name__}:{target}", facts={"scales": (2, 4)})
     facts = {"tileable": True, "weights_fit_any_scale": True, "scales": (2, 3, 4)}
     yield srkit.Component("architecture", "before", f"{__name__}:Before", facts=facts)
     random = {"deterministic": False, "draws": 1}
@@ -69,6 +71,28 @@ class Pyramid(nn.Module):
         if self.training:
             return (two, {}) if self.scale == 2 else (four, {"x2": two})
         return two if size is not None and size[0] == 2 * lr.shape[2] else four
+
+
+class Sizeless(Pyramid):
+    """One whose forward does not declare `size`."""
+
+    def forward(self, lr: Tensor) -> Tensor | tuple[Tensor, dict[str, Tensor]]:  # type: ignore[override]
+        """Return SR."""
+        return super().forward(lr)
+
+
+class Unsaid(Pyramid):
+    """One that does not say which scales it serves."""
+
+    def __init__(self, *, scale: int) -> None:
+        super().__init__(scale=scale)
+        del self.scales
+
+    def forward(self, lr: Tensor, size: tuple[int, int] | None = None) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Return SR, of twice LR's size where it is made for 2."""
+        if self.scale == 2:
+            return nn.functional.interpolate(self.conv(lr), scale_factor=2)
+        return super().forward(lr, size)
 
 
 class Before(nn.Module):

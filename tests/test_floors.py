@@ -16,7 +16,10 @@ FLOORS = [
     ["errors", "version"],
     ["files", "protocol", "plugin"],
     ["images", "recipe"],
-    ["runs", "engine.device", "engine.memory", "engine.networks", "engine.reading"],
+    [
+        *("runs", "engine.device", "engine.distributed", "engine.memory", "engine.networks", "engine.reading"),
+        "engine.supervising",
+    ],
     ["engine.builder", "reports"],
     ["engine.data", "engine.weights"],
     ["engine.learning", "engine.scoring"],

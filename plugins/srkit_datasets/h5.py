@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from srkit import InputRejected, Manifest, Window
 from srkit_datasets.faults import watch
+from srkit_datasets.joined import Packed
 from srkit_datasets.packed import (
     HR,
     LR,
@@ -28,13 +29,13 @@ from srkit_datasets.packed import (
     Contents,
     Image,
     Images,
-    Packed,
     PreparedImages,
     Size,
     bytes_to_hash,
     check_size,
     key,
     missing,
+    natural,
     read_manifest,
     words,
 )
@@ -57,11 +58,11 @@ class H5(Packed):
     [3, h, w] or [h, w, 3], floats in 0..1 or 8 or 16 bits. Floats become 8 bits.
 
     Args:
-        path: the HDF5 file
+        path: the HDF5 file; several, or a pattern (shard_*.h5), are read as one
         lr: another HDF5 file, with LR images of the same names or with x4 behind; may contain {scale}
     """
 
-    def __init__(self, *, path: str, lr: str | None = None) -> None:
+    def __init__(self, *, path: str | list[str], lr: str | list[str] | None = None) -> None:
         super().__init__(path, lr, _open_contents)
 
 
@@ -244,7 +245,7 @@ class _File:
 
     def members(self, group: str) -> list[str]:
         """Return the names in a group in natural order, "2" before "10"."""
-        return sorted(h5py.Group(self._group(group)), key=_natural)
+        return sorted(h5py.Group(self._group(group)), key=natural)
 
     def manifest(self) -> bytes | None:
         """Return the bytes of srkit's manifest, or None where there is none."""
@@ -399,9 +400,3 @@ def _member(group: Any, name: str, label: str) -> Any:
 
 def _encoded(name: str) -> bytes:
     return name.encode(errors="surrogateescape")  # as h5py has decoded it
-
-
-def _natural(name: str) -> tuple[list[Any], str]:
-    parts: list[Any] = re.split(r"(\d+)", name)
-    parts[1::2] = map(int, parts[1::2])
-    return parts, name

@@ -20,13 +20,13 @@ import numpy as np
 
 from srkit import InputRejected, Manifest, Window, decode_image
 from srkit_datasets.faults import watch
+from srkit_datasets.joined import Packed
 from srkit_datasets.lmdb_tree import check_tree, is_lmdb
 from srkit_datasets.packed import (
     HR,
     Contents,
     Image,
     Images,
-    Packed,
     PreparedImages,
     Size,
     bytes_to_hash,
@@ -68,11 +68,11 @@ class LMDB(Packed):
     that file, each value that is an image file is one.
 
     Args:
-        path: the folder that holds data.mdb, or an LMDB that is one file
+        path: the folder that holds data.mdb, or an LMDB that is one file; several, or a pattern, are read as one
         lr: another such folder, with LR images of the same names or with x4 behind; may contain {scale}
     """
 
-    def __init__(self, *, path: str, lr: str | None = None) -> None:
+    def __init__(self, *, path: str | list[str], lr: str | list[str] | None = None) -> None:
         super().__init__(path, lr, _open_contents)
 
 
@@ -202,7 +202,7 @@ class _Database:
     """An LMDB for reading, by several threads and by forked processes.
 
     Args:
-        path: the folder that holds data.mdb, or an LMDB that is one file
+        path: the folder that holds data.mdb, or an LMDB that is one file; several, or a pattern, are read as one
     """
 
     def __init__(self, path: Path) -> None:

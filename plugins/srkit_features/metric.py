@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from srkit_features.efficientnet import NAMES, EfficientNetLite0
-
-Image = NDArray[np.uint8]
+from srkit_features.images import Image, batch
 
 
 def features(*, layers: tuple[str, ...] = ("stage5", "stage6", "stage7")) -> Callable[[Image, Image], float]:
@@ -33,25 +30,11 @@ def features(*, layers: tuple[str, ...] = ("stage5", "stage6", "stage7")) -> Cal
 
     @torch.no_grad()
     def score(sr: Image, hr: Image) -> float:
-        for name, image in (("SR", sr), ("HR", hr)):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                shape = ", ".join(map(str, image.shape))
-                raise ValueError(f"{name} must be uint8 [height, width, 3], not {image.dtype} [{shape}]")
-        if sr.shape != hr.shape:
-            raise ValueError(f"SR and HR must be of one size, not {_size(sr)} and {_size(hr)}")
-        of_sr, of_hr = (network(_tensor(image), layers) for image in (sr, hr))
-        return float(torch.stack([_difference(of_sr[name], of_hr[name]) for name in layers]).mean())
+        found = network(batch(sr, hr), layers)
+        return float(torch.stack([_difference(*found[name]) for name in layers]).mean())
 
     return score
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().sum() / ((a.abs().sum() + b.abs().sum()) / 2)
-
-
-def _tensor(image: Image) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
-
-
-def _size(image: Image) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"

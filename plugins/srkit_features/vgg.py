@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from srkit_features.weights import read_weights, refuse_other
+from srkit_features import trunks
+from srkit_features.weights import fill
 
-CHANNELS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)  # of convolutions; a pooling between the blocks
-NAMES = tuple(f"conv{block}_{i}" for block, widths in enumerate(CHANNELS, 1) for i in range(1, len(widths) + 1))
+NAMES = tuple(f"conv{block}_{i}" for block, widths in enumerate(trunks.VGG19, 1) for i in range(1, len(widths) + 1))
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's images in 0..1: what it was trained on
 
 
@@ -21,21 +21,11 @@ class VGG19(nn.Module):
     def __init__(self, path: Path) -> None:
         """Read the weights from a file. Raises ValueError where it is absent, damaged or of another network."""
         super().__init__()
-        layers: list[nn.Module] = []
-        self.places: dict[str, int] = {}  # of each convolution among the layers, by its name in the literature
-        names, inputs = iter(NAMES), 3
         with torch.device("meta"):  # the weights are the file's: none are drawn
-            for widths in CHANNELS:
-                for width in widths:
-                    self.places[next(names)] = len(layers)
-                    layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
-                    inputs = width
-                layers.append(nn.MaxPool2d(2))
-            self.features = nn.Sequential(*layers)
-        found, wanted = read_weights(path), self.state_dict()
-        refuse_other(path, "VGG19", wanted, found)
-        self.load_state_dict({name: found[name].float() for name in wanted}, assign=True)
-        self.requires_grad_(False)
+            self.features = trunks.vgg(trunks.VGG19)
+        convolutions = [number for number, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
+        self.places = dict(zip(NAMES, convolutions, strict=True))  # among the layers, by the name in the literature
+        fill(self, "VGG19", path)
         for name, values in (("mean", MEAN), ("std", STD)):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         self.mean: Tensor

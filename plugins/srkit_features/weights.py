@@ -1,4 +1,4 @@
-"""Files of weights whose names carry the beginning of their sha256."""
+"""Files of weights, and those whose names carry the beginning of their sha256."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def fill(module: nn.Module, network: str, path: Path) -> None:
+    """Give a module, which may be on the device "meta", the weights of a file, as `read_weights` reads it; frozen.
+
+    What else is in the file is left out. Raises ValueError, one line, for a file that is absent, damaged or of another
+    network than the one that is named.
+    """
+    found, wanted = read_weights(path), module.state_dict()
+    refuse_other(path, network, wanted, found)
+    module.load_state_dict({name: found[name].float().contiguous() for name in wanted}, assign=True)
+    module.requires_grad_(False)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -31,6 +43,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path}: its sha256 begins with {digest[:8]}, not with {named[1]} as its name says; download it again"
         )
+    return read_state(path)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the state dict in a file, on the CPU; code in the file is not run. Raises ValueError, one line."""
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own, or that carries code

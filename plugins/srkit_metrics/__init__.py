@@ -53,6 +53,20 @@ def srkit_components() -> Iterator[srkit.Component]:
     )
     yield srkit.Component(
         "metric",
+        "psnr_b",
+        "srkit_metrics.psnr_b:psnr_b",
+        summary="PSNR of the luma that counts the edges of JPEG's blocks, in dB",
+        source="Yim and Bovik 2011, doi:10.1109/TIP.2010.2061859",
+        facts={
+            "better": "higher",
+            "color": "Y",
+            "symmetric": False,
+            "border": False,
+            "deviations": {"equal_images_score_best": "edges of HR where blocks would meet count as theirs"},
+        },
+    )
+    yield srkit.Component(
+        "metric",
         "ssim",
         "srkit_metrics.ssim:ssim",
         summary="Structural similarity, the mean of red, green and blue",
@@ -74,4 +88,19 @@ def srkit_components() -> Iterator[srkit.Component]:
         summary="Correlation of all RGB values, blind to brightness and contrast",
         source="Pearson's correlation; as zero-normalised cross-correlation, of whole images",
         facts={"better": "higher", "color": "RGB"},
+    )
+    yield srkit.Component(
+        "metric",
+        "niqe",
+        "srkit_metrics.niqe:Niqe",
+        summary="Distance from good photographs, without HR",
+        source="Mittal et al. 2013, doi:10.1109/LSP.2012.2227726",
+        facts={
+            "better": "lower",
+            "color": "Y",
+            "reference": False,
+            "needs": "parameters, a file that `srkit fit niqe FOLDER niqe.npz` makes of good photographs, or the "
+            "published modelparameters.mat or niqe_pris_params.npz",
+            "deviations": {"more_damage_scores_worse": "a blur may bring drawn images nearer to photographs"},
+        },
     )

@@ -18,6 +18,10 @@ class Arithmetic(Protocol):
     def squared_error(self, sr: Any, hr: Any, *, on_luma: bool) -> int:
         """Return the exact sum of the squared differences of all values."""
 
+    def steps(self, image: Any) -> tuple[list[int], list[int]]:
+        """Return the exact sums of the squared differences of the luma of neighbours: one between each two columns of
+        an image uint8 [h, w, 3], and one between each two rows."""
+
     def moments(self, sr: Any, hr: Any, *, on_luma: bool) -> Moments:
         """Return the exact sums over all values."""
 

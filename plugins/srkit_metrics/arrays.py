@@ -31,6 +31,21 @@ def squared_error(sr: Image, hr: Image, *, on_luma: bool) -> int:
     return total
 
 
+def steps(image: Image) -> tuple[list[int], list[int]]:
+    """Return the exact sums of the squared differences of the luma of neighbours, `UNITS` to a level: one between each
+    two columns of a uint8 [h, w, 3], and one between each two rows."""
+    width = image.shape[1]
+    read = _Values(width, on_luma=True)
+    across, down = np.zeros(width - 1, np.int64), []
+    above = np.empty((0, width))
+    for rows in read.strips(len(image)):
+        values = read(image[rows]).reshape(-1, width)
+        across += (np.diff(values, axis=1) ** 2).sum(0).astype(np.int64)
+        down += (np.diff(np.concatenate([above, values]), axis=0) ** 2).sum(1).astype(np.int64).tolist()
+        above = values[-1:].copy()
+    return across.tolist(), down
+
+
 def moments(sr: Image, hr: Image, *, on_luma: bool) -> Moments:
     """Return the exact sums over two uint8 [h, w, 3]: RGB levels, or luma less `OFFSET`, `UNITS` to a level."""
     read_sr, read_hr = (_Values(sr.shape[1], on_luma=on_luma) for _ in range(2))

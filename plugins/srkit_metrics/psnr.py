@@ -31,13 +31,14 @@ def psnr_y() -> Score:
 
 def _psnr_rgb(sr: Image, hr: Image) -> float:
     error = arithmetic(sr, hr).squared_error(sr, hr, on_luma=False)
-    return _decibels(error, PEAK**2 * 3 * sr.shape[0] * sr.shape[1])
+    return decibels(error, PEAK**2 * 3 * sr.shape[0] * sr.shape[1])
 
 
 def _psnr_luma(sr: Image, hr: Image) -> float:
     error = arithmetic(sr, hr).squared_error(sr, hr, on_luma=True)
-    return _decibels(error, (PEAK * UNITS) ** 2 * sr.shape[0] * sr.shape[1])
+    return decibels(error, (PEAK * UNITS) ** 2 * sr.shape[0] * sr.shape[1])
 
 
-def _decibels(error: int, largest: float) -> float:
+def decibels(error: float, largest: float) -> float:
+    """Return how far an error lies below the largest, inf where there is none."""
     return 10 * math.log10(largest / error) if error else math.inf

@@ -21,6 +21,14 @@ def squared_error(sr: Tensor, hr: Tensor, *, on_luma: bool) -> int:
     return int((difference * difference).sum())
 
 
+def steps(image: Tensor) -> tuple[list[int], list[int]]:
+    """Return the exact sums of the squared differences of the luma of neighbours, `UNITS` to a level: one between each
+    two columns of a uint8 [h, w, 3], and one between each two rows."""
+    luma = _values(image, on_luma=True)[0]
+    across, down = (luma.diff(dim=dim).square().sum(1 - dim).tolist() for dim in (1, 0))
+    return across, down
+
+
 def moments(sr: Tensor, hr: Tensor, *, on_luma: bool) -> Moments:
     """Return the exact sums over two uint8 [h, w, 3]: RGB levels, or luma less `OFFSET`, `UNITS` to a level."""
     x, y = _values(sr, on_luma), _values(hr, on_luma)

@@ -31,6 +31,7 @@ VERBS = {
     "convert": "any checkpoint to a file that describes itself",
     "degrade": "make LR images from HR images",
     "prepare": "pack images for training: LMDB, HDF5 or a folder of tiles",
+    "fit": "make the file that a metric needs, of photographs: niqe",
     "new": "a recipe to change, or a plugin to begin with",
     "check-plugin": "whether a component keeps its contract, and what to do",
     "schema": "a JSON schema of recipes, for editors that complete",
@@ -39,7 +40,7 @@ VERBS = {
 
 # What other programs call them; `run` continues a run, too.
 OTHER_WORDS = {
-    **dict.fromkeys(("train", "fit", "resume", "continue"), "run"),
+    **dict.fromkeys(("train", "resume", "continue"), "run"),
     **dict.fromkeys(("test", "evaluate", "score", "benchmark"), "eval"),
     **dict.fromkeys(("predict", "infer", "inference", "enhance", "enlarge"), "upscale"),
 }

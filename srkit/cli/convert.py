@@ -37,6 +37,11 @@ def main(arguments: argparse.Namespace) -> int:
     _refuse_target(target)
     registry = discover(arguments.plugins, arguments.ambient)
     model = models.read(arguments.source, arguments, registry)
+    if arguments.scale is not None and model.made_for != arguments.scale:
+        raise UsageError(
+            f"{model.reading.path} is a network '{model.architecture}' made for scale {model.made_for}, and stays one: "
+            f"leave out --scale {arguments.scale:g}, which eval and upscale take"
+        )
     try:
         description = describe_converted(model, Builder(registry))
     except OSError as error:

@@ -25,6 +25,7 @@ from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 from srkit.plugin.settings import read_settings
 from srkit.protocol import METHODS, Ensemble, Forward
+from srkit.recipe import toml
 
 if TYPE_CHECKING:
     from srkit.engine.weights.model import Model
@@ -92,7 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a metric (psnr_y and ssim_y where none is given); may be given several times",
+        help="a metric (psnr_y and ssim_y where none is given), or a table as in a recipe, "
+        """'{type = "lpips", weights = "FILE"}'; may be given several times""",
     )
     parser.add_argument("--table", choices=[*tables.FORMATS, "json"], help="print the tables in this form")
     parser.add_argument("--json", action="store_true", help="print one JSON document: --table json")
@@ -133,7 +135,7 @@ def main(arguments: argparse.Namespace) -> int:
             sets,
             scale=scale,
             images=finished,
-            metrics=arguments.metrics or ("psnr_y", "ssim_y"),
+            metrics=[_metric(text) for text in arguments.metrics] or ("psnr_y", "ssim_y"),
             reference=not _without_hr(arguments),
             protocol=protocol,
             forward=arguments.forward,
@@ -206,6 +208,18 @@ def _spoilt(found: Sequence[dict[str, Any]]) -> typing.Iterator[str]:
 
 def _is_nan(scores: Mapping[str, float], bicubic: Mapping[str, float]) -> bool:
     return any(math.isnan(value) and not math.isnan(bicubic[metric]) for metric, value in scores.items())
+
+
+def _metric(text: str) -> str | dict[str, Any]:
+    """Return a metric of --metric: its name, or its table."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        table: dict[str, Any] = toml.parse(f"metric = {text}")["metric"]
+    except toml.TomlProblem:
+        example = """{type = "lpips", weights = "FILE"}"""
+        raise UsageError(f"--metric {text}: is no table; text stands in quotes, as in '{example}'") from None
+    return table
 
 
 def _without_hr(arguments: argparse.Namespace) -> bool:

@@ -100,9 +100,11 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         print("srkit list: nothing installed fits", file=sys.stderr)
     for entry in entries:
-        if entry.component.missing:  # whole, on a line of its own: it says what to type
-            text = f"{entry.component.kind} '{registry.name_of(entry)}': {entry.component.missing}"
-            out.print(f"[dim]missing {output.clean(text)}[/dim]", soft_wrap=True)
+        component = entry.component
+        for word, what in (("missing", component.missing), ("needs  ", component.facts.get("needs"))):
+            if what:  # whole, on a line of its own: it says what to type
+                text = f"{component.kind} '{registry.name_of(entry)}': {what}"
+                out.print(f"[dim]{word} {output.clean(text)}[/dim]", soft_wrap=True)
     for clash in registry.clashes():
         out.print(f"[yellow]clash[/yellow]   {output.clean(clash)}", soft_wrap=True)
     for slow in registry.slow:

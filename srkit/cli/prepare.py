@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from srkit.cli import error_text, output, whole_number
+from srkit.cli import error_text, output, shards, whole_number
 from srkit.cli.datasets import format_of, formats, make_dataset, meant_by, names_dataset
 from srkit.errors import InputRejected, UsageError
 from srkit.images.manifest import Manifest
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="threads that decode images (as many as there are cores)",
     )
+    shards.add_arguments(parser)
     parser.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be used")
     parser.add_argument("--verify", metavar="DST", help="compare every pixel of DST with what was written")
 
@@ -128,6 +129,7 @@ def main(arguments: argparse.Namespace) -> int:
         tiles=preparing.Tiles(arguments.crop, arguments.step or arguments.crop, unit),
         scales=scales,
         degradation=degradation,
+        shard=arguments.shard,
         threads=arguments.threads,
         skip_bad=arguments.skip_bad,
         bad=_tell,
@@ -220,6 +222,8 @@ def _report(path: Path, format_: str, prepared: Any, source: str) -> None:
         pieces.append(f"kept whole: none is larger than a tile of {manifest.made['crop']}")
     elif manifest.made["crop"]:
         pieces.append(f"{len(manifest.names):,} tiles of {manifest.made['crop']} every {manifest.made['step']} pixels")
+    if "shard" in manifest.made:
+        pieces.append(f"shard {manifest.made['shard']}")
     pieces += [f"LR {scale} by {how}" for scale, how in manifest.made["lr"].items()]
     pieces.append(f"{_bytes(path) / 2**20:,.1f} MiB")
     out.print(

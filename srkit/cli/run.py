@@ -1,6 +1,9 @@
 """Train a recipe in runs/<its name>, or continue the run that is there.
 
 Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint and end with exit code 75: the same command goes on from there.
+
+With --processes several of them train on this machine, a GPU each, or sharing its cores; on several machines start
+`srkit run` with torchrun.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ from pathlib import Path
 from typing import TextIO
 
 from srkit import api
-from srkit.cli import output
-from srkit.errors import Stopped, UsageError
+from srkit.cli import output, whole_number
+from srkit.errors import Elsewhere, RunFailed, Stopped, UsageError
 from srkit.plugin.discovery import discover
-from srkit.runs.stopping import StopFlag
+from srkit.runs.stopping import StopFlag, end_with_parent
+
+FLAGS = ("--restart", "--accept-dataset-change", "--traceback")  # that each of several processes is given, too
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,24 +48,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on although the run's images have changed; its environment.json then tells which, and from which step",
     )
+    parser.add_argument(
+        "--processes", metavar="N", type=whole_number, default=0, help="train in N processes, which share each batch"
+    )
+    parser.add_argument(
+        "--max-restarts",
+        metavar="N",
+        type=whole_number,
+        default=0,
+        help="with --processes: go on from the last checkpoint when one is killed, hangs or fails, at most N times",
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Train, then show the scores and what to do next."""
+    if arguments.processes or arguments.max_restarts:
+        return _supervise(arguments)
     with StopFlag():  # from now on a signal is not lost, and does not end the process in the middle of something
         return _main(arguments)
 
 
 def _main(arguments: argparse.Namespace) -> int:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun
-        raise UsageError("one process trains a run: start it without torchrun")
-    show_log()
+    # Of several processes, which torchrun has started and numbered, the first one speaks; it restarts them, too.
+    first = os.environ.get("RANK", "0") == "0"
+    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    if "RANK" in os.environ:
+        end_with_parent()
+    show_log(logging.INFO if first else logging.CRITICAL)
     try:
         result = api.run(
             arguments.recipe,
             out=arguments.out,
             set=arguments.overrides,
-            restart=arguments.restart,
+            restart=arguments.restart and not restarted,
             accept_dataset_change=arguments.accept_dataset_change,
             observers=["console"],
             registry=discover(arguments.plugins, arguments.ambient),
@@ -68,6 +88,10 @@ def _main(arguments: argparse.Namespace) -> int:
     except Stopped as error:
         print(f"{error}\nto continue, run the same command again", file=sys.stderr)
         return error.exit_code
+    except Elsewhere as error:
+        return error.exit_code
+    if not first:
+        return 0
     if result.was_finished:
         print(f"{result.directory} is finished at step {result.step}; a larger train.steps continues it")
     if result.tables:
@@ -76,6 +100,31 @@ def _main(arguments: argparse.Namespace) -> int:
         _print_best(result.directory / "best.safetensors", result.step)
     _print_next(result.directory, arguments.plugins)
     return 0
+
+
+def _supervise(arguments: argparse.Namespace) -> int:
+    """Train in several processes, and start them again where that was asked for; return their exit code."""
+    if arguments.processes < 1 or arguments.max_restarts < 0:
+        raise UsageError("--processes is at least 1, --max-restarts at least 0, and that is for --processes alone")
+    if "RANK" in os.environ:
+        raise UsageError("torchrun starts the processes: leave out --processes")
+    from srkit.engine.supervising import Ended, supervise
+
+    words = [word for name in arguments.plugins for word in ("-p", name)]
+    words += ["run", *(word for text in arguments.overrides for word in ("--set", text))]
+    words += ["--out", arguments.out] if arguments.out is not None else []
+    words += [name for name in FLAGS if getattr(arguments, name[2:].replace("-", "_"))]
+    command = [sys.executable, "-m", "srkit", *words, "--", arguments.recipe]
+    ended = Ended(0)
+    for attempt in range(arguments.max_restarts + 1):
+        if attempt:
+            print(f"start {attempt + 1} of at most {arguments.max_restarts + 1}", file=sys.stderr)
+        ended = supervise(command, arguments.processes, os.environ, attempt)
+        if ended.signal:
+            print(f"process {ended.rank} of {arguments.processes} was ended by {ended.signal}", file=sys.stderr)
+        if ended.asked or (not ended.signal and ended.code != RunFailed.exit_code):
+            break  # done, stopped, or it would fail of the same again
+    return RunFailed.exit_code if ended.signal else ended.code
 
 
 def _print_best(path: Path, step: int) -> None:
@@ -88,10 +137,10 @@ def _print_best(path: Path, step: int) -> None:
         output.console().print(f"[dim]{text}[/dim]", soft_wrap=True)
 
 
-def show_log() -> None:
+def show_log(level: int = logging.INFO) -> None:
     """Show on stderr what a run logs."""
     logging.basicConfig(format="%(message)s", handlers=[_ToStderr()], force=True)
-    logging.getLogger("srkit").setLevel(logging.INFO)  # torch has much to say at that level
+    logging.getLogger("srkit").setLevel(level)  # torch has much to say at that level
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):

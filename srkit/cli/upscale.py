@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import attrs
 
 from srkit import files
-from srkit.cli import error_text, models, print_traceback, printable, single
+from srkit.cli import error_text, models, print_traceback, printable, shards, single
 from srkit.cli.enlarging import Enlarger
 from srkit.cli.folders import images_of
 from srkit.errors import InputRejected, RunFailed, Stopped, UsageError, describe
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recursive", action="store_true", help="take the folders below, too; OUT then has the same folders"
     )
+    shards.add_arguments(parser)
     models.add_arguments(parser)
     parser.add_argument(
         "--size",
@@ -112,15 +113,17 @@ def _main(arguments: argparse.Namespace) -> int:
     if arguments.size is not None and arguments.scale is not None:
         raise UsageError("--size says how large images become, and --scale by how much larger: give one of them")
     plan = _plan(arguments.inputs, arguments.out, recursive=arguments.recursive)
-    work, bad = plan.work, plan.bad
+    images, bad = list(plan.work.items()), plan.bad
+    work = dict(images[i] for i in arguments.shard.part(len(images)))
     registry = discover(arguments.plugins, arguments.ambient)
     enlarger_of, by = _enlargers(arguments, registry)
 
     for error in bad:
         print(error_text(error), file=sys.stderr)
-    for folder in dict.fromkeys(target.parent for target in work):
-        files.remove_remains(folder)
-    taken = {path.resolve() for pair in work.items() for path in pair}
+    if arguments.shard.of == 1:  # what other machines write would look like what processes left that live no more
+        for folder in dict.fromkeys(target.parent for target in work):
+            files.remove_remains(folder)
+    taken = {path.resolve() for pair in images for path in pair}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     screen = console(stderr=True)
     done = 0
@@ -148,7 +151,8 @@ def _main(arguments: argparse.Namespace) -> int:
     total = done + len(bad)
     for text in plan.left_out:
         print(printable(text), file=sys.stderr)
-    print(f"{done} of {total} images enlarged {by}, in {printable(arguments.out)}", file=sys.stderr)
+    whose = f" of shard {arguments.shard}" if arguments.shard.of > 1 else ""
+    print(f"{done} of {total} images{whose} enlarged {by}, in {printable(arguments.out)}", file=sys.stderr)
     return InputRejected.exit_code if bad else 0
 
 

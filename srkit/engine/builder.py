@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from srkit.engine.networks.checking import checked
+from srkit.engine.networks.checking import callable_as_stated, checked
 from srkit.engine.networks.meta import MOST_PARTS, TooManyParts, at_most, sketch_or_make
 from srkit.engine.networks.padding import fit
 from srkit.errors import ComponentError, RecipeError
@@ -53,7 +53,7 @@ class Builder:
 
     def _make(self, part: Part, words: Mapping[str, Any]) -> Any:
         """Return what `make` does; what the target raises passes through, for those who know its line in a recipe."""
-        return self.registry.make(part.kind, part.type, words, part.settings, checked)
+        return self.registry.make(part.kind, part.type, words, part.settings, callable_as_stated)
 
     def optimizer(self, part: Part, named: Sequence[tuple[str, nn.Parameter]]) -> Optimizer:
         """Return an optimizer of parameters, given with their names. Raises ComponentError."""

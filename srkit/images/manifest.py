@@ -40,6 +40,22 @@ class ImageRecord:
 
 
 @attrs.frozen
+class Shard:
+    """One of several parts of a list, each the work of one machine: the parts, one behind the other, are the list."""
+
+    number: int = 1
+    of: int = 1
+
+    def part(self, count: int) -> range:
+        """Return which of so many it has."""
+        return range(count * (self.number - 1) // self.of, count * self.number // self.of)
+
+    def __str__(self) -> str:
+        """Return what people write, "1/4"."""
+        return f"{self.number}/{self.of}"
+
+
+@attrs.frozen
 class Manifest:
     """The contents of a prepared dataset.
 

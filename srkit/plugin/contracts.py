@@ -161,6 +161,9 @@ class Draws(Protocol):
     def of(self, name: str) -> Draws:
         """Return the stream of a name, which has the same numbers whatever was drawn before."""
 
+    def at(self, samples: Tensor) -> Draws:
+        """Return the chance of some samples alone, int64 [k], from its beginning."""
+
 
 class DeterministicDegradation(Protocol):
     """Called with `scale=4, **settings`. A whole HR image at rest to a whole LR image of the same dtype.
@@ -180,11 +183,27 @@ class RandomDegradation(Protocol):
     HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. Sample i may depend on row i of what is
     drawn from `draws` alone, and on no other source of chance. One that states the fact `draws` is given a tensor
     instead, [n, that many], uniform in 0..1, both ends included. Where its call declares `size`, `(hr, size, draws)`,
-    it is given LR's (height, width), and serves any scale.
+    it is given LR's (height, width), and serves any scale. It may have `describe(draws) -> list[str]`, what was drawn
+    for each sample in words, for `srkit degrade --sheet`.
     """
 
     def __call__(self, hr: Tensor, draws: Draws) -> Tensor:
         """Return LR of a batch."""
+
+
+class Distortion(Protocol):
+    """Made from `**settings`; a step of a random degradation. Images of the network's form to images, of another size
+    perhaps. Sample i may depend on row i of what is drawn from `draws` alone, and on no other source of chance.
+
+    Where each sample becomes another size, it returns `(images, sizes)`: the images on one canvas, at its top left, and
+    int64 [n, 2], the height and width of each. What lies beyond repeats an image's last row and column. One that
+    declares `sizes` is given those of its images, or None where they fill the canvas; one that declares `size` is given
+    LR's (height, width), or None where it is used alone. It may have `describe(draws) -> list[str]`, what was drawn for
+    each sample in words.
+    """
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the images of a batch, [n, 3, h, w] as float32 of 0..1; they may overshoot a little."""
 
 
 class Augmentation(Protocol):
@@ -195,9 +214,14 @@ class Augmentation(Protocol):
 
 
 class Metric(Protocol):
-    """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut; a number, which is the same
-    whichever is named first, unless it states `symmetric=False`. Raises ValueError for images of different sizes, or
-    too small for it. One that states `reference=False` looks at SR alone, and is called with it alone.
+    """Made from `**settings`. Two images at rest, uint8, whose border the protocol has cut, unless it states
+    `border=False`; a number, which is the same whichever is named first, unless it states `symmetric=False`. Raises
+    ValueError for images of different sizes, or too small for it. One that states `reference=False` looks at SR alone,
+    and is called with it alone.
+
+    One with a setting that names a file of what good images are like may have a function beside it, an attribute of the
+    component's target: `fit(images) -> bytes`, which `srkit fit` gives images at rest, uint8, one after the other, and
+    whose result it writes. It raises ValueError where they are too few.
     """
 
     def __call__(self, sr: NDArray[np.uint8], hr: NDArray[np.uint8]) -> float:
@@ -309,7 +333,8 @@ class Observer(Protocol):
 _ANY = {
     "deviations": Fact(
         dict[str, str], "checks of its contract (`srkit check-plugin`) that it does not pass, each with the reason"
-    )
+    ),
+    "needs": Fact(str, "a file that a setting must name, and where it is found; `srkit list` shows it"),
 }
 _SCALES = Fact(tuple[int, ...], "the scales it is made for; any scale where absent")
 _DRAWS = Fact(int, "takes chance as a tensor [n, that many], uniform in 0..1; else it is given Draws")
@@ -395,6 +420,7 @@ KINDS: Mapping[str, Kind] = {
             deterministic=Fact(bool, "whether it takes a whole image, once, or else batches, with draws", True),
             draws=_DRAWS,
         ),
+        _kind("distortion", "a step of a random degradation: images to images", Distortion),
         _kind(
             "augmentation",
             "a change to LR and HR alike",
@@ -409,6 +435,10 @@ KINDS: Mapping[str, Kind] = {
             color=Fact(str, 'what it looks at, for the caption: "Y" or "RGB"', "RGB"),
             reference=Fact(bool, "whether it is called with SR and HR, or else with SR alone", True),
             symmetric=Fact(bool, "whether SR against HR scores as HR against SR", True),
+            border=Fact(bool, "whether the protocol's border is cut before it looks", True),
+            protocol=Fact(
+                str, "for the caption, what a score depends on beside the images; its changed settings where absent"
+            ),
         ),
         _kind(
             "optimizer",

@@ -45,12 +45,12 @@ def read_recipe(
     return recipe, origins
 
 
-def read_part(registry: Registry, kind: str, name: str, overrides: Sequence[str] = ()) -> Part:
-    """Return a component by name with the settings of `--set KEY=VALUE`, checked as a recipe's table would be.
+def read_part(registry: Registry, kind: str, given: str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Part:
+    """Return a component, by name or as a recipe's table, with the settings of `--set KEY=VALUE`, checked as in one.
 
     Raises RecipeError with every problem, UsageError for an override that is none.
     """
-    table, places = lay_overrides({"type": name}, overrides)
+    table, places = lay_overrides({"type": given} if isinstance(given, str) else given, overrides)
     cls = next((cls for cls in PARTS if cls.kind == kind), part_within(kind))
     try:
         part: Part = structured(table, cls, registry, {}, None)
@@ -96,6 +96,9 @@ def _cross_field(tree: Mapping[str, Any], registry: Registry) -> list[Problem]:
     batch, accumulate = data.get("batch", 16), train.get("accumulate", 1)
     if type(batch) is int and type(accumulate) is int and batch > 0 and accumulate > 0 and batch % accumulate:
         message = f"accumulate is {accumulate}, which does not divide data.batch, {batch}"
+        problems.append(Problem(("train", "accumulate"), message))
+    if train.get("deterministic") == "elastic" and type(accumulate) is int and accumulate.bit_count() != 1:
+        message = f"with deterministic 'elastic' parts are summed in pairs: 1, 2, 4, 8... of them, not {accumulate}"
         problems.append(Problem(("train", "accumulate"), message))
     device = train.get("device", "auto")
     if isinstance(device, str) and not re.fullmatch(fields(Train).device.metadata["pattern"], device):

@@ -208,12 +208,13 @@ class Train:
         channels_last: memory layout
         ema: decay of a moving average of the weights, which is then what is scored and kept; 0 for none
         clip: largest norm of the gradients; 0 for none
-        accumulate: parts that a batch is computed in, to save memory
+        accumulate: parts that a batch is computed in, to save memory; several processes share them
         log_every: steps from one line of the log to the next
         validate_every: steps from one validation to the next
         checkpoint_every: steps from one checkpoint to the next
         keep: checkpoints kept besides the best
-        deterministic: "run": the same bits after any stop; "off": fastest
+        deterministic: "run": the same bits after any stop; "elastic": and with any number of processes, that may change
+            at a stop; "off": fastest
     """
 
     steps: int = _number(least=1)
@@ -229,7 +230,7 @@ class Train:
     validate_every: int = _number(5_000, least=1)
     checkpoint_every: int = _number(5_000, least=1)
     keep: int = _number(2, least=1)
-    deterministic: Literal["off", "run"] = "off"
+    deterministic: Literal["off", "run", "elastic"] = "off"
 
 
 @attrs.frozen(kw_only=True)

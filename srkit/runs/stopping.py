@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 import types
 from typing import Any
 
@@ -15,6 +16,21 @@ class Interrupted(Exception):
     def __init__(self, by: str) -> None:
         super().__init__(f"stopped by {by}")
         self.by = by
+
+
+def end_with_parent() -> None:
+    """End this process at once, from now on, when the one that has started it is gone: nobody would stop it.
+
+    Its checkpoints are whole whenever it ends.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="srkit-parent", daemon=True).start()
 
 
 class StopFlag:

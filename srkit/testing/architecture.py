@@ -26,6 +26,7 @@ from srkit.testing.check import Check, Inapplicable, Subject, fail
 from srkit.testing.samples import largest, refuse_unreached
 
 ODD = (13, 17)  # pixels
+LARGEST_SCALE = 8  # that is looked for
 LARGEST = 64  # pixels: the largest multiple and the largest least side that are looked for
 # Sums of float32 in another order: measured at most 1e-6 of the largest value for srkit's networks and thirty others.
 SAME = 1e-4
@@ -81,11 +82,27 @@ def any_size_is_made(subject: Subject) -> None:
         if list(sr.shape) != [2, 3, *size]:
             fail(
                 f"asked for {list(size)}, LR {list(x.shape)} becomes {list(sr.shape)}",
-                "make SR of the size that is asked for, or state what it serves: facts={'scale_range': (1.0, 4.0)}, or "
-                "self.scales = (2, 4)",
+                _instead_of_other_size(subject, network, x),
             )
         if takes(network.forward, "points"):
             _refuse_other_points(network, x, size, sr)
+
+
+def _instead_of_other_size(subject: Subject, network: nn.Module, x: Tensor) -> str:
+    """Return what to do about a network that makes SR of another size than is asked for, from the sizes it makes."""
+    made = [
+        scale
+        for scale in range(1, LARGEST_SCALE + 1)
+        if list(_run(network, x, size=(x.shape[2] * scale, x.shape[3] * scale)).shape[2:])
+        == [side * scale for side in x.shape[2:]]
+    ]
+    if not made or (made == list(range(made[0], made[-1] + 1)) and len(made) > 2):
+        return "make SR of the size that is asked for, or state what it serves: facts={'scale_range': (1.0, 4.0)}"
+    own = ", ".join(map(str, made)) + ("," if len(made) == 1 else "")
+    return (
+        f"make SR of the size that is asked for; or, where it serves some scales alone, let each network say which are "
+        f"its own: made for scale {subject.scale}, self.scales = ({own})"
+    )
 
 
 def _refuse_other_points(network: nn.Module, x: Tensor, size: Size, sr: Tensor) -> None:
@@ -421,6 +438,13 @@ def _refuse_other_size(sr: Tensor, lr: Tensor, scale: int) -> None:
         fail(
             f"SR has {channels}, and images here have 3, red, green and blue",
             "let the last layer give 3; a network of luma alone is another one, made and trained for 3 channels",
+        )
+    whole = [n for n in range(1, LARGEST_SCALE + 1) if list(sr.shape[2:]) == [side * n for side in lr.shape[2:]]]
+    if list(sr.shape) != must and whole and list(sr.shape[:2]) == must[:2]:
+        fail(
+            f"at scale {scale}, LR {list(lr.shape)} becomes {list(sr.shape)}, not {must}",
+            f"enlarge by `scale`, and not by {whole[0]}; or raise a ValueError for a scale that it cannot be made for, "
+            'and state those that it can: facts={"scales": (2, 4)}',
         )
     if list(sr.shape) != must:
         fail(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from srkit.engine.data.conversions import to_batch, to_rest
+from srkit.engine.networks.checking import fault_of_call
 from srkit.engine.scoring.metrics import scoring
 from srkit.errors import describe
 from srkit.testing.check import Check, Inapplicable, Subject, fail
@@ -252,16 +252,9 @@ def _made(subject: Subject) -> Callable[..., float]:
 
 
 def _refuse_other_arguments(subject: Subject) -> None:
-    given = ("sr", "hr") if _has_reference(subject) else ("sr",)
-    try:
-        inspect.signature(subject.make()).bind(*given)
-    except TypeError as error:
-        fail(
-            f"it cannot be called with {' and '.join(given)}: {error}",
-            "state reference=False of one that looks at SR alone, and of no other",
-        )
-    except ValueError:  # it has no signature that could be read
-        pass
+    fault = fault_of_call(subject.component, subject.make())
+    if fault is not None:
+        fail(f"it {fault[0]}", fault[1])
 
 
 def _image() -> Image:

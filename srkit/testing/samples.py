@@ -20,6 +20,7 @@ from srkit.testing.check import Subject, fail
 
 SEED = 987_654_321  # one that no component is likely to seed chance with
 MORE = 8  # draws that are tried beyond those stated
+MANY = 1_024  # samples with draws of their own: what befalls one in a hundred befalls some of them all but surely
 # Both occur, 1 where float32 rounds a draw that is less by under 2**-25.
 EXTREMES = {
     0.0: "keep away from a logarithm of zero or a division by it: draws.clamp(min=1e-6)",
@@ -58,6 +59,11 @@ def draws(subject: Subject, n: int, seed: int = 0) -> Any:
     return torch.rand(n, count, generator=torch.Generator().manual_seed(seed))
 
 
+def many_draws(subject: Subject, n: int) -> Iterator[Any]:
+    """Yield the chance of n samples, as new, for MANY samples in all."""
+    return (draws(subject, n, seed) for seed in range(MANY // n))
+
+
 def row(drawn: Any, i: int) -> Any:
     """Return the chance of one sample alone."""
     return Stream(drawn.keys[i : i + 1]) if isinstance(drawn, Stream) else drawn[i : i + 1]
@@ -94,6 +100,10 @@ class Extreme:
     def of(self, name: str) -> Extreme:
         """Return these draws."""
         return self
+
+    def at(self, samples: Tensor) -> Extreme:
+        """Return these draws for so many samples."""
+        return Extreme(len(samples), self.value)
 
 
 def call(subject: Subject, function: Callable[..., object], *images: Tensor) -> object:

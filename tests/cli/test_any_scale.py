@@ -13,7 +13,7 @@ from PIL import Image
 import srkit
 from srkit.engine.networks.calling import enlarge
 from srkit.engine.weights.model import save_model
-from tests.anywhere import Anywhere, Before, Pyramid
+from tests.anywhere import Anywhere, Before, Pyramid, Sizeless
 from tests.cli.conftest import save_nearest
 from tests.conftest import ROOT, photograph
 
@@ -226,3 +226,29 @@ def test_in_python_a_network_of_any_scale_is_told_the_scale_or_the_size(run):
     with pytest.raises(srkit.UsageError) as error:
         srkit.evaluate({"mine": Pyramid(scale=4)}, "photos", scale=3)
     assert str(error.value) == "network 'mine' has scales 2, 4, not 3"
+
+
+def test_a_pyramid_is_converted_as_what_it_was_made_for(run):
+    assert run("convert", "x4.safetensors", "x2.safetensors", "--scale", 2) == (
+        2,
+        "",
+        "srkit convert: x4.safetensors is a network 'pyramid' made for scale 4, and stays one: leave out --scale 2, "
+        "which eval and upscale take\n",
+    )
+    assert not Path("x2.safetensors").exists()
+    code, out, _ = run("convert", "x4.safetensors", "same.safetensors", "--scale", 4)
+    assert (code, out.splitlines()[0]) == (0, "ok  same.safetensors  pyramid x4, 0.0 MiB")
+    code, out, _ = run(
+        "convert", "before.safetensors", "before2.safetensors", "--scale", 2
+    )  # its weights fit any scale
+    assert (code, out.splitlines()[0]) == (0, "ok  before2.safetensors  before x2, 0.0 MiB")
+
+
+def test_a_pyramid_whose_forward_does_not_declare_size_is_told_to(run, tmp_path):
+    save(tmp_path / "sizeless.safetensors", "sizeless", Sizeless(scale=4), 4)
+    assert run("upscale", "sizeless.safetensors", "one.png", "-o", "big.png", "--scale", 2) == (
+        2,
+        "",
+        "srkit upscale: sizeless.safetensors is a network for scale 4, not 2: its forward must declare 'size', "
+        "(height, width) of SR, by which it knows which of its scales is meant\n",
+    )

@@ -53,6 +53,35 @@ def test_json_is_a_table_a_folder_with_a_row_a_model_and_one_of_bicubic(evaluate
             assert mean == pytest.approx(np.mean([scores[metric] for scores in row["images"].values()]))
 
 
+STATING = """
+import srkit
+
+
+class Mean:
+    better = "lower"
+    protocol = "weights of mean-0123abcd.pth"
+
+    def __call__(self, sr, hr):
+        return float(abs(sr.astype(float) - hr).mean())
+
+
+@srkit.hookimpl
+def srkit_components():
+    facts = {"border": False}
+    yield srkit.Component("metric", "mean", f"{__name__}:Mean", summary="mean", facts=facts)
+"""
+
+
+def test_a_metric_that_states_its_protocol_and_no_border_is_shown_so(call, nearest, model, photographs, tmp_path):
+    (tmp_path / "stating.py").write_text(STATING)
+    told = ["-p", nearest, "-p", "stating.py", "eval", "repeat.safetensors", "--data", "photos"]
+    code, out, err = call(*told, "--metric", "psnr_y", "--metric", "mean", "--json")
+    table = json.loads(out)["tables"][0]
+    assert (code, err) == (0, "")
+    assert table["protocol"]["border"] == {"psnr_y": 2, "mean": 0}
+    assert table["protocol"]["color"] == {"psnr_y": "Y", "mean": "RGB (weights of mean-0123abcd.pth)"}
+
+
 ALONE = """
 import numpy as np
 import srkit

@@ -213,7 +213,7 @@ def test_a_fact_that_is_none_is_one_line(call, arguments, message):
 def test_a_scale_of_a_kind_that_has_none_is_an_error(call):
     code, out, err = call("list", "metric", "--scale", "2")
     assert (code, out) == (2, "")
-    assert err.startswith("srkit list: --scale 2: metric has no fact 'scales'; there are: better, color")
+    assert err.startswith("srkit list: --scale 2: metric has no fact 'scales'; there are: better, border")
 
 
 def test_a_slow_plugin_is_a_row(sites, call, monkeypatch):

@@ -209,7 +209,8 @@ def srkit_components():
         ("optimizer.type=nothing", "optimizer 'nothing' makes a NoneType, no torch Optimizer"),
         (
             "observer=['nothing']",
-            "observer 'nothing' makes a NoneType, which has none of run_started, logged, validated, saved, run_ended",
+            "observer 'nothing' makes a NoneType, which has none of run_started, logged, validated, pictured, saved, "
+            "run_ended",
         ),
     ],
 )
@@ -218,6 +219,69 @@ def test_a_target_that_returns_nothing_is_a_problem_of_the_recipe(call, tiny, ve
     code, _, err = call("-p", "nothing.py", verb, "tiny.toml", "--set", override)
     assert code == 2
     assert err.splitlines()[-1].removeprefix(f"srkit {verb}: ") == f"--set {override}: {message}"
+
+
+UNSTATED = """
+import srkit
+
+def noisy(*, scale: int):
+    return lambda hr, draws: hr
+
+def sized(*, scale: int):
+    return lambda hr, size, draws: hr
+
+def whole(*, scale: int):
+    return lambda hr: hr
+
+def alone():
+    return lambda sr: 1.0
+
+def compared():
+    return lambda sr, hr: 1.0
+
+@srkit.hookimpl
+def srkit_components():
+    for name in ("noisy", "sized"):
+        yield srkit.Component("degradation", name, f"{__name__}:{name}")
+    yield srkit.Component("degradation", "whole", f"{__name__}:whole", facts={"deterministic": False})
+    yield srkit.Component("metric", "alone", f"{__name__}:alone")
+    yield srkit.Component("metric", "compared", f"{__name__}:compared", facts={"reference": False})
+"""
+DETERMINISTIC = "state deterministic=False of one that takes a batch and draws, and of no other"
+REFERENCE = "state reference=False of one that looks at SR alone, and of no other"
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "data.degradation=noisy",
+            f"degradation 'noisy' cannot be called with hr: missing a required argument: 'draws'; {DETERMINISTIC}",
+        ),
+        (
+            "data.degradation=sized",
+            "degradation 'sized' cannot be called with hr and size: missing a required argument: 'draws'; "
+            f"{DETERMINISTIC}",
+        ),
+        (
+            "data.degradation=whole",
+            f"degradation 'whole' cannot be called with hr and draws: too many positional arguments; {DETERMINISTIC}",
+        ),
+        (
+            "metric=['alone']",
+            f"metric 'alone' cannot be called with sr and hr: too many positional arguments; {REFERENCE}",
+        ),
+        (
+            "metric=['compared']",
+            f"metric 'compared' cannot be called with sr: missing a required argument: 'hr'; {REFERENCE}",
+        ),
+    ],
+)
+def test_what_is_called_otherwise_than_its_facts_say_is_a_problem_of_the_recipe(call, tiny, verb, override, message):
+    Path("unstated.py").write_text(UNSTATED)
+    code, _, err = call("-p", "unstated.py", verb, "tiny.toml", "--set", override)
+    assert (code, err) == (2, f"{'' if verb == 'check' else 'srkit run: '}--set {override}: {message}\n")
 
 
 def test_a_plugin_that_ends_the_process_is_told(call, tiny):

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,18 @@ def test_a_folder_is_enlarged_under_the_names_of_its_images(upscale, photographs
     for path in photographs.glob("*.[pb]*"):
         picture = open_picture(tmp_path / "out" / path.name)
         assert np.array_equal(picture.pixels, twice(open_picture(path).pixels))
+
+
+def test_shards_enlarge_each_image_once_into_one_folder(upscale, photographs):
+    """What another machine writes meanwhile looks like what a process left that lives no more here: it stays."""
+    os.mkdir("out")
+    Path("out/.aside-4194304-abc").touch()  # of a process that cannot be: Linux has at most 2**22
+    assert upscale("photos", "-o", "out", "--shard", "1/3") == (0, "1 of 1 images of shard 1/3 enlarged x2, in out\n")
+    assert sorted(os.listdir("out")) == [".aside-4194304-abc", "p0.png"]
+    assert upscale("photos", "-o", "out", "--shard", "3/3") == (0, "2 of 2 images of shard 3/3 enlarged x2, in out\n")
+    assert sorted(os.listdir("out")) == [".aside-4194304-abc", "p0.png", "p2.png", "p3.png"]
+    assert upscale("photos", "-o", "out", "--shard", "2/3") == (0, "1 of 1 images of shard 2/3 enlarged x2, in out\n")
+    assert {name for name in os.listdir("out") if name[0] != "."} == set(os.listdir("photos"))
 
 
 def test_a_single_image_may_be_given_its_own_name(upscale, one, tmp_path):

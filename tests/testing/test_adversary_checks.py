@@ -40,6 +40,15 @@ class Wasserstein(Good):
         return self.adversary(sr).mean() - self.adversary(hr).mean() + 10 * penalty
 
 
+class Clipped(Wasserstein):
+    # Arjovsky et al. 2017, algorithm 1
+    def adversary_loss(self, sr, hr, *, step):
+        with torch.no_grad():
+            for weight in self.adversary.parameters():
+                weight.clamp_(-0.01, 0.01)
+        return self.adversary(sr).mean() - self.adversary(hr).mean()
+
+
 class ByAnotherName(Good):
     def __init__(self):
         super().__init__()
@@ -217,7 +226,7 @@ def outcomes(registry):
     return find
 
 
-@pytest.mark.parametrize("name", ["Good", "Wasserstein"])
+@pytest.mark.parametrize("name", ["Good", "Wasserstein", "Clipped"])
 def test_a_loss_with_an_adversary_that_keeps_all_promises_passes(failures, outcomes, name):
     assert failures(name) == {}
     assert {result.outcome for result in outcomes(name).values()} == {"passed"}

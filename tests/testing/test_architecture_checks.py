@@ -223,6 +223,21 @@ class RoundedSize(AnySize):
         return self.conv(F.interpolate(x, scale_factor=round(size[0] / x.shape[2]), mode="bilinear"))
 
 
+class Levels(Good):
+    """A pyramid that does not say which scales it serves."""
+
+    def __init__(self, *, scale: int) -> None:
+        super().__init__(scale=2)
+        self.doublings = scale // 2
+
+    def forward(self, x, size=None):
+        for _ in range(self.doublings):
+            x = super().forward(x)
+            if size is not None and x.shape[2] == size[0]:
+                break
+        return x
+
+
 class RoundedPlaces(AnySize):
     """The nearest pixel of LR, found by coordinates in -1..1, which differ in a tile."""
 
@@ -258,6 +273,7 @@ def srkit_components():
         (Asserts, LOCAL),
         (Lacks, LOCAL),
         (LacksLater, LOCAL),
+        (Levels, LOCAL),
     ):
         yield srkit.Component("architecture", cls.__name__, f"{__name__}:{cls.__name__}", summary="one", facts=facts)
     stated = {**LOCAL, "deviations": {"returns_one_tensor": "the paper returns two"}}
@@ -318,8 +334,7 @@ ALONE = [
         "RoundedSize",
         "any_size_is_made",
         "asked for [17, 22], LR [2, 3, 13, 17] becomes [2, 3, 13, 17]",
-        "make SR of the size that is asked for, or state what it serves: facts={'scale_range': (1.0, 4.0)}, or "
-        "self.scales = (2, 4)",
+        "make SR of the size that is asked for, or state what it serves: facts={'scale_range': (1.0, 4.0)}",
     ),
     (
         "Good_fits",
@@ -396,6 +411,20 @@ SEVERAL = [
         "smallest_image_works",
         "the output for LR of 1x1 is not finite",
         "look at what is divided by a number of pixels",
+    ),
+    (
+        "Levels",
+        "any_size_is_made",
+        "asked for [13, 17], LR [2, 3, 13, 17] becomes [2, 3, 26, 34]",
+        "make SR of the size that is asked for; or, where it serves some scales alone, let each network say which are "
+        "its own: made for scale 2, self.scales = (2,)",
+    ),
+    (
+        "Levels",
+        "output_is_scaled",
+        "at scale 3, LR [1, 3, 13, 17] becomes [1, 3, 26, 34], not [1, 3, 39, 51]",
+        "enlarge by `scale`, and not by 2; or raise a ValueError for a scale that it cannot be made for, and state "
+        'those that it can: facts={"scales": (2, 4)}',
     ),
     (
         "Narrow",

@@ -58,6 +58,7 @@ CHANGES = {
     "cropped": both(lambda x, draws: x[..., 1:]),
     "brighter": both(lambda x, draws: x + 0.5 * column(draws)),
     "half_mirrored": half_mirrored,
+    "seldom": lambda lr, hr, draws: mirrored(lr, hr, 0.49 + (draws < 0.02).float()),
     "clamps": clamps,
     "clamps_draws": clamps_draws,
     "seeds": seeds,
@@ -111,7 +112,7 @@ BROKEN = {
     ),
     "nothing": (
         augmentation.some_draws_change_the_images,
-        "with none of 16 draws it changes anything",
+        "with none of 1,024 draws it changes anything",
         "compute with `draws`, which are uniform in 0..1",
     ),
     "logarithm": (
@@ -149,6 +150,10 @@ NOT_CALLED = {
 def test_an_augmentation_that_keeps_all_promises_passes(failures):
     assert failures("good") == {}
     assert failures("of_streams") == {}
+
+
+def test_an_augmentation_of_one_sample_in_fifty_passes(failures):
+    assert failures("seldom") == {}
 
 
 def test_what_takes_streams_and_looks_at_another_sample_is_found(failures):

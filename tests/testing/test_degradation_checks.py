@@ -214,6 +214,11 @@ class ByLayout(Random):
         return super().of(hr, draws) + (0.5 if hr.stride(1) == 1 else 0)
 
 
+class Seldom(Random):
+    def of(self, hr, draws):
+        return super().of(hr, draws) * (draws[:, :1, None, None] < 0.02)
+
+
 class OfStreams(Random):
     def of(self, hr, draws):
         return super().of(hr, draws.of("strength").uniform()) + draws.normal(*hr.shape[1:2], 1, 1) / 100
@@ -259,8 +264,8 @@ class RandomUnsized(RandomSized):
 
 RANDOM = {"deterministic": False, "draws": 1}
 FACTS = {"OfStreams": {"deterministic": False}, "OfATensor": {"deterministic": False}}
-FACTS |= {"MoreArguments": {}, "Batchless": RANDOM}
-MoreArguments, Batchless = Random, Means
+FACTS |= {"MoreArguments": {}, "Batchless": RANDOM, "SizedUnstated": {}}
+MoreArguments, Batchless, SizedUnstated = Random, Means, RandomSized
 
 
 @srkit.hookimpl
@@ -362,6 +367,7 @@ NOT_CALLED = {
         'state its scales: facts={"scales": (2, 4)}',
     ),
     "MoreArguments": ("it cannot be called with hr: missing a required argument: 'draws'", WHICH),
+    "SizedUnstated": ("it cannot be called with hr and size: missing a required argument: 'draws'", WHICH),
     "Batchless": ("it cannot be called with hr and draws: too many positional arguments", WHICH),
     "OfATensor": ("it needs 1 draws and is given Draws", 'state them: facts={"draws": 1}'),
     "Two": ("it needs 2 draws and is given 1", 'state them: facts={"draws": 2}'),
@@ -381,7 +387,7 @@ def outcomes(registry, name):
     return {result.check.name: result for result in results(Subject(registry.find("degradation", name), registry))}
 
 
-@pytest.mark.parametrize("name", ["Means", "Refuses", "Random", "OfStreams", "Sized", "RandomSized"])
+@pytest.mark.parametrize("name", ["Means", "Refuses", "Random", "Seldom", "OfStreams", "Sized", "RandomSized"])
 def test_a_degradation_that_keeps_all_promises_passes(failures, name):
     assert failures(name) == {}
 

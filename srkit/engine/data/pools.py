@@ -260,18 +260,20 @@ def make_pool(
     device: torch.device,
     heed: Callable[[], object] = lambda: None,
     bad: BadImages | None = None,
+    processes: int = 1,
 ) -> Pool:
     """Return the pool for `data.cache`.
 
     "auto" is the device where that has room for all images, or their source where it reads windows or they are too
-    many, or else memory. `heed` is called before each image that is read, and may raise. Raises InputRejected, in which
-    every bad image is named; `bad` says what is done with them otherwise.
+    many, or else memory. Each of the `processes` of this machine has its own. `heed` is called before each image that
+    is read, and may raise. Raises InputRejected, in which every bad image is named; `bad` says what is done with them
+    otherwise.
     """
     scale = pairs.scale
     pixels = sum(height * width for height, width in map(pairs.size, indices))
     size = 3 * pairs.dtype.itemsize * pixels * (scale * scale + 1)
     on_device = device.type != "cpu" and (cache == "device" or (cache == "auto" and size < _room(device)))
-    too_large = size > free_memory() // 2
+    too_large = size > free_memory() // (2 * processes)
     if cache == "none" or (cache == "auto" and (too_large or (pairs.windowed and not on_device))):
         return SourcePool(pairs, indices, bad)
     packed = PackedPool(pairs, indices, threads, heed, bad)

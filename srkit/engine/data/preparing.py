@@ -20,12 +20,14 @@ from srkit.engine.builder import Builder
 from srkit.engine.data.opening import make_pairs
 from srkit.engine.data.pairs import Pairs
 from srkit.errors import InputRejected, RunFailed, UsageError
-from srkit.images.manifest import HR, ImageRecord, Manifest, lr_side
+from srkit.images.manifest import HR, ImageRecord, Manifest, Shard, lr_side
 from srkit.plugin.contracts import Dataset, Window, Writer
 from srkit.plugin.part import Part
 from srkit.runs.stopping import StopFlag
 
 AHEAD = 2  # images a thread that may be decoded and not yet written: they are what takes memory
+
+WHOLE = Shard()
 
 Bad = Callable[[InputRejected], None]
 
@@ -80,12 +82,14 @@ def prepare(
     tiles: Tiles,
     scales: Sequence[int] = (),
     degradation: Part | None = None,
+    shard: Shard = WHOLE,
     threads: int = 1,
     skip_bad: bool = False,
     bad: Bad = lambda error: None,
     track: Callable[[Iterator[int], int], Iterator[int]] = lambda indices, count: indices,
 ) -> Prepared:
-    """Write the images of a source under `path`, which is there when all of it is there and on the disk.
+    """Write the images of a source, or those of a shard, under `path`, which is there when all of it is there and on
+    the disk.
 
     LR of each scale is made by the degradation that is named, or else taken from the source, or else by MATLAB's
     bicubic. `bad` is called with the error of every image that cannot be used; `track` watches the indices. Raises
@@ -101,12 +105,15 @@ def prepare(
         "crop": tiles.crop,
         "step": tiles.step,
         "lr": {f"x{pair.scale}": pair.made_by for pair in pairs},
-    }
+    } | ({"shard": str(shard)} if shard.of > 1 else {})
+    indices = shard.part(len(source))
+    if shard.of > 1 and not indices:
+        raise UsageError(f"--shard {shard}: has none of the {len(source)} images; give fewer shards")
     with StopFlag() as stop, whole_or_nothing(path) as temporary:
         packing = _Packing(make_writer, temporary, made)
         rejected = 0
         try:
-            for found in _in_order(len(source), lambda i: _tiles_of(source, i, pairs, tiles), threads, track):
+            for found in _in_order(indices, lambda i: _tiles_of(source, i, pairs, tiles), threads, track):
                 if stop():  # not at any instant: where Python is called back, by HDF5 say, an exception is lost
                     raise KeyboardInterrupt
                 if isinstance(found, InputRejected):
@@ -117,7 +124,7 @@ def prepare(
             if rejected and not skip_bad:
                 raise InputRejected(
                     path,
-                    f"was not written: {rejected} of {len(source)} images cannot be used (--skip-bad leaves them out)",
+                    f"was not written: {rejected} of {len(indices)} images cannot be used (--skip-bad leaves them out)",
                 )
             if not packing.names:
                 raise InputRejected(path, "was not written: there are no images that can be used")
@@ -125,7 +132,7 @@ def prepare(
         finally:
             packing.close()
         files.sync_tree(temporary)
-    return Prepared(len(source) - rejected, manifest)
+    return Prepared(len(indices) - rejected, manifest)
 
 
 class _Packing:
@@ -193,7 +200,7 @@ def _cut(image: NDArray[Any], window: Window, scale: int) -> NDArray[Any]:
 
 
 def _in_order(
-    count: int,
+    indices: Sequence[int],
     work: Callable[[int], list[_Tile]],
     threads: int,
     track: Callable[[Iterator[int], int], Iterator[int]],
@@ -209,8 +216,8 @@ def _in_order(
     with ThreadPoolExecutor(threads) as executor:
         waiting: deque[Future[list[_Tile] | InputRejected]] = deque()
         try:
-            ahead = iter(range(count))
-            for _ in track(iter(range(count)), count):
+            ahead = iter(indices)
+            for _ in track(iter(indices), len(indices)):
                 while len(waiting) < threads * AHEAD and (index := next(ahead, None)) is not None:
                     waiting.append(executor.submit(attempt, index))
                 yield waiting.popleft().result()

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from srkit.engine.builder import Builder
+from srkit.engine.distributed import ALONE, World
+from srkit.engine.learning.exchange import Tree, sum_gradients
 from srkit.engine.learning.objective import Objective, Term, opposing, trainable, weighted
 from srkit.engine.learning.prediction import Prediction
 from srkit.recipe.recipe import Adversary, Recipe
@@ -33,12 +35,17 @@ class Learner:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._clipped = list(self.parameters if clipped is None else clipped)
+        self._world: World = ALONE
+        self._modules: Sequence[nn.Module] = ()
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}  # parts of batches in each sum
 
-    def prepare(self, device: torch.device, precision: torch.dtype, clip: float) -> None:
-        """Get ready for a device, a precision and the largest norm of gradients (0 for none), before the first step."""
-        self._clip = clip
+    def prepare(self, device: torch.device, precision: torch.dtype, clip: float, *, ordered: bool = False) -> None:
+        """Get ready for a device, a precision and the largest norm of gradients (0 for none), before the first step.
+
+        `ordered`: gradients are summed in a binary tree over the parts of a batch.
+        """
+        self._clip, self._ordered, self._tree = clip, ordered, Tree()
         # Beside scaling for float16, torch's scaler leaves out an update whose gradients are not finite, without a
         # synchronisation where the optimizer is fused; so it serves every precision, with a scale of 1.
         self._scaled = precision == torch.float16
@@ -47,6 +54,10 @@ class Learner:
         self._spoilt = torch.zeros((), dtype=torch.bool, device=device)  # an objective of this update is not finite
         self._bad = torch.zeros((), device=device)
         self._worst = torch.zeros((), device=device)
+
+    def share(self, world: World, modules: Sequence[nn.Module]) -> None:
+        """Learn with other processes, which get the buffers that the modules have in the first one."""
+        self._world, self._modules = world, modules
 
     @property
     def total(self) -> str:
@@ -65,12 +76,19 @@ class Learner:
         # Confined: what a loss's adversary computes for the network leaves no gradient in the adversary, nor the
         # other way round.
         torch.autograd.backward(self.scaler.scale(value.total), inputs=self.parameters)
+        if self._ordered:
+            self._tree.take(self.parameters)
         return True
 
     def update(self, step: int) -> None:
         """Update the parameters once, by the gradients that there are, which it takes away."""
         for group, rate in zip(self.optimizer.param_groups, self.rates(step), strict=True):
             group["lr"] = rate
+        if self._ordered:
+            self._tree.give(self.parameters)
+        if self._world.size > 1:
+            given = self._world, self.parameters, self._modules, self._spoilt
+            self._spoilt = sum_gradients(*given, ordered=self._ordered)
         if self._clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._clipped, self._clip)
@@ -95,6 +113,19 @@ class Learner:
         self._bad = torch.where(bad, self._bad + 1, 0)
         self._worst = torch.maximum(self._worst, self._bad)
         self._spoilt = torch.zeros_like(self._spoilt)
+
+    def collect(self) -> None:
+        """Bring the sums of the losses of all processes to the first one, where they are logged and saved."""
+        if self._world.size > 1 and self._sums:
+            sums = torch.stack([total.reshape(()) for total in self._sums.values()])
+            self._world.sum([sums])
+            self._sums = dict(zip(self._sums, sums.unbind(), strict=True))
+            self.leave_to_first()
+
+    def leave_to_first(self) -> None:
+        """Begin the sums of the losses anew in all processes but the first one, which has those of all."""
+        if not self._world.is_first:
+            self._sums = {name: torch.zeros_like(total) for name, total in self._sums.items()}
 
     def means(self, parts: int) -> dict[str, float]:
         """Return the mean of each loss over the updates since the last call that it counted in; `parts` is how many

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from srkit.engine.data.batches import Batch
 from srkit.engine.data.sampling import step_seed
+from srkit.engine.distributed import ALONE, World
 from srkit.engine.learning.average import average_of
 from srkit.engine.learning.learner import NETWORK, Learner, network_learner
 from srkit.engine.learning.objective import Term
@@ -59,6 +60,7 @@ class Options:
     ema: float = 0.0
     clip: float = 0.0
     accumulate: int = 1
+    ordered: bool = False  # gradients are summed in a binary tree over the parts of a batch
 
     @staticmethod
     def of(recipe: Recipe) -> Options:
@@ -72,13 +74,15 @@ class Options:
             ema=train.ema,
             clip=train.clip,
             accumulate=train.accumulate,
+            ordered=train.deterministic == "elastic",
         )
 
 
 class Trainer:
     """Updates a network, and what learns beside it, step by step. `done` counts the updates; it is the only clock.
 
-    The first of the learners is the network's.
+    The first of the learners is the network's. Of several processes each is given its share of a batch, which it
+    computes in `parts`.
     """
 
     def __init__(
@@ -88,15 +92,18 @@ class Trainer:
         learners: Sequence[Learner],
         device: torch.device,
         options: Options,
+        world: World = ALONE,
     ) -> None:
         self.network, self.learners, self.device, self.options = network, list(learners), device, options
+        self.world, self.parts = world, -(-options.accumulate // world.size)
         self.done = 0
         self.losses = nn.ModuleList(term.loss for term in terms if isinstance(term.loss, nn.Module))
         self._declared = named(network.forward, WORDS)  # looked up once, not in each step
         self.forward = torch.compile(network) if options.compile else network
         self.ema = average_of(network, options.ema, self.learners[0].optimizer)
         for learner in self.learners:
-            learner.prepare(device, options.precision, options.clip)
+            learner.prepare(device, options.precision, options.clip, ordered=options.ordered)
+            learner.share(world, [network, self.losses])
 
     @property
     def averaged(self) -> nn.Module:
@@ -124,7 +131,7 @@ class Trainer:
     def step(self, batch: Batch) -> None:
         """Update the weights once, with a batch."""
         due: list[Learner] = []
-        for number, part in enumerate(batch.parts(self.options.accumulate)):
+        for number, part in enumerate(batch.parts(self.parts), self.world.rank * self.parts):
             torch.manual_seed(step_seed(self.options.seed, self.done, number))
             prediction = self.predict(part)
             due += [learner for learner in self.learners if learner.learn(prediction, self.done)]
@@ -159,7 +166,7 @@ class Trainer:
             hr_at(part),
             sr.float(),
             extras,
-            share=1 / self.options.accumulate,
+            share=1 / (self.parts * self.world.size),
             autocast=self.autocast,
             average=None if self.ema is None else lambda: self._of_average(part),
         )
@@ -180,8 +187,13 @@ class Trainer:
         """Return the mean of each loss over the updates since the last call; this waits for the device."""
         means: dict[str, float] = {}
         for learner in self.learners:
-            means |= learner.means(self.options.accumulate)
+            means |= learner.means(self.parts)
         return means
+
+    def collect_losses(self) -> None:
+        """Bring the losses of all processes to the first one, where they are logged and saved."""
+        for learner in self.learners:
+            learner.collect()
 
     def refuse_bad_end(self) -> None:
         """Raise Diverged where the last update had to be left out: then no more is known of where the run is going."""

@@ -70,6 +70,7 @@ class Scales:
     some: tuple[float, ...] = ()
     least: float = 1.0
     most: float = math.inf
+    hint: str = ""  # to the author of one that means to serve more
 
     @property
     def line(self) -> str:
@@ -81,7 +82,10 @@ class Scales:
     def fault(self, scale: float) -> str:
         """Return the same with a scale that is none of them, "has scale 4, not 3"; nothing where it is."""
         serves = scale in self.some if self.some else self.least <= scale <= self.most
-        return "" if serves else f"{self.line}, not {scale:g}"
+        return "" if serves else f"{self.line}, not {scale:g}{self.hint}"
+
+
+_NO_SIZE = ": its forward must declare 'size', (height, width) of SR, by which it knows which of its scales is meant"
 
 
 def scales_of(network: nn.Module, facts: Mapping[str, Any], scale: float) -> Scales:
@@ -91,7 +95,7 @@ def scales_of(network: nn.Module, facts: Mapping[str, Any], scale: float) -> Sca
     all from 1.
     """
     if not takes_size(network):
-        return Scales((scale,))
+        return Scales((scale,), hint=_NO_SIZE if hasattr(network, "scales") else "")
     some = facts.get("scales", ())
     least, most = facts.get("scale_range", (1.0, math.inf))
     return Scales(tuple(some), least, most)

@@ -16,11 +16,12 @@ from srkit.engine.data import sampling
 from srkit.engine.data.batches import Batch
 from srkit.engine.data.sampling import stream
 from srkit.engine.learning.learner import make_learners
+from srkit.engine.learning.mixing import mixing
 from srkit.engine.learning.objective import Term, make_term, make_terms
 from srkit.engine.learning.prediction import Prediction, hr_at, split, words_of
 from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
-from srkit.engine.networks.calling import scaled, scales_of, takes, takes_size
+from srkit.engine.networks.calling import enlarge, scaled, scales_of, takes, takes_size
 from srkit.engine.running import checkpoint
 from srkit.errors import RecipeError, SrkitError, located
 from srkit.recipe.layers import Problem
@@ -38,19 +39,25 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
     name = f"architecture '{recipe.architecture.type}'"
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
-        batch, prediction = _predicted(loaded, device)
+        batch, prediction, has_extras = _predicted(loaded, device)
         _warn_of_points(recipe)
-        problems, values = _losses(loaded, device, prediction)
+        problems, values, terms = _losses(loaded, device, prediction, has_extras=has_extras)
         if not problems:
-            with_average = prediction.has_computed_ema
             problems = _backward(name, torch.stack(values).sum())
-            problems = problems or _updates(loaded, device, batch, with_average=with_average)
+        # After the network's gradients, as in training: a loss may clip its adversary's weights where that learns.
+        problems += _opposed(recipe, prediction, terms)
+        with_average = prediction.has_computed_ema
+        if not problems:
+            problems = _updates(loaded, device, batch, with_average=with_average)
+        if not problems and recipe.train.deterministic == "elastic":
+            problems = _problems_of_elastic(loaded, device, with_average=with_average)
     if problems:
         raise loaded.error(*problems)
 
 
-def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction]:
-    """Return a small batch, and what the network makes of it in training. Raises RecipeError."""
+def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction, bool]:
+    """Return a small batch, what the network makes of it in training, and whether it returns anything beside SR there,
+    be it none at this scale. Raises RecipeError."""
     recipe, builder = loaded.recipe, loaded.builder
     name = f"architecture '{recipe.architecture.type}'"
     # In training two where there are two: statistics of a batch may want more than one.
@@ -67,6 +74,9 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction]
             if not when:
                 network = builder.make(recipe.architecture, scale=recipe.scale).to(device)
                 if problems := _problems_of_scale(loaded, network):
+                    raise loaded.error(*problems)
+                network.eval()
+                if problems := _problems_of_size(loaded, network, lr):
                     raise loaded.error(*problems)
             network.train(bool(when))
             output = network(lr, **words_of(network, batch))
@@ -93,7 +103,7 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction]
         text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
         raise loaded.error(Problem(("architecture",), text))
     average = (lambda: sr.detach()) if recipe.train.ema else None
-    return batch, Prediction(lr, hr, sr, extras, average=average)
+    return batch, Prediction(lr, hr, sr, extras, average=average), isinstance(output, tuple)
 
 
 def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
@@ -118,6 +128,24 @@ def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
     return problems
 
 
+def _problems_of_size(loaded: Loaded, network: nn.Module, lr: torch.Tensor) -> list[Problem]:
+    """Return at which scales of the validation sets a network makes no SR of the size that it is asked for."""
+    problems = []
+    for i, part in enumerate(loaded.recipe.validate):
+        if part.scale is None or not takes_size(network):
+            continue
+        size = scaled(lr.shape[2], part.scale), scaled(lr.shape[3], part.scale)
+        with torch.no_grad():
+            sr = enlarge(network, lr, size)
+        if list(sr.shape) != (must := [*lr.shape[:2], *size]):
+            text = (
+                f"architecture '{loaded.recipe.architecture.type}' returns {list(sr.shape)} for {list(lr.shape)} at "
+                f"scale {part.scale:g}, not {must}; one that serves some scales alone says which: self.scales = (2, 4)"
+            )
+            problems.append(Problem(("validate", i, "scale"), text))
+    return problems
+
+
 def _warn_of_points(recipe: Recipe) -> None:
     """Say that at some scale a window has fewer pixels than are to be sampled of it."""
     least = recipe.scale if recipe.data.scales is None else recipe.data.scales[0]
@@ -127,11 +155,13 @@ def _warn_of_points(recipe: Recipe) -> None:
         log.warning(text, recipe.data.points, least, pixels)
 
 
-def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tuple[list[Problem], list[torch.Tensor]]:
-    """Return what is wrong with the recipe's losses, and the values of those that are right."""
+def _losses(
+    loaded: Loaded, device: torch.device, prediction: Prediction, *, has_extras: bool
+) -> tuple[list[Problem], list[torch.Tensor], dict[int, Term]]:
+    """Return what is wrong with the recipe's losses, the values of those that are right, and the losses, by place."""
     recipe, builder = loaded.recipe, loaded.builder
     problems: list[Problem] = []
-    values = []
+    values, terms = [], {}
     for i, part in enumerate(recipe.loss):
         what = f"loss '{part.type}'"
 
@@ -148,7 +178,7 @@ def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tup
             if "ema" in term.words and not recipe.train.ema:
                 wrong(f"{what} needs SR of the moving average of the weights: set train.ema, to 0.999, say")
                 continue
-            if "extras" in term.words and not prediction.extras:
+            if "extras" in term.words and not has_extras:
                 wrong(
                     f"{what} needs what a network returns beside SR, and '{recipe.architecture.type}' returns nothing"
                 )
@@ -156,7 +186,7 @@ def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tup
             if part.adversary is not None and term.adversary is None:
                 wrong(f"{what} has no adversary", "adversary")
             value = term.returned(prediction, part.from_step)
-            opposed = term.returned_to_adversary(prediction, part.from_step) if term.adversary else None
+            terms[i] = term
         except SrkitError as error:
             wrong(str(error))
             continue
@@ -175,14 +205,30 @@ def _losses(loaded: Loaded, device: torch.device, prediction: Prediction) -> tup
             )
         else:
             values.append(value.reshape(()))
-        if term.adversary is not None:
-            if fault := _fault_of_adversary(term.adversary, opposed):
-                wrong(f"{what}: {fault}")
-            elif recipe.train.accumulate > 1 and _has_spectral_norm(term.adversary):
-                log.warning(
-                    "%s: with train.accumulate the spectral norm of its adversary is estimated once a part", what
-                )
-    return problems, values
+    return problems, values, terms
+
+
+def _opposed(recipe: Recipe, prediction: Prediction, terms: dict[int, Term]) -> list[Problem]:
+    """Return what is wrong with the adversaries of losses."""
+    problems = []
+    for i, term in terms.items():
+        what = f"loss '{term.name}'"
+        if term.adversary is None:
+            continue
+        try:
+            value = term.returned_to_adversary(prediction, recipe.loss[i].from_step)
+            fault = _fault_of_adversary(term.adversary, value)
+            text = f"{what}: {fault}" if fault else ""
+        except SrkitError as error:
+            text = str(error)
+        except (Exception, SystemExit) as error:
+            _pass_on(error)
+            text = f"{what} fails: {located(error)}"
+        if text:
+            problems.append(Problem(("loss", i), text))
+        elif recipe.train.accumulate > 1 and _has_spectral_norm(term.adversary):
+            log.warning("%s: with train.accumulate the spectral norm of its adversary is estimated once a part", what)
+    return problems
 
 
 def _looks_around(term: Term, prediction: Prediction, step: int) -> bool:
@@ -274,6 +320,31 @@ def _updates(loaded: Loaded, device: torch.device, batch: Batch, *, with_average
     except Exception as error:
         _pass_on(error)
         return [Problem(("architecture",), f"what is trained of {name} cannot be saved: {located(error)}")]
+    return []
+
+
+def _problems_of_elastic(loaded: Loaded, device: torch.device, *, with_average: bool) -> list[Problem]:
+    """Return why a run cannot end with the same bits whatever number of processes trains it."""
+    recipe, builder = attrs.evolve(loaded.recipe, loss=tuple(map(_at_once, loaded.recipe.loss))), loaded.builder
+    if device.type == "cpu" and not recipe.train.threads:
+        text = "on the CPU the number of threads decides the last bits: with deterministic 'elastic', give it, as 1"
+        return [Problem(("train", "threads"), text)]
+    network, terms = builder.network(recipe.architecture, recipe.scale).to(device), make_terms(builder, recipe)
+    for term in terms:
+        if isinstance(term.loss, nn.Module):
+            term.loss.to(device)
+    options = attrs.evolve(Options.of(recipe), accumulate=1, ema=recipe.train.ema if with_average else 0.0)
+    options = attrs.evolve(options, precision=torch.float32, compile=False)
+    trainer = Trainer(network, terms, make_learners(builder, recipe, network, terms), device, options)
+    scale = recipe.scale if recipe.data.scales is None else recipe.data.scales[1]
+    large = scaled(recipe.data.patch, scale)
+    lr = torch.rand(2, 3, recipe.data.patch, recipe.data.patch, device=device)
+    batch = _batch(recipe.seed, lr, torch.rand(2, 3, large, large, device=device))
+    if recipe.data.points is not None:
+        points = sampling.points(0, 0, np.arange(2), large * large, recipe.data.points)
+        batch = attrs.evolve(batch, points=torch.from_numpy(points).to(device))
+    if reason := mixing(trainer, terms, batch):
+        return [Problem(("train", "deterministic"), f"'elastic' cannot be: {reason}; give 'run'")]
     return []
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import attrs
+import numpy as np
+import safetensors.numpy
 import torch
 from torch import nn
 
@@ -18,19 +20,21 @@ from srkit.engine.builder import Loaded, numbered
 from srkit.engine.data.batches import Batches
 from srkit.engine.data.opening import OpenedData, make_plan
 from srkit.engine.data.pools import Pool, make_pool
+from srkit.engine.distributed import ALONE, World
 from srkit.engine.learning.learner import make_learners
 from srkit.engine.learning.objective import Term, make_terms
-from srkit.engine.learning.trainer import Duty, Options, Trainer
+from srkit.engine.learning.trainer import Diverged, Duty, Options, Trainer
 from srkit.engine.networks.calling import takes
 from srkit.engine.reading import BadImages, Hung
+from srkit.engine.running import checkpoint
 from srkit.engine.running.keeping import Keeper
 from srkit.engine.running.opponents import start_adversaries
 from srkit.engine.running.validation import Validation
 from srkit.engine.scoring import evaluate
 from srkit.engine.weights.starting import Start
-from srkit.errors import InputRejected, RunFailed, Stopped
+from srkit.errors import Elsewhere, InputRejected, RunFailed, Stopped
 from srkit.plugin.component import making
-from srkit.plugin.contracts import Run
+from srkit.plugin.contracts import Picture, Run
 from srkit.plugin.registry import Registry
 from srkit.recipe.recipe import Recipe
 from srkit.runs import rundir
@@ -55,10 +59,11 @@ class Result:
     was_finished: bool = False
 
 
-def pack(recipe: Recipe, data: OpenedData, device: torch.device, stop: StopFlag) -> Pool:
+def pack(recipe: Recipe, data: OpenedData, device: torch.device, stop: StopFlag, *, processes: int = 1) -> Pool:
     """Return the pool that the recipe's batches come from, and say how long it took. Raises InputRejected, Interrupted.
 
     The images to score on are read once, too, and let go: one that is damaged is reported now, and not after hours.
+    So many `processes` share the machine's memory.
     """
     started = time.monotonic()
     with memory.reported("for the images", KEEP_LESS):
@@ -70,6 +75,7 @@ def pack(recipe: Recipe, data: OpenedData, device: torch.device, stop: StopFlag)
             device=device,
             heed=stop.heed,
             bad=BadImages(recipe.data.on_bad_image, len(data.usable)),
+            processes=processes,
         )
     if pool.is_packed:
         log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
@@ -81,7 +87,10 @@ def pack(recipe: Recipe, data: OpenedData, device: torch.device, stop: StopFlag)
 
 
 class Session:
-    """The trainer, what is done between its steps, and its observers."""
+    """The trainer, what is done between its steps, and its observers.
+
+    Of several processes the first one alone reads and writes the run directory, and has observers.
+    """
 
     def __init__(
         self,
@@ -91,16 +100,12 @@ class Session:
         data: OpenedData,
         device: torch.device,
         observers: Sequence[str],
+        world: World = ALONE,
     ) -> None:
+        self.world = world
         recipe, builder, network = loaded.recipe, loaded.builder, start.network
         self.loaded, self.recipe, self.home, self.data, self.device = loaded, recipe, home, data, device
-        names = numbered([*ALWAYS, *observers, *(part.type for part in recipe.observer)])
-        of_recipe = names[len(names) - len(recipe.observer) :]
-        self.observers = Observers(
-            {name: _observer(builder.registry, name) for name in (*ALWAYS, *observers)}
-            | {name: builder.make(part) for name, part in zip(of_recipe, recipe.observer, strict=True)},
-            {name: loaded.origins.place(("observer", i))[2] for i, name in enumerate(of_recipe)},
-        )
+        self.observers = _observers(loaded, observers) if world.is_first else Observers({})
         terms = make_terms(builder, recipe)
         network.to(device)
         for term in terms:
@@ -109,7 +114,7 @@ class Session:
             if isinstance(term.loss, nn.Module):
                 term.loss.to(device)
                 _say_what_it_trains(term)
-        if start.is_new:
+        if start.is_new and world.is_first:
             for line in start_adversaries(loaded, terms):
                 log.info(line)
         if recipe.train.channels_last:
@@ -118,30 +123,51 @@ class Session:
                     _lay_out(module)
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
         learners = make_learners(builder, recipe, network, terms)
-        self.trainer = Trainer(network, terms, learners, device, Options.of(recipe))
-        self.validation = Validation(loaded, data.validation, device)
+        self.trainer = Trainer(network, terms, learners, device, Options.of(recipe), world)
+        self.validation = Validation(loaded, data.validation, device, world)
         self.keeper = Keeper(loaded, home, self.trainer, self.validation.metrics, start.line)
 
     def restore(self) -> Result | None:
         """Take up where the run's newest checkpoint is; return its result where it is finished, or else None."""
         trainer, keeper, steps = self.trainer, self.keeper, self.recipe.train.steps
-        if keeper.restore() and trainer.done < steps:
+        if self.world.is_first and keeper.restore() and trainer.done < steps:
             log.info("continuing from step %d of %d", trainer.done, steps)
             self._warn_of_rise()
-        if keeper.is_finished:
+        self._share()
+        if self.world.first(lambda: keeper.is_finished):
             return Result(self.home.path, trainer.done, keeper.tables, was_finished=True)
         return None
 
+    def _share(self) -> None:
+        """Give the other processes what the first one begins with: they need none of its files."""
+        if self.world.size == 1:
+            return
+        contents = self.world.broadcast(
+            lambda: safetensors.numpy.save(
+                {
+                    name: np.frombuffer(data, np.uint8)
+                    for name, data in checkpoint.contents(self.trainer, {"tables": self.keeper.tables}).items()
+                }
+            )
+        )
+        if not self.world.is_first:
+            files = {name: data.tobytes() for name, data in safetensors.numpy.load(contents).items()}
+            self.keeper.tables = checkpoint.restore(files, self.trainer)["tables"]
+            for learner in self.trainer.learners:
+                learner.leave_to_first()
+
     def run(self, stop: StopFlag, pool: Pool) -> Result:
         """Train from where the run is to its end."""
-        trainer, train, keeper = self.trainer, self.recipe.train, self.keeper
-        saves = rundir.cut_lines(self.home.metrics, trainer.done)
+        trainer, train, keeper, world = self.trainer, self.recipe.train, self.keeper, self.world
         with memory.reported("for the batches", LESS):
-            plan = attrs.evolve(make_plan(self.loaded), with_draws=takes(trainer.network.forward, "draws"))
+            plan = attrs.evolve(
+                make_plan(self.loaded),
+                with_draws=takes(trainer.network.forward, "draws"),
+                slots=world.slots(self.recipe.data.batch),
+            )
             batches = Batches(pool, plan, self.device, threads=self.recipe.data.threads)
-        self.observers.run_started(self._facts())
-        if keeper.is_saved and trainer.done not in saves:  # it was killed between a save and its line
-            self.observers.saved(trainer.done, keeper.newest)
+        if world.is_first:
+            self._begin()
         self._clock(batches)
         duties = [
             Duty(train.log_every, lambda: self._log(batches)),
@@ -151,20 +177,18 @@ class Session:
         outcome = "failed"
         try:
             if trainer.done < train.steps:
-                trainer.fit(batches, duties, stop)
+                trainer.fit(batches, duties, world.heard(stop))
             elif not keeper.tables:
                 self._validate()
-            if trainer.done < train.steps:
-                by = stop.by or "a signal"
-                if not keeper.is_saved:
-                    self._save()
-                keeper.refuse_unsaved(by)
-                outcome = "stopped"
-                raise Stopped(f"stopped by {by} at step {trainer.done} of {train.steps}, with a checkpoint saved")
-            if not keeper.is_saved:
-                self._save()
-            keeper.finish()
-            outcome = "finished"
+            trainer.collect_losses()
+            outcome = world.first(lambda: self._end(stop))
+            if outcome == "stopped":
+                world.wait()
+                raise Stopped(self._stopped(stop)) if world.is_first else Elsewhere(Stopped.exit_code)
+        except Diverged as error:  # in all processes at once
+            if not world.is_first:
+                raise Elsewhere(error.exit_code) from None
+            raise
         except (MemoryError, RuntimeError) as error:
             if not memory.lacks_memory(error):
                 raise
@@ -175,8 +199,8 @@ class Session:
                 line = memory.shortage(error, f"at step {trainer.done}", advice)
             raise RunFailed(line) from error
         except (InputRejected, Hung):
-            if not keeper.is_saved:
-                self._save()  # the image may be mended, and the run go on
+            if world.size == 1 and not keeper.is_saved:
+                self._write()  # the image may be mended, and the run go on
             raise
         finally:
             batches.close()
@@ -188,11 +212,34 @@ class Session:
     def _fitting(self, batches: Batches) -> str:
         """Return what to do where a step had too little memory: the largest part of its batch that fits, tried out."""
         trainer, count = self.trainer, self.recipe.data.batch
+        if self.world.size > 1:
+            return LESS
         for parts in range(self.recipe.train.accumulate + 1, count + 1):
             if count % parts == 0 and trainer.fits(batches, parts):
                 fit = f"{count // parts} samples at once fit" if parts < count else "1 sample at once fits"
                 return f"{fit}: train.accumulate = {parts}, begun anew (--restart), has the same batches"
         return LESS
+
+    def _begin(self) -> None:
+        """Say that the run goes on from here; what its metrics had beyond is cut off."""
+        saves = rundir.cut_lines(self.home.metrics, self.trainer.done)
+        self.observers.run_started(self._facts())
+        if self.keeper.is_saved and self.trainer.done not in saves:  # it was killed between a save and its line
+            self.observers.saved(self.trainer.done, self.keeper.newest)
+
+    def _end(self, stop: StopFlag) -> str:
+        """Write what a run leaves when it ends in order, and return how it has ended. Raises RunFailed."""
+        if not self.keeper.is_saved:
+            self._write()
+        if self.trainer.done < self.recipe.train.steps:
+            self.keeper.refuse_unsaved(stop.by or "a signal")
+            return "stopped"
+        self.keeper.finish()
+        return "finished"
+
+    def _stopped(self, stop: StopFlag) -> str:
+        steps = f"step {self.trainer.done} of {self.recipe.train.steps}"
+        return f"stopped by {stop.by or 'a signal'} at {steps}, with a checkpoint saved"
 
     def _warn_of_rise(self) -> None:
         """Warn where a run that was made longer has a higher learning rate from here on than it had."""
@@ -219,8 +266,12 @@ class Session:
         self._aside = 0.0
 
     def _log(self, batches: Batches) -> None:
+        self.trainer.collect_losses()
+        losses = self.trainer.read_losses()
+        self.world.first(lambda: self._tell(losses, batches))
+
+    def _tell(self, losses: Mapping[str, float], batches: Batches) -> None:
         trainer = self.trainer
-        losses = trainer.read_losses()
         seconds = max(1e-9, time.monotonic() - self._since - self._aside)
         updates = trainer.done - self._done
         values = {
@@ -238,24 +289,43 @@ class Session:
     def _validate(self) -> None:
         """Score the validation sets and keep the best weights."""
         started = time.monotonic()
-        trainer = self.trainer
+        trainer, train = self.trainer, self.recipe.train
         with memory.reported(f"to score images at step {trainer.done}", "they are read whole: take smaller ones"):
             tables, pictures = self.validation.tables(trainer.averaged)
-        if tables:
-            self.observers.validated(trainer.done, tables)
-        if pictures:
-            self.observers.pictured(trainer.done, pictures)
-        is_best, train = self.keeper.take(tables), self.recipe.train
+        is_best = self.world.first(lambda: self._take(tables, pictures))
         if is_best and trainer.done % train.checkpoint_every and trainer.done < train.steps:
             self._save()  # so that the best weights are there twice
         self._aside += time.monotonic() - started
 
+    def _take(self, tables: list[dict[str, Any]], pictures: list[Picture]) -> bool:
+        if tables:
+            self.observers.validated(self.trainer.done, tables)
+        if pictures:
+            self.observers.pictured(self.trainer.done, pictures)
+        return self.keeper.take(tables)
+
     def _save(self) -> None:
         started = time.monotonic()
+        self.trainer.collect_losses()
+        self.world.first(self._write)
+        self._aside += time.monotonic() - started
+
+    def _write(self) -> None:
         path = self.keeper.save()
         if path is not None:
             self.observers.saved(self.trainer.done, path)
-        self._aside += time.monotonic() - started
+
+
+def _observers(loaded: Loaded, asked: Sequence[str]) -> Observers:
+    """Return the observers of every run, those of the command, and the recipe's."""
+    recipe, builder = loaded.recipe, loaded.builder
+    names = numbered([*ALWAYS, *asked, *(part.type for part in recipe.observer)])
+    of_recipe = names[len(names) - len(recipe.observer) :]
+    return Observers(
+        {name: _observer(builder.registry, name) for name in (*ALWAYS, *asked)}
+        | {name: builder.make(part) for name, part in zip(of_recipe, recipe.observer, strict=True)},
+        {name: loaded.origins.place(("observer", i))[2] for i, name in enumerate(of_recipe)},
+    )
 
 
 def _observer(registry: Registry, name: str) -> Any:

@@ -8,12 +8,13 @@ import logging
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
 from srkit.engine.builder import Builder, Loaded
 from srkit.engine.data.opening import open_data
+from srkit.engine.distributed import ALONE, World
 from srkit.engine.running import checkpoint, run
 from srkit.engine.running.session import Result
 from srkit.engine.weights import model, transfer
@@ -231,12 +232,25 @@ def _shapes(loaded: Loaded) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
+def stages_of_first(found: Sequence[Stage], builder: Builder, world: World) -> Sequence[Stage]:
+    """Return the stages that the first process has found; the others read their recipes, and no run directory."""
+    told: list[Any] = world.first(lambda: [[str(s.path), str(s.home.path), s.state, s.overrides] for s in found])
+    if world.is_first:
+        return found
+    stages = []
+    for path, home, state, overrides in told:
+        loaded = builder.load(path, overrides=overrides, datasets=state != "finished")
+        stages.append(Stage(Path(path), loaded, RunDirectory(Path(home)), state, tuple(overrides)))
+    return stages
+
+
 def train_stages(
     stages: Sequence[Stage],
     *,
     restart: bool = False,
     observers: Sequence[str] = (),
     accept_dataset_change: bool = False,
+    world: World = ALONE,
 ) -> Result:
     """Train each stage that is not finished, from the best weights of the one before it; return the last one's result.
 
@@ -244,11 +258,11 @@ def train_stages(
     `accept_dataset_change` are of the last stage alone. Raises what `run.train` does.
     """
     with StopFlag() as stop:
-        return _train_stages(stages, stop, restart=restart, observers=observers, accept=accept_dataset_change)
+        return _train_stages(stages, stop, world, restart=restart, observers=observers, accept=accept_dataset_change)
 
 
 def _train_stages(
-    stages: Sequence[Stage], stop: StopFlag, *, restart: bool, observers: Sequence[str], accept: bool
+    stages: Sequence[Stage], stop: StopFlag, world: World, *, restart: bool, observers: Sequence[str], accept: bool
 ) -> Result:
     if len(stages) > 1:
         for stage in stages:
@@ -273,6 +287,7 @@ def _train_stages(
                     observers=observers,
                     weights=weights,
                     accept_dataset_change=accept and last,
+                    world=world,
                 )
             except SrkitError as error:
                 if not last and not isinstance(error, Stopped):  # --restart, which may be advised, is of the last alone

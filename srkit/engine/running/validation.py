@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
+import safetensors.numpy
 import torch
 from torch import nn
 
 from srkit.engine.builder import Loaded
 from srkit.engine.data.pairs import EvaluationSet
+from srkit.engine.distributed import ALONE, World
 from srkit.engine.scoring import evaluate
 from srkit.engine.scoring.metrics import make_metrics
 from srkit.errors import ComponentError
@@ -29,12 +32,17 @@ class Scored:
 
 
 class Validation:
-    """Scores a network on the sets of a recipe; what bicubic makes of them is worked out once."""
+    """Scores a network on the sets of a recipe; what bicubic makes of them is worked out once.
 
-    def __init__(self, loaded: Loaded, sets: Sequence[EvaluationSet], device: torch.device) -> None:
+    Several processes share the images; each has all tables and pictures.
+    """
+
+    def __init__(
+        self, loaded: Loaded, sets: Sequence[EvaluationSet], device: torch.device, world: World = ALONE
+    ) -> None:
         recipe, builder = loaded.recipe, loaded.builder
         self.metrics = make_metrics(builder, recipe.metric)
-        self._model, self._sets, self._device = recipe.architecture.type, sets, device
+        self._model, self._sets, self._device, self._world = recipe.architecture.type, sets, device, world
         self._bicubic: nn.Module | None = None
         with contextlib.suppress(ComponentError):  # a registry without srkit's own plugins
             self._bicubic = builder.baseline(recipe.scale)  # which is asked for each set's size
@@ -59,11 +67,17 @@ class Validation:
         return self._baselines.get(evaluation.name)
 
     def _score(self, network: nn.Module, evaluation: EvaluationSet) -> Scored:
-        shown: list[tuple[evaluate.Image, evaluate.Image]] = []
+        shown: dict[str, evaluate.Image] = {}
 
         def look(index: int, lr: evaluate.Image, sr: evaluate.Image, hr: evaluate.Image) -> None:
             if index < SHOWN:
-                shown.append((sr, hr))
+                shown.update({f"{index}.sr": sr, f"{index}.hr": hr})
 
-        scores = evaluate.score(network, evaluation, self.metrics, self._device, look=look)
-        return Scored(scores, shown)
+        scores = evaluate.score(network, evaluation, self.metrics, self._device, look=look, world=self._world)
+        for others in self._world.gather(shown, _to_bytes, safetensors.numpy.load):
+            shown |= others
+        return Scored(scores, [(shown[f"{i}.sr"], shown[f"{i}.hr"]) for i in range(min(SHOWN, len(scores)))])
+
+
+def _to_bytes(images: Mapping[str, evaluate.Image]) -> bytes:
+    return safetensors.numpy.save({name: np.ascontiguousarray(image) for name, image in images.items()})

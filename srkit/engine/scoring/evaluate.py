@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import all_of, each_image
+from srkit.engine.distributed import ALONE, World
 from srkit.engine.networks.calling import Size, needs_size
 from srkit.engine.networks.padding import padding_of
 from srkit.engine.scoring.finished import Finished
@@ -129,7 +133,7 @@ def protocol(
     return Protocol(
         scale=scale,
         color={metric.name: metric.color for metric in metrics},
-        border={metric.name: method.border(metric.component, scale) for metric in metrics},
+        border={metric.name: metric.border(method, scale) for metric in metrics},
         fit=method.fit,
         lr=evaluation.pairs.made_by,
         forward=method.forward,
@@ -151,10 +155,12 @@ def score(
     *,
     method: Method = PAPER,
     look: Look | None = None,
+    world: World = ALONE,
 ) -> dict[str, dict[str, float]]:
     """Return {image: {metric: value}}, with SR rounded to 8 bits. `look(index, lr, sr, hr)` sees each image.
 
-    Values are NaN, and SR is black, where the network's output is not finite.
+    Values are NaN, and SR is black, where the network's output is not finite. Several processes share the images, and
+    each has the scores of all.
     """
 
     def enlarge(index: int, lr: Image, shape: tuple[int, ...]) -> Image:
@@ -164,7 +170,7 @@ def score(
             raise InputRejected(name, f"the network gives {list(sr.shape)} where HR is {list(shape)}")
         return sr
 
-    return _scores(enlarge, evaluation, metrics, method, look)
+    return _scores(enlarge, evaluation, metrics, method, look, world)
 
 
 def score_finished(
@@ -185,20 +191,23 @@ def _scores(
     metrics: Sequence[Metric],
     method: Method,
     look: Look | None,
+    world: World = ALONE,
 ) -> dict[str, dict[str, float]]:
     pairs = evaluation.pairs
-    found: dict[str, dict[str, float]] = {}
+    found: list[tuple[int, dict[str, float]]] = []
     bad: list[InputRejected] = []
-    for index in range(len(pairs)):
+    for index in range(world.rank, len(pairs), world.size):
         try:
             lr, hr = _read(pairs, index)
             if not bad:  # otherwise it only goes on to name all that are bad
-                found[pairs.name(index)] = _score(enlarge, index, lr, hr, pairs, metrics, method, look)
+                found.append((index, _score(enlarge, index, lr, hr, pairs, metrics, method, look)))
         except InputRejected as error:
             bad.append(error)
     if bad:
         raise bad[0] if len(bad) == 1 else all_of(bad, len(pairs)) from bad[0]
-    return found
+    # JSON has every float to the bit, as Python writes it.
+    shares = world.gather(found, lambda own: json.dumps(own).encode(), json.loads)
+    return {pairs.name(index): scores for index, scores in sorted(itertools.chain(*shares), key=itemgetter(0))}
 
 
 def _read(pairs: Pairs, index: int) -> tuple[Image, Image]:
@@ -238,7 +247,7 @@ def _score(
 
 
 def _inside(image: NDArray[np.uint8], metric: Metric, scale: float, method: Method) -> NDArray[np.uint8]:
-    border = method.border(metric.component, scale)
+    border = metric.border(method, scale)
     return image[border : image.shape[0] - border, border : image.shape[1] - border]
 
 

@@ -216,11 +216,12 @@ def _refuse_other_scale(
 ) -> None:
     """Raise UsageError where a network does not serve the scale that was said."""
     facts = builder.registry.find("architecture", description.architecture).component.facts_of(network)
-    fault = "" if scale is None else scales_of(network, facts, description.scale).fault(scale)
+    served = scales_of(network, facts, description.scale)
+    fault = "" if scale is None else served.fault(scale)
     if fault and takes_size(network):
         raise UsageError(f"{path} is a network '{description.architecture}', which {fault}")
     if fault:
-        raise UsageError(f"{path} is a network for scale {description.scale}, not {scale}")
+        raise UsageError(f"{path} is a network for scale {description.scale}, not {scale}{served.hint}")
 
 
 def _refuse_other_settings(path: Path, own: Description, settings: Mapping[str, Any], said: Collection[str]) -> None:

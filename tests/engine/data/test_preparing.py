@@ -20,7 +20,7 @@ import srkit
 from srkit.cli import main
 from srkit.engine.data.preparing import Tiles
 from srkit.engine.data.verifying import compare
-from srkit.images.manifest import HR, ImageRecord, Manifest
+from srkit.images.manifest import HR, ImageRecord, Manifest, Shard
 from srkit.images.opening import KINDS
 from tests.conftest import CHAOS_N, CHAOS_SEED, HANGS, calls, photograph
 
@@ -558,3 +558,53 @@ def test_a_signal_leaves_nothing(call, path, number):
     assert (done.stderr, done.returncode) == ("srkit: interrupted\n", 130)
     assert not Path(path).exists()
     assert remains() == []
+
+
+@pytest.mark.parametrize("format_", ["h5", "lmdb"])
+def test_shards_together_are_the_whole(call, format_):
+    assert call("photos", f"whole.{format_}", "--scale", 2)[0] == 0
+    for number, count in ((1, "1 image"), (2, "1 image"), (3, "2 images")):
+        code, out, err = call("photos", f"part_{number}.{format_}", "--scale", 2, "--shard", f"{number}/3")
+        assert (code, err) == (0, "")
+        assert out.startswith(f"ok  part_{number}.{format_}  {count}; shard {number}/3; LR x2 by bicubic; ")
+    parts, whole = (srkit.create("dataset", format_, path=f"{name}.{format_}") for name in ("part_*", "whole"))
+    assert_same(images(parts), images(whole))
+    assert_same(images(parts.lr(2)), images(whole.lr(2)))
+    assert parts.fingerprint() == whole.fingerprint()
+    assert call("--verify", f"part_*.{format_}", "--from", format_) == (
+        0,
+        f"ok  part_*.{format_}  4 images, LR x2: every pixel is as it was written\n",
+        "",
+    )
+
+
+def test_shards_are_packed_again_into_one_file(call):
+    for number in (1, 2):
+        assert call("photos", f"part_{number}.h5", "--shard", f"{number}/2")[0] == 0
+    code, out, _ = call("part_*.h5", "whole.h5")
+    assert code == 0
+    assert out.splitlines()[1] == "    from         4 HR images in 2 files, part_1.h5 to part_2.h5, no LR beside them"
+    assert_same(images(opened("whole.h5", "h5")), images(opened("photos", "folder")))
+
+
+def test_a_shard_without_images_is_refused(call):
+    assert call("photos", "set.h5", "--shard", "1/9") == (
+        2,
+        "",
+        "srkit prepare: --shard 1/9: has none of the 4 images; give fewer shards\n",
+    )
+    assert not Path("set.h5").exists()
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "1/3/5", "a/b", "-1/2", "1/0"])
+def test_what_is_no_shard_is_refused(call, shard):
+    code, _, err = call("photos", "set.h5", f"--shard={shard}")
+    assert code == 2
+    assert err.startswith(f"srkit prepare: argument --shard: '{shard}' is no part: write 1/4 to 4/4 for four")
+
+
+@given(st.integers(0, 50), st.integers(1, 20))
+def test_shards_have_each_image_once_and_as_many_as_the_others(count, of):
+    parts = [Shard(number, of).part(count) for number in range(1, of + 1)]
+    assert [index for part in parts for index in part] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1

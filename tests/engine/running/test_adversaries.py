@@ -67,6 +67,10 @@ class Gan(nn.Module):
     def adversary_loss(self, sr, hr):
         if self.wrong == "raises":
             raise IndexError("of mine")
+        if self.wrong == "clips":
+            with torch.no_grad():
+                for weight in self.adversary.parameters():
+                    weight.clamp_(-0.01, 0.01)
         loss = F.softplus(-self.adversary(hr)).mean() + F.softplus(self.adversary(sr)).mean()
         return {"detached": loss.detach(), "many": loss.expand(2), "none": None}.get(self.wrong, loss)
 
@@ -261,6 +265,12 @@ def test_a_loss_that_never_counts_is_warned_of(gan, caplog):
 def test_an_error_of_an_adversary_names_its_loss_and_its_own_line(gan):
     with pytest.raises(RecipeError, match=r"loss 'gan' fails: IndexError: of mine \(mine\.py:\d+\)"):
         train(gan, "run", "loss.1.wrong=raises")
+
+
+def test_an_adversary_whose_loss_clips_its_weights_is_trained(gan):
+    """As the first WGAN does: what the network's gradients need of the weights, they have had by then."""
+    train(gan, "run", "loss.1.wrong=clips", "loss.1.from_step=0", "loss.1.adversary.every=1", "train.steps=2")
+    assert Path("run/last.safetensors").is_file()
 
 
 def test_the_weight_of_a_loss_follows_its_schedule(gan):

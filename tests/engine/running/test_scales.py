@@ -181,6 +181,37 @@ def test_a_pyramid_is_scored_at_each_of_its_scales(anywhere):
     assert [(table["scale"], table["rows"][0]["model"]) for table in tables] == [(2, "pyramid"), (4, "pyramid")]
 
 
+NO_SIZE = ": its forward must declare 'size', (height, width) of SR, by which it knows which of its scales is meant"
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "message"),
+    [
+        ("sizeless", 4, f"architecture 'sizeless' has scale 4, not 2{NO_SIZE}"),
+        (
+            "unsaid",
+            2,
+            "architecture 'unsaid' returns [1, 3, 16, 16] for [1, 3, 8, 8] at scale 4, not [1, 3, 32, 32]; one that "
+            "serves some scales alone says which: self.scales = (2, 4)",
+        ),
+    ],
+)
+def test_a_pyramid_that_does_not_declare_what_it_serves_is_told_what_to_declare(anywhere, name, scale, message):
+    text = RECIPE.replace('type = "anywhere"', f'type = "{name}"').replace("scales = [1.0, 4.0]\npoints = 50\n", "")
+    text = text.replace("scale = 2\n", f"scale = {scale}\n", 1).replace("scale = 2.7\n", f"scale = {6 - scale}\n")
+    anywhere.write_text(text)
+    with pytest.raises(RecipeError) as error:
+        train(anywhere, "run")
+    assert str(error.value) == f"{anywhere}:15: {message}"
+
+
+def test_one_level_of_a_pyramid_is_trained_by_the_loss_of_all_outputs(tiny):
+    """A network for x2 has no output below it, and returns (SR, {}) all the same."""
+    loss = ['architecture={type="lapsrn", features=4, depth=1}', 'loss=[{type="deep_supervision", loss="l1"}]']
+    train(tiny, "run", *loss, "train.steps=2")
+    assert Path("run/last.safetensors").is_file()
+
+
 def test_lr_files_beside_hr_are_not_used_for_drawn_scales_and_that_is_said(anywhere, photographs, caplog):
     (photographs / "LR_bicubic" / "X2").mkdir(parents=True)
     (photographs / "HR").mkdir()
