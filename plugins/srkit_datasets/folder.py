@@ -47,6 +47,7 @@ class Files:
         self.names = tuple(files)
         self.paths = tuple(files.values())
         self._sizes: dict[int, tuple[int, int]] = {}
+        self._digests: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -86,8 +87,15 @@ class Files:
             for folder, path in zip(below, self.paths, strict=True)
         ]
         most = bytes_to_hash(len(self.paths))
-        parts = sorted(zip(names, _each(lambda path: _digest(path, most), self.paths), strict=True))
+        parts = sorted(zip(names, digests := _each(lambda path: _digest(path, most), self.paths), strict=True))
+        self._digests = tuple(digest.hex()[:16] for digest in digests)
         return hashlib.blake2b(b"".join(name + b"\0" + digest for name, digest in parts), digest_size=8).hexdigest()
+
+    def digests(self) -> tuple[str, ...]:
+        """Return 16 hexadecimal digits of each image's file, those of the last fingerprint. Raises InputRejected."""
+        if len(self._digests) != len(self.paths):
+            self.fingerprint()
+        return self._digests
 
 
 class Folder(Files):

@@ -102,7 +102,8 @@ def _another(stage: Stage, *, strict: bool) -> str:
     if stage.state == "new":
         return ""
     try:
-        stage.home.refuse_another(stage.recipe, open_data(stage.loaded).fingerprints())
+        data = open_data(stage.loaded)
+        stage.home.refuse_another(stage.recipe, data.fingerprints(), images=data.images())
     except UsageError as error:
         if strict:
             raise

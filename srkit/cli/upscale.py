@@ -267,7 +267,7 @@ def _holding(target: Path, source: Path, picture: Picture, taken: set[Path]) -> 
 def _save(target: Path, picture: Picture) -> None:
     """Write an image whole. Raises RunFailed where the disk does not take it, InputRejected where its format cannot."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        files.make_directory(target.parent)
         save_picture(target, picture)
     except OSError as error:
         raise RunFailed(f"{printable(target)}: cannot be written: {error.strerror}") from None

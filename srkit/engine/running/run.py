@@ -63,6 +63,7 @@ def train(
     restart: bool = False,
     observers: Sequence[str] = (),
     weights: Path | None = None,
+    accept_dataset_change: bool = False,
     world: World = ALONE,
 ) -> Result:
     """Train a recipe in a run directory, or continue the run that is there, to the last step.
@@ -74,7 +75,16 @@ def train(
     processes that cannot share the batch; InputRejected for images; Elsewhere where another process ended.
     """
     with StopFlag() as stop:
-        return _train(loaded, directory, stop, world, restart=restart, observers=observers, weights=weights)
+        return _train(
+            loaded,
+            directory,
+            stop,
+            world,
+            restart=restart,
+            observers=observers,
+            weights=weights,
+            accept_dataset_change=accept_dataset_change,
+        )
 
 
 def _train(
@@ -86,6 +96,7 @@ def _train(
     restart: bool,
     observers: Sequence[str],
     weights: Path | None,
+    accept_dataset_change: bool,
 ) -> Result:
     recipe = loaded.recipe
     refuse_uneven(recipe, world)
@@ -116,21 +127,23 @@ def _train(
     locked = home.locked() if world.is_first else contextlib.nullcontext()
     with locked, _torch_set(deterministic=deterministic, threads=recipe.train.threads):
         record = environment(loaded.builder.registry, device, world)
-        fingerprints = data.fingerprints()
+        fingerprints, images = data.fingerprints(), data.images()
         _refuse_others(world, recipe, fingerprints)
         if world.is_first:
             _warn_of_threads(home, record, recipe)
-            home.reopen(recipe, fingerprints)
+            home.reopen(recipe, fingerprints, images, accept_dataset_change=accept_dataset_change)
         session = Session(loaded, home, start, data, device, observers, world)
         finished = session.restore()
         if finished is not None:
             return finished
+        if world.is_first:
+            home.refuse_full(checkpoint.size_of(session.trainer))
         # Every image is read before a new run leaves anything.
         pool = pack(recipe, data, device, stop, processes=world.local_size)
         stop.heed()
         world.wait()
         if world.is_first:
-            home.open(recipe, record, fingerprints)
+            home.open(recipe, record, fingerprints, images, session.trainer.done)
         return session.run(stop, pool)
 
 
