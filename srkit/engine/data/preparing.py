@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from srkit import files
 from srkit.engine.builder import Builder
-from srkit.engine.data.opening import make_pairs
+from srkit.engine.data.opening import is_random, make_degrade, make_pairs
 from srkit.engine.data.pairs import Pairs
 from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.images.manifest import HR, ImageRecord, Manifest, Shard, lr_side
@@ -82,6 +82,7 @@ def prepare(
     tiles: Tiles,
     scales: Sequence[int] = (),
     degradation: Part | None = None,
+    seed: int = 0,
     shard: Shard = WHOLE,
     threads: int = 1,
     skip_bad: bool = False,
@@ -91,21 +92,21 @@ def prepare(
     """Write the images of a source, or those of a shard, under `path`, which is there when all of it is there and on
     the disk.
 
-    LR of each scale is made by the degradation that is named, or else taken from the source, or else by MATLAB's
-    bicubic. `bad` is called with the error of every image that cannot be used; `track` watches the indices. Raises
-    UsageError where the path is there already or another process is writing it, InputRejected after all bad images
-    were named, RunFailed for a disk, KeyboardInterrupt after a signal.
+    LR of each scale is made by the degradation that is named (a random one draws by the seed and the image's index), or
+    else taken from the source, or else by MATLAB's bicubic. `bad` is called with the error of every image that cannot
+    be used; `track` watches the indices. Raises UsageError where the path is there already or another process is
+    writing it, InputRejected after all bad images were named, RunFailed for a disk, KeyboardInterrupt after a signal.
     """
-    pairs = [make_pairs(builder, source, scale, degradation, for_training=True) for scale in scales]
-    for pair in pairs:
-        if pair.degradation is None and pair.lr_source is None:
-            raise UsageError(f"{pair.made_by} is random: name it in the recipe; LR that is kept would never change")
+    pairs = [_pairs(builder, source, scale, degradation, seed) for scale in scales]
+    drawn = degradation is not None and is_random(builder, degradation)
     made = {
         "format": format,
         "crop": tiles.crop,
         "step": tiles.step,
         "lr": {f"x{pair.scale}": pair.made_by for pair in pairs},
-    } | ({"shard": str(shard)} if shard.of > 1 else {})
+    }
+    made |= {"seed": seed} if drawn else {}
+    made |= {"shard": str(shard)} if shard.of > 1 else {}
     indices = shard.part(len(source))
     if shard.of > 1 and not indices:
         raise UsageError(f"--shard {shard}: has none of the {len(source)} images; give fewer shards")
@@ -133,6 +134,13 @@ def prepare(
             packing.close()
         files.sync_tree(temporary)
     return Prepared(len(indices) - rejected, manifest)
+
+
+def _pairs(builder: Builder, source: Dataset, scale: int, degradation: Part | None, seed: int) -> Pairs:
+    if degradation is None or not is_random(builder, degradation):
+        return make_pairs(builder, source, scale, degradation, for_training=True)
+    apply, made_by = make_degrade(builder, degradation, scale, seed=seed), builder.signature(degradation)
+    return Pairs(source, scale, degradation=apply, made_by=made_by, files=False)
 
 
 class _Packing:
