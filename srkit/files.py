@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ ASIDE = ".aside-"
 REPLACED = ".replaced-"
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk and rename it. Raises OSError and leaves no remains."""
+def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file, given whole or in parts, under a temporary name, flush it to the disk and rename it.
+
+    Raises OSError, and what making a part raises, and leaves no remains.
+    """
     temporary = _aside(path)
     try:
         _write_synced(temporary, data)
@@ -168,9 +171,9 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, data: bytes | Iterable[bytes]) -> None:
     with open(path, "wb") as file:
-        file.write(data)
+        file.writelines([data] if isinstance(data, bytes) else data)
         file.flush()
         os.fsync(file.fileno())
 
