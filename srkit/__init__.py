@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         RandomDegradation,
         Run,
         Schedule,
+        Stage,
         Window,
     )
 
@@ -67,6 +68,7 @@ _HOME = {
     "RunFailed": "errors",
     "Schedule": "plugin.contracts",
     "SrkitError": "errors",
+    "Stage": "plugin.contracts",
     "Stopped": "errors",
     "UsageError": "errors",
     "Window": "plugin.contracts",
@@ -111,6 +113,7 @@ __all__ = [
     "RunFailed",
     "Schedule",
     "SrkitError",
+    "Stage",
     "Stopped",
     "UsageError",
     "Window",
