@@ -62,7 +62,7 @@ def is_of(run: Path, image: Path) -> bool:
 
 def test_the_same_command_trains_no_more_and_another_recipe_trains_anew(call, photo, tmp_path):
     for settings in (SMALL, SMALL, (*SMALL, "--scale", "3")):
-        assert call("upscale", "zssr", photo, "-o", "out", *settings)[0] == 0
+        assert call("upscale", "zssr", photo, "-o", "out", "--overwrite", *settings)[0] == 0
     assert srkit.read_image("out/a photo.png").shape == (120, 144, 3)
     assert [events(run, "run_started") for run in runs(tmp_path)] == [1, 1]
 
