@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from srkit.engine.data.conversions import to_batch, to_pixels, to_rest
-from srkit.engine.memory import free_memory, lacks_memory, size_text, used_memory
+from srkit.engine.memory import free_memory, lacks_memory, return_what_is_free, size_text, used_memory
 from srkit.engine.networks.calling import Size, scaled, takes_size
 from srkit.engine.networks.footprint import SIDE, peak
 from srkit.engine.networks.halo import measured_halo
@@ -105,6 +105,8 @@ class Tiler:
         Each part is rounded as it comes, and SR is nowhere whole in floats where there are several. Raises NotFinite.
         """
         job = self.job(image, size, method)
+        if self.memory is not None:
+            return_what_is_free()
         canvas, precision = _Canvas(image.dtype, grey=grey), self.precision
         was_training = self.network.training
         self.network.eval()
@@ -236,19 +238,18 @@ class Tiler:
             sr = run(self._cut(job.image)(slice(None), slice(None)), job.size)
             yield 1, 1, Passed(sr, slice(None), slice(None), (sr.shape[2], sr.shape[3]))
         else:
-            count = count_tiles(*job.lr, way)
-            for done, part in enumerate(each_tile(run, self._cut(job.image), *job.lr, job.size, way), 1):
-                yield done, count, part
+            yield from _counted(each_tile(run, self._cut(job.image), *job.lr, job.size, way), count_tiles(*job.lr, way))
 
     def _streamed(self, way: Strips, job: _Job, precision: Precision) -> Iterator[_Part]:
         stages, (height, width) = stages_of(self.network, job.lr), job.lr
         count = count_strips(stages, height, way.rows)
         with self._autocast(precision):
             parts = streamed(stages, self._cut(job.image), height, width, rows=way.rows, in_file=way.in_file)
-            for done, part in enumerate(parts, 1):
+            for done, _, part in _counted(parts, count):
                 if part is not None and precision != "float32" and not bool(part.sr.isfinite().all()):
                     raise _Overflow
                 yield done, count, part
+                del part
 
     def _streamed_together(self, way: Strips, job: _Job, precision: Precision) -> Iterator[_Part]:
         """Yield at last the mean over the eight symmetries: SR is whole in floats here."""
@@ -357,10 +358,17 @@ class _Canvas:
                     self.pixels = pixels if whole else np.empty((*part.size, *pixels.shape[2:]), self.dtype)
                 if pixels is not self.pixels:
                     self.pixels[part.rows, part.columns] = pixels
+            del part  # which would be held while the next one is computed
             if progress is not None:
                 progress(done, count)
         assert self.pixels is not None  # an image has pixels, and so parts
         return self.pixels
+
+
+def _counted(parts: Iterator[Passed | None], count: int) -> Iterator[_Part]:
+    """Yield parts with their number and their count, and hold none while the next one is computed."""
+    for done in range(1, count + 1):
+        yield done, count, next(parts)
 
 
 def grey_of(image: Image) -> Image:

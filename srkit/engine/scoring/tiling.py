@@ -192,7 +192,9 @@ def _passed(
         rows, columns = _in_sr((piece.rows_kept, piece.columns_kept), lr_size, whole)
         top, left = (span.start for span in _in_sr((piece.rows, piece.columns), lr_size, whole))
         kept = sr[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        del sr, lr  # beside the next piece, this one would be room that nothing needs
         yield Passed(kept, rows, columns, whole)
+        del kept
 
 
 def _in_sr(spans: tuple[Span, Span], lr: Size, sr: Size) -> tuple[slice, slice]:
