@@ -1,14 +1,16 @@
 """Large pictures in little memory: python benchmarks/big_pictures.py [--weights FILE] [--only streaming|photographs]
 
-"streaming": A2N x4 on 1280x720, stage by stage beside the whole image: CPU time, memory, and the largest difference.
-The weights are a state dict of A2N for x4, or drawn and made strong. "photographs": drawn photographs of 6000x4000, as
-telephones and editors save them, by x2 with `srkit upscale --memory 1.5G`, and whether they are what the whole image
-becomes. Each is measured as a process: its largest resident set, with Python, torch and the pictures in it.
+"streaming": A2N on 1280x720, stage by stage beside the whole image: CPU time, memory, and the largest difference. The
+weights are a state dict of A2N for x2 or x4, or drawn and made strong for x4; the image is drawn, or made of PHOTOS.
+"photographs": drawn photographs of 6000x4000, as telephones and editors save them, by x2 with `srkit upscale --memory
+1.5G`, and whether they are what the whole image becomes. Each is measured as a process: its largest resident set, with
+Python, torch and the pictures in it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -33,6 +35,7 @@ NETWORKS: dict[str, dict[str, Any]] = {"edsr": {"features": 8, "blocks": 2}, "a2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--photos", type=Path, help="a folder of photographs, which are laid side by side")
     parser.add_argument("--only", choices=("streaming", "photographs"))
     parser.add_argument("--kinds", nargs="+", default=list(PHOTOGRAPHS), help="photographs of these kinds alone")
     parser.add_argument("--do", nargs="+", help=argparse.SUPPRESS)  # what a process is to do, and its words
@@ -41,7 +44,10 @@ def main() -> None:
         does = {function.__name__: function for function in (measure, save, write, compare)}
         print(does[given.do[0]](*given.do[1:]))
         return
-    for part, lines in (("streaming", streaming(given.weights)), ("photographs", photographs(given.kinds))):
+    for part, lines in (
+        ("streaming", streaming(given.weights, given.photos)),
+        ("photographs", photographs(given.kinds)),
+    ):
         if given.only in (None, part):
             for line in lines:
                 print(line, flush=True)
@@ -54,23 +60,23 @@ def apart(*words: object) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout.strip()
 
 
-def streaming(weights: Path | None) -> Iterator[str]:
+def streaming(weights: Path | None, photos: Path | None) -> Iterator[str]:
     """Yield the lines of A2N's table."""
     with tempfile.TemporaryDirectory() as folder:
         found = {
-            way: json.loads(apart("measure", way, Path(folder) / f"{way}.npy", weights or ""))
+            way: json.loads(apart("measure", way, Path(folder) / f"{way}.npy", weights or "", photos or ""))
             for way in ("whole", "strips")
         }
         whole, strips = (np.load(Path(folder) / f"{way}.npy", mmap_mode="r") for way in ("whole", "strips"))
         off = max(float(np.abs(whole[..., y, :] - strips[..., y, :]).max()) for y in range(whole.shape[2]))
-    yield f"A2N x4, {WIDTH}x{HEIGHT}, one thread"
+    yield f"A2N x{whole.shape[2] // HEIGHT}, {WIDTH}x{HEIGHT}, one thread"
     for way, one in found.items():
         yield f"{way}: {one['seconds']:.1f} s of the CPU, {one['mebibytes']:,.0f} MiB"
     time_share, memory_share = (found["strips"][key] / found["whole"][key] for key in ("seconds", "mebibytes"))
     yield f"strips: {time_share:.2f} of the time, {memory_share:.3f} of the memory, {off * 255:.1e} grey levels off"
 
 
-def measure(way: str, out: str, weights: str) -> str:
+def measure(way: str, out: str, weights: str, photos: str) -> str:
     """Return, as JSON, the seconds of the CPU and the mebibytes that an image takes beside what there was before."""
     import torch
 
@@ -80,22 +86,25 @@ def measure(way: str, out: str, weights: str) -> str:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = srkit.create("architecture", "a2n", scale=4, img_range=1.0 if not weights else 255.0).eval()
-    if not weights:
+    state = torch.load(weights, map_location="cpu", weights_only=True) if weights else {}
+    state = state.get("state_dict", state)
+    scale = 2 if state and "HRconv2.weight" not in state else 4
+    network = srkit.create("architecture", "a2n", scale=scale, img_range=255.0 if state else 1.0).eval()
+    if not state:
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.mul_(1.3 if parameter.dim() > 1 else 1.0)
     else:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-        network.load_state_dict(state.get("state_dict", state))
-    lr = torch.from_numpy(drawn(HEIGHT, WIDTH).astype(np.float32) / 255).permute(2, 0, 1)[None]  # channels_last
+        network.load_state_dict(state)
+    image = mosaic(Path(photos)) if photos else drawn(HEIGHT, WIDTH)
+    lr = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]  # channels_last
     with torch.no_grad():
         network(lr[..., :64, :64].contiguous())
         before, began = most_memory(), time.process_time()
         if way == "whole":
             sr = network(lr.contiguous())  # as the authors have it
         else:
-            sr = torch.empty(1, 3, 4 * HEIGHT, 4 * WIDTH)
+            sr = torch.empty(1, 3, scale * HEIGHT, scale * WIDTH)
             stages = stages_of(network, (HEIGHT, WIDTH))
             for part in streamed(stages, lambda rows, columns: lr[..., rows, columns], HEIGHT, WIDTH, rows=ROWS):
                 if part is not None:
@@ -148,6 +157,19 @@ def drawn(height: int, width: int) -> NDArray[np.uint8]:
         levels = rng.uniform(-strength, strength, (-(-height // side), -(-width // side), 3)).astype(np.float32)
         image += levels.repeat(side, axis=0).repeat(side, axis=1)[:height, :width]
     return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def mosaic(folder: Path) -> NDArray[np.uint8]:
+    """Return an image of photographs side by side, uint8 [HEIGHT, WIDTH, 3]."""
+    import srkit
+
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    paths = itertools.cycle(srkit.list_images(folder))
+    for top in range(0, HEIGHT, 320):
+        for left in range(0, WIDTH, 320):
+            part = srkit.read_image(next(paths))[: min(320, HEIGHT - top), :320]
+            image[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return image
 
 
 def write(kind: str, path: str) -> None:
