@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -116,8 +116,11 @@ def probe(directory: Path, size: int = 0) -> None:
         remove_quietly(renamed)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk and rename it. Raises OSError and leaves no remains."""
+def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file, given whole or in parts, under a temporary name, flush it to the disk and rename it.
+
+    Raises OSError, and what making a part raises, and leaves no remains.
+    """
     temporary = _aside(path)
     try:
         _write_synced(temporary, data)
@@ -275,10 +278,10 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    about_to("write", path, data)
+def _write_synced(path: Path, data: bytes | Iterable[bytes]) -> None:
+    about_to("write", path, data if isinstance(data, bytes) else None)
     with open(path, "wb") as file:
-        file.write(data)
+        file.writelines([data] if isinstance(data, bytes) else data)
         file.flush()
         _sync(file.fileno(), path)
 
