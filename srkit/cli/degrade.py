@@ -99,7 +99,7 @@ def main(arguments: argparse.Namespace) -> int:
             screen.print(clean(error), soft_wrap=True)
             continue
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            files.make_directory(target.parent)
             files.write_file(target, data)
         except OSError as error:
             raise RunFailed(f"{printable(target)}: cannot be written: {error.strerror}") from None

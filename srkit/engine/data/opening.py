@@ -49,6 +49,13 @@ class OpenedData:
             found[f"validate.{i}.dataset"] = evaluation.pairs.fingerprint()
         return found
 
+    def images(self) -> dict[str, dict[str, str]]:
+        """Return a short text for each image of each dataset, by the dataset's key and the image's name."""
+        found = {"data.dataset": self.training.images()}
+        for i, evaluation in enumerate(self.validation):
+            found[f"validate.{i}.dataset"] = evaluation.pairs.images()
+        return found
+
 
 def open_data(loaded: Loaded) -> OpenedData:
     """Open the recipe's datasets and check them against its patch and scale.
