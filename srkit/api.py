@@ -68,8 +68,9 @@ def run(
     """Train a recipe, or continue its run; return where it is, its last step and its tables.
 
     The run directory is `out`, or runs/<the recipe file's name>. Where the recipe starts from another one, that is
-    trained first, in a directory beside. Raises what `srkit run` prints: Stopped after a signal, KeyboardInterrupt
-    where there is no checkpoint yet.
+    trained first, in a directory beside. Started by torchrun, it trains with the other processes. Raises what `srkit
+    run` prints: Stopped after a signal, KeyboardInterrupt where there is no checkpoint yet; Elsewhere in a process
+    whose run another one has ended.
     """
     from srkit.runs.stopping import Interrupted, StopFlag
 

@@ -28,6 +28,7 @@ HEADERS = {
     "discriminator": "[loss.discriminator]",
     "dataset": "[data.dataset]",
     "degradation": "[data.degradation]",
+    "distortion": "[[data.degradation.steps]]",
     "augmentation": "[[data.augment]]",
     "metric": "[[metric]]",
     "optimizer": "[optimizer]",

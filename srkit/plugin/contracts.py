@@ -160,6 +160,9 @@ class Draws(Protocol):
     def of(self, name: str) -> Draws:
         """Return the stream of a name, which has the same numbers whatever was drawn before."""
 
+    def at(self, samples: Tensor) -> Draws:
+        """Return the chance of some samples alone, int64 [k], from its beginning."""
+
 
 class DeterministicDegradation(Protocol):
     """Called with `scale=4, **settings`. A whole HR image at rest to a whole LR image of the same dtype.
@@ -179,11 +182,27 @@ class RandomDegradation(Protocol):
     HR [n, 3, h, w] in the network's form to LR [n, 3, h / scale, w / scale]. Sample i may depend on row i of what is
     drawn from `draws` alone, and on no other source of chance. One that states the fact `draws` is given a tensor
     instead, [n, that many], uniform in 0..1, both ends included. Where its call declares `size`, `(hr, size, draws)`,
-    it is given LR's (height, width), and serves any scale.
+    it is given LR's (height, width), and serves any scale. It may have `describe(draws) -> list[str]`, what was drawn
+    for each sample in words, for `srkit degrade --sheet`.
     """
 
     def __call__(self, hr: Tensor, draws: Draws) -> Tensor:
         """Return LR of a batch."""
+
+
+class Distortion(Protocol):
+    """Made from `**settings`; a step of a random degradation. Images of the network's form to images, of another size
+    perhaps. Sample i may depend on row i of what is drawn from `draws` alone, and on no other source of chance.
+
+    Where each sample becomes another size, it returns `(images, sizes)`: the images on one canvas, at its top left, and
+    int64 [n, 2], the height and width of each. What lies beyond repeats an image's last row and column. One that
+    declares `sizes` is given those of its images, or None where they fill the canvas; one that declares `size` is given
+    LR's (height, width), or None where it is used alone. It may have `describe(draws) -> list[str]`, what was drawn for
+    each sample in words.
+    """
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the images of a batch, [n, 3, h, w] as float32 of 0..1; they may overshoot a little."""
 
 
 class Augmentation(Protocol):
@@ -400,6 +419,7 @@ KINDS: Mapping[str, Kind] = {
             deterministic=Fact(bool, "whether it takes a whole image, once, or else batches, with draws", True),
             draws=_DRAWS,
         ),
+        _kind("distortion", "a step of a random degradation: images to images", Distortion),
         _kind(
             "augmentation",
             "a change to LR and HR alike",

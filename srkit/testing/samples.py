@@ -101,6 +101,10 @@ class Extreme:
         """Return these draws."""
         return self
 
+    def at(self, samples: Tensor) -> Extreme:
+        """Return these draws for so many samples."""
+        return Extreme(len(samples), self.value)
+
 
 def call(subject: Subject, function: Callable[..., object], *images: Tensor) -> object:
     """Return what a function makes of images and its draws. Where those that it states are too few, fail with how many

@@ -209,7 +209,8 @@ def srkit_components():
         ("optimizer.type=nothing", "optimizer 'nothing' makes a NoneType, no torch Optimizer"),
         (
             "observer=['nothing']",
-            "observer 'nothing' makes a NoneType, which has none of run_started, logged, validated, saved, run_ended",
+            "observer 'nothing' makes a NoneType, which has none of run_started, logged, validated, pictured, saved, "
+            "run_ended",
         ),
     ],
 )

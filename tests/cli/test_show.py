@@ -134,6 +134,8 @@ def test_the_table_of_every_component_is_accepted_where_it_is_pasted(call, tiny,
         Path("kernel.txt").write_text("0 1 0\n1 4 1\n0 1 0\n")
     if kind == "discriminator":
         text = f'[[loss]]\ntype = "adversarial"\n{text}'
+    if kind == "distortion":
+        text = f'[data.degradation]\ntype = "chain"\n{text}'
     table = tomllib.loads(text)
     recipe = tomllib.loads(TINY)
     recipe["data"].update(table.pop("data", {}))

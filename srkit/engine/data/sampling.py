@@ -162,6 +162,10 @@ class Stream:
         number = _number(name)
         return Stream(mix(torch.stack([self.keys[:, i] ^ _signed(number >> 32 * i) for i in (0, 1)], dim=1)))
 
+    def at(self, samples: Tensor) -> Stream:
+        """Return the stream of some rows, int64 [k], from its beginning."""
+        return Stream(self.keys.index_select(0, samples))
+
     def chunk(self, count: int) -> tuple[Stream, ...]:
         """Return the stream in so many parts, of its rows in order, each from its beginning."""
         return tuple(Stream(keys) for keys in self.keys.chunk(count))

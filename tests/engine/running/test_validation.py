@@ -58,7 +58,7 @@ def test_a_set_of_any_name_has_its_picture(tiny):
     name = "\u5e45" * 200
     srkit.run("tiny.toml", out="run", set=[f'validate.name="{name}"', "train.steps=1"])
     # Of its four images.
-    assert sorted(path.name for path in Path("run/samples").iterdir()) == [
+    assert sorted(path.name for path in Path("run/samples").glob("*.png")) == [
         *(f"step_00000001_{file_name(name)}{number}.png" for number in ("+2", "+3", "+4", "")),
     ]
 
@@ -69,7 +69,7 @@ def test_the_docs_name_the_pictures_as_they_are(tiny):
         "[{name='Set5', dataset={type='folder', path='photos'}}, {name='a/b', dataset={type='folder', path='photos'}}]"
     )
     srkit.run("tiny.toml", out="run", set=[f"validate={sets}", "train.steps=1"])
-    names = sorted(path.stem.partition("_")[2].partition("_")[2] for path in Path("run/samples").iterdir())
+    names = sorted(path.stem.partition("_")[2].partition("_")[2] for path in Path("run/samples").glob("*.png"))
     assert names == sorted(f"{name}{number}" for name in ("Set5", "a_b-c14cddc0") for number in ("", "+2", "+3", "+4"))
     for name in ("step_00000600_Set5.png", "step_00000600_Set5+2.png`, `+3`, `+4`", "step_00000600_a_b-c14cddc0.png"):
         assert name in text
