@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         RandomDegradation,
         Run,
         Schedule,
+        Stage,
         Window,
     )
 
@@ -69,6 +70,7 @@ _HOME = {
     "RunFailed": "errors",
     "Schedule": "plugin.contracts",
     "SrkitError": "errors",
+    "Stage": "plugin.contracts",
     "Stopped": "errors",
     "UsageError": "errors",
     "Window": "plugin.contracts",
@@ -114,6 +116,7 @@ __all__ = [
     "RunFailed",
     "Schedule",
     "SrkitError",
+    "Stage",
     "Stopped",
     "UsageError",
     "Window",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from srkit.plugin.contracts import Dataset
     from srkit.plugin.registry import Registry
     from srkit.recipe.recipe import Recipe
+
+log = logging.getLogger("srkit")
 
 PathLike = str | os.PathLike[str]
 REPORT = "report.html"
@@ -62,15 +65,16 @@ def run(
     out: PathLike | None = None,
     set: Sequence[str] = (),
     restart: bool = False,
+    accept_dataset_change: bool = False,
     observers: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> Result:
     """Train a recipe, or continue its run; return where it is, its last step and its tables.
 
     The run directory is `out`, or runs/<the recipe file's name>. Where the recipe starts from another one, that is
-    trained first, in a directory beside. Started by torchrun, it trains with the other processes. Raises what `srkit
-    run` prints: Stopped after a signal, KeyboardInterrupt where there is no checkpoint yet; Elsewhere in a process
-    whose run another one has ended.
+    trained first, in a directory beside. A run whose images have changed is refused with the difference, unless that is
+    accepted. Started by torchrun, it trains with the other processes. Raises what `srkit run` prints: Stopped after a
+    signal, KeyboardInterrupt where there is no checkpoint yet; Elsewhere in a process whose run another one has ended.
     """
     from srkit.runs.stopping import Interrupted, StopFlag
 
@@ -96,7 +100,13 @@ def run(
                 if any(stage.recipe.train.deterministic != "off" for stage in found):
                     # What CUDA's matrix products need for it. They look once, when the first of them is computed.
                     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-                return stages.train_stages(found, restart=restart, observers=observers, world=world)
+                return stages.train_stages(
+                    found,
+                    restart=restart,
+                    observers=observers,
+                    accept_dataset_change=accept_dataset_change,
+                    world=world,
+                )
             except Interrupted as error:
                 if goes_on or (world.is_first and stages.can_continue(homes, restart=restart)):
                     raise Stopped(f"{error} before training went on; what was saved before is there") from None
@@ -146,26 +156,39 @@ def upscale(
     scale: float | None = None,
     size: tuple[int, int] | None = None,
     forward: Literal["whole", "chop", "tiles"] | None = None,
+    tile: int | None = None,
+    memory: int | None = None,
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Return an image, [height, width, 3] RGB, enlarged by a network on the network's device; the dtype is kept.
 
     A network that serves several scales is told how much larger SR is by `scale`, or by `size`, (height, width); the
     others have their own. `forward` is that of `evaluate`. Where it is not given, images of more than a million pixels
-    go in tiles through a network whose component states that it is `tileable`, and all others as a whole. Raises
-    ValueError for what is no image, and where the network's output is not finite; UsageError for a scale that the
-    network does not serve.
+    go in parts where these make up the whole image's output: in tiles through a network whose component states that it
+    is `tileable`, in strips through one that offers stages. `tile`, a side in LR pixels, and `memory`, the bytes that
+    this process may take (or the tensors on a GPU), ask for less, and a warning says where the parts do not make up the
+    whole. In another `precision` than float32, parts that are not finite are computed again. Raises ValueError for what
+    is no image, and where the network's output is not finite; UsageError for a scale that the network does not serve.
     """
     import attrs
 
     from srkit.engine.scoring import evaluate as engine
-    from srkit.engine.scoring.tiling import forward_for
+    from srkit.engine.scoring.tiler import Tiler
     from srkit.protocol import PAPER
 
     _refuse_no_network(network)
-    if getattr(image, "ndim", 0) == 3:
-        forward = forward or forward_for(image.shape[0], image.shape[1], _facts(network).get("tileable"))
-        size = _size(image, network, scale, size)
-    return engine.upscale(image, network, size=size, method=attrs.evolve(PAPER, forward=forward or "whole"))
+    engine.refuse_no_image(image)
+    tiler = Tiler(
+        network,
+        engine.device_of(network),
+        _facts(network),
+        tile=tile,
+        memory=memory,
+        precision=precision,
+        approximate=True,
+    )
+    method = attrs.evolve(PAPER, forward=forward or "whole")
+    return tiler.upscale(image, _size(image, network, scale, size), method)
 
 
 def _facts(network: nn.Module) -> Mapping[str, Any]:
@@ -220,6 +243,8 @@ def evaluate(
     protocol: str = "paper",
     forward: Literal["whole", "chop", "tiles"] = "whole",
     ensemble: Literal["none", "x8", "median"] = "none",
+    tile: int | None = None,
+    memory: int | None = None,
     registry: Registry | None = None,
 ) -> list[dict[str, Any]]:
     """Return a table for each set of images: a row for each network by name, and bicubic's.
@@ -230,9 +255,11 @@ def evaluate(
     "weights": "alexnet-owt-7be5be79.pth"}. LR is what stands beside HR, or else MATLAB's bicubic. Without a
     `reference` there is no HR: `data` are LR images, and all `metrics` look at SR alone. `protocol` is "paper" or
     "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
-    "x8" the output is the mean over the eight symmetries, with "median" their median. The rows of the second network
-    and those behind it have their difference to the first one's, with a 95 % interval. Means and differences are of the
-    images whose scores are finite; the others are named under "exact". The tables are those of `srkit eval --table
+    "x8" the output is the mean over the eight symmetries, with "median" their median. `tile` and `memory` are those of
+    `upscale`: where parts do not make up the whole image's output of a network, all networks take tiles; a warning says
+    so, and so does the protocol. The rows of the second network and those behind it have their difference to the first
+    one's, with a 95 % interval. Means and differences are of the images whose scores are finite; the others are named
+    under "exact". The tables are those of `srkit eval --table
     json`. Raises InputRejected for images, UsageError for what cannot be meant.
     """
     import attrs
@@ -244,6 +271,7 @@ def evaluate(
     from srkit.engine.networks.calling import scales_of
     from srkit.engine.scoring import evaluate as engine
     from srkit.engine.scoring.metrics import make_metrics
+    from srkit.engine.scoring.tiler import Tiler
     from srkit.protocol import ALONE, find_method
     from srkit.recipe.reading import read_part
     from srkit.reports import intervals
@@ -284,6 +312,15 @@ def evaluate(
                 raise UsageError(f"{what}: give metrics that look at SR alone")
         if scale != int(scale):
             raise UsageError(f"LR images without HR are taken at whole scales, not {scale:g}")
+    tilers = {
+        name: Tiler(network, engine.device_of(network), _facts(network), tile=tile, memory=memory)
+        for name, network in networks.items()
+    }
+    if method.forward == "whole" and (tile is not None or memory is not None):
+        inexact = [name for name, tiler in tilers.items() if not tiler.is_exact]
+        if inexact:
+            log.warning("tiles do not make up the output of %s: these are scores of tiles", ", ".join(inexact))
+            method = attrs.evolve(method, forward="tiles")
     tables = []
     for name, given in _sets(data).items():
         source = _dataset(builder.registry, given)
@@ -305,8 +342,8 @@ def evaluate(
             rows.append(row)
 
         for model, network in networks.items():
-            device = next((p.device for p in network.parameters()), torch.device("cpu"))
-            add(model, engine.score(network, evaluation, scored_by, device, method=method))
+            tiler = tilers[model]
+            add(model, engine.score(network, evaluation, scored_by, tiler.device, method=method, tiler=tiler))
         for model, folder in (images or {}).items():
             add(model, engine.score_finished(folder, evaluation, scored_by, method=method))
         scored = engine.score(baseline, evaluation, scored_by, torch.device("cpu"), method=method)

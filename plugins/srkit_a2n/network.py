@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import srkit
+
 SLOPE = 0.2  # of every LeakyReLU, as in the authors' network
 TEMPERATURE = 30.0  # of the softmax over the two branches
 
@@ -67,10 +69,18 @@ class AttentionInAttentionBlock(nn.Module):
         self.attention = AttentionBranch(features)
         self.non_attention = _conv(features, features, non_attention_kernel, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x plus the mix of both branches; an image's two branch weights sum to 1."""
-        u = _lrelu(self.conv_first(x))
-        weights = torch.softmax(self.ADM(u.mean((2, 3))) / TEMPERATURE, dim=1)[:, :, None, None, None]
+    def entered(self, x: Tensor) -> Tensor:
+        """Return what both branches see of x, and the weights' mean is taken of."""
+        return _lrelu(self.conv_first(x))
+
+    def forward(self, x: Tensor, mean: Tensor | None = None) -> Tensor:
+        """Return x plus the mix of both branches; an image's two branch weights sum to 1.
+
+        `mean` [n, c] is that of `entered` over the image, where x is only a part of it.
+        """
+        u = self.entered(x)
+        mean = u.mean((2, 3)) if mean is None else mean
+        weights = torch.softmax(self.ADM(mean) / TEMPERATURE, dim=1)[:, :, None, None, None]
         mixed = weights[:, 0] * self.attention(u) + weights[:, 1] * self.non_attention(u)
         out: Tensor = self.conv_last(_lrelu(mixed)) + x
         return out
@@ -130,13 +140,31 @@ class A2N(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the trunk makes of an image [n, 3, h, w] in 0..1: [n, features, h, w]."""
-        first = self.conv_first(x * self.img_range)
+        first = self._first(x)
         out: Tensor = first + self.trunk_conv(self.AAB_trunk(first))
         return out
 
     def forward(self, x: Tensor) -> Tensor:
         """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
-        features = self.features(x)
+        return self._enlarged(self.features(x), x)
+
+    def stages(self) -> list[srkit.Stage]:
+        """Return the network in stages. Features of LR's size alone are kept between them: the last makes the first
+        features once more for its skip."""
+        trunk = [srkit.Stage(block, halo=2, pooled=block.entered) for block in self._blocks()]
+        return [srkit.Stage(self._first, halo=1), *trunk, srkit.Stage(self._last, halo=3, scale=self.scale)]
+
+    def _blocks(self) -> list[AttentionInAttentionBlock]:
+        return [block for block in self.AAB_trunk if isinstance(block, AttentionInAttentionBlock)]
+
+    def _first(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv_first(x * self.img_range)
+        return out
+
+    def _last(self, x: Tensor, lr: Tensor) -> Tensor:
+        return self._enlarged(self._first(lr) + self.trunk_conv(x), lr)
+
+    def _enlarged(self, features: Tensor, x: Tensor) -> Tensor:
         factor = 2.0 if self.scale == 4 else float(self.scale)
         features = F.interpolate(features, scale_factor=factor, mode="nearest")
         features = _lrelu(self.HRconv1(_lrelu(self.att1(self.upconv1(features)))))

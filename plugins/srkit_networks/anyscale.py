@@ -23,6 +23,7 @@ class AnyScale(nn.Module):
 
     MOST = 2**14  # pixels computed at a time outside training: a large image would take gigabytes
     tileable: bool
+    halo: int
 
     def __init__(self, scale: float) -> None:
         refuse_below_one(scale=scale)
@@ -40,6 +41,7 @@ class AnyScale(nn.Module):
         refuse_below_one(features=default["features"], blocks=default["blocks"])
         if trunk is None:
             self.tileable = True
+            self.halo = 2 * default["blocks"] + 4  # the trunk's, the features around a pixel's, and the next pixel
             return Trunk(**default, **form), default["features"]
         changed = [name for name, value in default.items() if value != TRUNK[name]]
         if changed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+import srkit
 from srkit_networks.layers import LongSkip, conv, enlarging, factors, refuse_below_one, refuse_not_positive
 
 
@@ -81,3 +82,8 @@ class EDSR(Trunk):
         super().__init__(features=features, blocks=blocks, res_scale=res_scale, img_range=img_range, mean=mean)
         enlarge = [layer for factor in factors(scale) for layer in enlarging(features, factor, "subpixel")]
         self.tail = nn.Sequential(nn.Sequential(*enlarge), conv(features, 3))
+        self.scale = scale
+
+    def stages(self) -> list[srkit.Stage]:
+        """Return the network in stages."""
+        return self.in_stages([srkit.Stage(block, halo=2) for block in list(self.body)[:-1]], self.scale)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+import srkit
 
 Upsampler = Literal["subpixel", "deconvolution", "interpolation"]
 
@@ -58,7 +61,7 @@ class LongSkip(nn.Module):
     """
 
     head: nn.Module
-    body: nn.Module
+    body: nn.Sequential
     tail: nn.Module
     mean: Tensor
 
@@ -73,14 +76,33 @@ class LongSkip(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the body makes of an image [n, 3, h, w] in 0..1, of the same height and width."""
-        first = self.head((x - self.mean) * self.img_range)
+        first = self.first(x)
         out: Tensor = self.body(first) + first
         return out
 
     def forward(self, x: Tensor) -> Tensor:
         """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
-        out: Tensor = self.tail(self.features(x)) / self.img_range + self.mean
+        return self.enlarged(self.features(x))
+
+    def first(self, x: Tensor) -> Tensor:
+        """Return what the head makes of an image [n, 3, h, w] in 0..1."""
+        out: Tensor = self.head((x - self.mean) * self.img_range)
         return out
+
+    def enlarged(self, features: Tensor) -> Tensor:
+        """Return SR of features."""
+        out: Tensor = self.tail(features) / self.img_range + self.mean
+        return out
+
+    def in_stages(self, between: Sequence[srkit.Stage], scale: int) -> list[srkit.Stage]:
+        """Return the network in stages: what stands between head and tail, of which the last convolution of the body is
+        in the tail's, where the head is computed once more for its skip."""
+
+        def last(x: Tensor, lr: Tensor) -> Tensor:
+            return self.enlarged(self.body[-1](x) + self.first(lr))
+
+        # A pixel for the body's convolution, and less than two for those that enlarge: 1 + 1/2 + 1/4 + ...
+        return [srkit.Stage(self.first, halo=1), *between, srkit.Stage(last, halo=3, scale=scale)]
 
 
 class ChannelAttention(nn.Module):
@@ -96,9 +118,9 @@ class ChannelAttention(nn.Module):
             nn.Conv2d(features, inner, 1), nn.ReLU(inplace=True), nn.Conv2d(inner, features, 1), nn.Sigmoid()
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [n, c, h, w], each channel times a factor in 0..1."""
-        out: Tensor = x * self.conv_du(x.mean((2, 3), keepdim=True))
+    def forward(self, x: Tensor, mean: Tensor | None = None) -> Tensor:
+        """Return [n, c, h, w], each channel times a factor in 0..1; `mean` [n, c] is the image's, where x is a part."""
+        out: Tensor = x * self.conv_du(x.mean((2, 3), keepdim=True) if mean is None else mean[:, :, None, None])
         return out
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import srkit
 from srkit_networks.layers import conv, factors, refuse_below_one
 
 SLOPE = 0.2  # of LeakyReLU
@@ -103,7 +104,17 @@ class PAN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return SR [n, 3, h * scale, w * scale] of LR [n, 3, h, w] in 0..1; SR may leave that range."""
-        out = self.features(x)
+        return self._enlarged(self.features(x), x)
+
+    def stages(self) -> list[srkit.Stage]:
+        """Return the network in stages; the last makes the first features once more for its skip."""
+        blocks = [srkit.Stage(block, halo=2) for block in self.SCPA_trunk]
+        return [srkit.Stage(self.conv_first, halo=1), *blocks, srkit.Stage(self._last, halo=3, scale=self.scale)]
+
+    def _last(self, x: Tensor, lr: Tensor) -> Tensor:
+        return self._enlarged(self.conv_first(lr) + self.trunk_conv(x), lr)
+
+    def _enlarged(self, out: Tensor, x: Tensor) -> Tensor:
         for step, factor in enumerate(self.factors, 1):
             upconv, att, hrconv = (self.get_submodule(f"{name}{step}") for name in ("upconv", "att", "HRconv"))
             out = upconv(F.interpolate(out, scale_factor=factor, mode="nearest"))

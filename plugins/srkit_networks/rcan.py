@@ -6,8 +6,13 @@ arXiv:1807.02758. Parameter names and shapes are those of the authors' weight fi
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
 
+import srkit
 from srkit_networks.layers import ChannelAttention, LongSkip, conv, enlarging, factors, refuse_below_one
 
 
@@ -40,6 +45,35 @@ class ResidualGroup(nn.Module):
         """Return x + body(x)."""
         out: Tensor = x + self.body(x)
         return out
+
+    def stages(self) -> list[srkit.Stage]:
+        """Return the group in stages, between which stand the group's input, the last block's, and its residual."""
+        blocks = [block for block in self.body if isinstance(block, RCAB)]
+
+        def begun(x: Tensor) -> Tensor:
+            return torch.cat((x, x, blocks[0].body[:-1](x)), 1)
+
+        def ended(x: Tensor, mean: Tensor) -> Tensor:
+            first, out, residual = x.chunk(3, 1)
+            last: Tensor = self.body[-1](out + blocks[-1].body[-1](residual, mean))
+            return first + last
+
+        pairs = [_between(before, block) for before, block in itertools.pairwise(blocks)]
+        middle = [srkit.Stage(run, halo=2, pooled=_residual) for run in pairs]
+        return [srkit.Stage(begun, halo=2), *middle, srkit.Stage(ended, halo=1, pooled=_residual)]
+
+
+def _between(before: RCAB, block: RCAB) -> Callable[[Tensor, Tensor], Tensor]:
+    def run(x: Tensor, mean: Tensor) -> Tensor:
+        first, out, residual = x.chunk(3, 1)
+        out = out + before.body[-1](residual, mean)
+        return torch.cat((first, out, block.body[:-1](out)), 1)
+
+    return run
+
+
+def _residual(x: Tensor) -> Tensor:
+    return x.chunk(3, 1)[2]
 
 
 class RCAN(LongSkip):
@@ -79,3 +113,9 @@ class RCAN(LongSkip):
         )
         enlarge = [layer for factor in factors(scale) for layer in enlarging(features, factor, "subpixel")]
         self.tail = nn.Sequential(nn.Sequential(*enlarge), conv(features, 3))
+        self.scale = scale
+
+    def stages(self) -> list[srkit.Stage]:
+        """Return the network in stages: the convolutions of each block, whose channels the next one weighs."""
+        groups = [group for group in self.body if isinstance(group, ResidualGroup)]
+        return self.in_stages([stage for group in groups for stage in group.stages()], self.scale)

@@ -1,25 +1,56 @@
-"""A network that enlarges images at rest, as a command asks for it."""
+"""A network that enlarges images at rest, as a command asks for it; and the options of how much memory that takes."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from srkit.cli import printable, whole_number
 from srkit.errors import UsageError
 from srkit.plugin.registry import Registry
 from srkit.protocol import Method
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
     from srkit.engine.networks.calling import Scales
+    from srkit.engine.scoring.tiler import Progress, Tiler
     from srkit.engine.weights.model import Model
 
-Progress = Callable[[int, int], None]  # of (tiles done, tiles in all)
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what says how much memory an image may take, and where it is computed."""
+    limits = parser.add_mutually_exclusive_group()
+    limits.add_argument(
+        "--memory",
+        type=memory,
+        metavar="SIZE",
+        help="as in 2G: what this process may take, or the tensors on a GPU; images go in parts of the size for it",
+    )
+    limits.add_argument("--tile", type=_tile, metavar="N", help="images go in parts of about N x N pixels of the input")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+
+
+def memory(text: str) -> int:
+    """Return how many bytes "2G", "1.5GiB" or "800M" are."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)\s*([KMGT])(?:i?B)?", text, re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size of memory: write 800M or 2G")
+    return int(float(found[1]) * 1024 ** ("KMGT".index(found[2].upper()) + 1))
+
+
+def _tile(text: str) -> int:
+    number = whole_number(text)
+    if number < 16:
+        raise argparse.ArgumentTypeError(f"a tile has a side of at least 16 pixels, not {number}")
+    return number
+
+
+def say(line: str) -> None:
+    """Print what a person should know of how images are taken."""
+    print(printable(line), file=sys.stderr)
 
 
 @attrs.frozen(eq=False)
@@ -30,11 +61,9 @@ class Enlarger:
     """
 
     model: Model
-    network: nn.Module
-    bicubic: nn.Module
+    tiler: Tiler
+    bicubic: Tiler
     served: Scales
-    tileable: object
-    device: torch.device
     arguments: argparse.Namespace
 
     @staticmethod
@@ -43,50 +72,53 @@ class Enlarger:
         from srkit.engine.builder import Builder
         from srkit.engine.device import pick_device
         from srkit.engine.networks.calling import scales_of, takes_size
+        from srkit.engine.scoring.tiler import Tiler
 
         facts = registry.find("architecture", model.architecture).component.facts_of(model.network)
         if arguments.size is not None and not takes_size(model.network):
             raise UsageError(f"{arguments.model} is a network for scale {model.scale}: --size needs one of any scale")
-        device = pick_device("auto")
+        device = pick_device(arguments.device, "--device")
+        words = {"tile": arguments.tile, "memory": arguments.memory, "approximate": True, "say": say}
+        bicubic = Builder(registry).baseline(model.scale).to(device)
         return Enlarger(
             model,
-            model.network.to(device),
-            Builder(registry).baseline(model.scale).to(device),
+            Tiler(model.network.to(device), device, facts, precision=arguments.precision, **words),
+            Tiler(bicubic, device, {"tileable": True}, **words),
             scales_of(model.network, facts, model.made_for),
-            facts.get("tileable"),
-            device,
             arguments,
         )
 
     @property
     def warning(self) -> str:
         """What is to be said of --forward before anything is enlarged; nothing for most."""
-        if self.arguments.forward != "tiles" or self.tileable is not False:
+        if self.arguments.forward != "tiles" or self.tiler.facts.get("tileable") is not False:
             return ""
         return (
             f"architecture '{self.model.architecture}' states that tiles do not make up its output: seams may be seen"
         )
 
-    def enlarge(self, image: Any, progress: Progress | None = None) -> Any:
-        """Return an image at rest, [h, w, 3], enlarged by the network. Raises ValueError as `size_of` does."""
-        from srkit.engine.scoring.evaluate import upscale
+    def enlarge(self, image: Any, progress: Progress | None = None, *, grey: bool = False) -> Any:
+        """Return an image at rest, [h, w, 3], enlarged by the network; [H, W] if it is `grey`.
+
+        Raises ValueError as `size_of` does.
+        """
         from srkit.engine.scoring.projection import back_projected
-        from srkit.engine.scoring.tiling import forward_for
+        from srkit.engine.scoring.tiler import grey_of
 
-        how = self.arguments.forward or forward_for(image.shape[0], image.shape[1], self.tileable)
-        method = Method(forward=how, ensemble=self.arguments.ensemble)
-        size = self.size_of(image)
-        sr = upscale(image, self.network, self.device, size=size, method=method, progress=progress)
+        method = Method(forward=self.arguments.forward or "whole", ensemble=self.arguments.ensemble)
         times = self.arguments.back_projection
-        return back_projected(sr, image, self.bicubic, self.device, times=times) if times else sr
+        sr = self.tiler.upscale(image, self.size_of(image), method, progress, grey=grey and not times)
+        if not times:
+            return sr
+        sr = back_projected(sr, image, self.bicubic.network, self.tiler.device, times=times)
+        return grey_of(sr) if grey else sr
 
-    def enlarge_alpha(self, image: Any) -> Any:
-        """Return an image at rest, [h, w, 3], enlarged by bicubic."""
-        from srkit.engine.scoring.evaluate import upscale
-        from srkit.engine.scoring.tiling import forward_for
+    def enlarge_alpha(self, alpha: Any) -> Any:
+        """Return a map at rest, [h, w], enlarged by bicubic."""
+        import numpy as np
 
-        how = forward_for(image.shape[0], image.shape[1], True)
-        return upscale(image, self.bicubic, self.device, size=self.size_of(image), method=Method(forward=how))
+        image = np.broadcast_to(alpha[..., None], (*alpha.shape, 3))
+        return self.bicubic.upscale(image, self.size_of(image), grey=True)
 
     def size_of(self, image: Any) -> tuple[int, int]:
         """Return (height, width) of SR. Raises ValueError where the network does not make an image that large."""

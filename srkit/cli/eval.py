@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srkit import api
-from srkit.cli import models, output, printable, tables
+from srkit.cli import enlarging, models, output, printable, tables
 from srkit.cli.datasets import make_dataset
 from srkit.errors import UsageError
 from srkit.plugin.contracts import KINDS
@@ -79,8 +79,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--forward",
         choices=typing.get_args(Forward),
         default="whole",
-        help="how images are taken: whole (default), chop: in quarters as EDSR does, tiles: in overlapping tiles",
+        help="what is scored: the output for whole images (default), for quarters as EDSR takes them (chop), or for "
+        "overlapping tiles",
     )
+    enlarging.add_arguments(parser)
     parser.add_argument(
         "--ensemble",
         choices=typing.get_args(Ensemble),
@@ -124,7 +126,7 @@ def main(arguments: argparse.Namespace) -> int:
     (scale,) = scales
     if scale is None:
         raise UsageError("no MODEL says the scale: give one, or --scale N to score bicubic")
-    device = pick_device("auto")
+    device = pick_device(arguments.device, "--device")
     by_name = dict(zip(_names(arguments.models), found, strict=True))
     networks = {name: model.network.to(device) for name, model in by_name.items()}
     found_tables = [
@@ -140,6 +142,8 @@ def main(arguments: argparse.Namespace) -> int:
             protocol=protocol,
             forward=arguments.forward,
             ensemble=arguments.ensemble,
+            tile=arguments.tile,
+            memory=arguments.memory,
             registry=registry,
         )
     ]
@@ -234,6 +238,8 @@ def _sets(arguments: argparse.Namespace, registry: Registry) -> dict[str, Any]:
         name, equals, path = text.partition("=")
         if not equals or Path(text).exists():  # a path may hold "=", too
             name, path = Path(text).resolve().name, text
+        if not name:
+            raise UsageError(f"--data {text}: there is no name before '='; write NAME=PATH, or the path alone")
         if name in sets:
             raise UsageError(f"two folders are named '{name}'; give them names, --data NAME=PATH")
         sets[name] = path

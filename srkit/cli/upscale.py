@@ -3,7 +3,8 @@
 MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set. Or it is a
 recipe, such as zssr: then a network is trained on each image itself, in a run directory below runs; the same command
 goes on where it was stopped.
-INPUT is an image or a folder of images. A bad image is named and the rest goes on; the exit code is then 3.
+INPUT is an image, a folder of images, a pattern ('photos/**/*.jpg'), or - for the standard input. What is there already
+is not done again. A bad image is named and the rest goes on; the exit code is then 3.
 An image that its own format cannot hold enlarged becomes a PNG. CMYK becomes sRGB, by its profile if it has one.
 """
 
@@ -13,29 +14,29 @@ import argparse
 import functools
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
 from srkit import files
-from srkit.cli import error_text, models, print_traceback, printable, shards, single
+from srkit.cli import enlarging, error_text, models, print_traceback, printable, shards, single, targets
 from srkit.cli.enlarging import Enlarger
-from srkit.cli.folders import images_of
-from srkit.errors import InputRejected, RunFailed, Stopped, UsageError, describe
-from srkit.images.opening import SUFFIXES
-from srkit.images.reading import Picture, open_picture
+from srkit.errors import InputRejected, RunFailed, Stopped, UsageError, describe, nearest
+from srkit.images.opening import MAX_BYTES
+from srkit.images.reading import Jpeg, Picture, open_picture
 from srkit.images.underlay import filled_under
-from srkit.images.writing import WRITTEN, save_picture, suffix_for
+from srkit.images.writing import WRITTEN, encode_picture, save_picture, suffix_for
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 from srkit.protocol import Ensemble, Forward
+from srkit.recipe.packaged import packaged_recipes
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-Enlarge = Callable[[Any], Any]  # an image at rest, [h, w, 3], to a larger one
+Enlarge = Callable[..., Any]  # an image at rest to a larger one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,14 +48,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="out",
         required=True,
         metavar="OUT",
-        help="a folder; or a file, for a single image. Files that are there are replaced, but never an INPUT",
+        help="a folder; or a file, for a single image; or - for the standard output",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what is in the folder already, but never an INPUT"
+    )
+    parser.add_argument("--format", choices=targets.FORMATS, help="what images are written as; that of each INPUT")
+    parser.add_argument("--suffix", default="", metavar="TEXT", help="stands behind each name: _x2 makes photo_x2.jpg")
+    parser.add_argument(
+        "--quality",
+        type=_quality,
+        metavar="N",
+        help="of JPEGs, 1 to 100; where it is not given, that of the INPUT if it is a JPEG, or else 95",
     )
     parser.add_argument(
         "--forward",
         choices=get_args(Forward),
-        help="how images are taken: whole, tiles: in overlapping tiles, which takes less memory, chop: in quarters as "
-        "EDSR does; where it is not given, whole, or tiles for more than a million pixels where the network states "
-        "tileable",
+        help="what images become: the network's output for the whole image (default; large ones go in parts where "
+        "these make it up), for overlapping tiles, or for quarters as EDSR takes them (chop)",
+    )
+    enlarging.add_arguments(parser)
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="what the network computes in (float32); parts whose output is not finite are computed again in float32",
     )
     parser.add_argument(
         "--ensemble",
@@ -96,6 +114,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _quality(text: str) -> int:
+    if not re.fullmatch(r"100|[1-9]\d?", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no quality of a JPEG, 1 to 100")
+    return int(text)
+
+
 def main(arguments: argparse.Namespace) -> int:
     """Enlarge each image."""
     try:
@@ -112,9 +136,15 @@ def _main(arguments: argparse.Namespace) -> int:
 
     if arguments.size is not None and arguments.scale is not None:
         raise UsageError("--size says how large images become, and --scale by how much larger: give one of them")
-    plan = _plan(arguments.inputs, arguments.out, recursive=arguments.recursive)
+    naming = targets.Naming(arguments.suffix, arguments.format or "")
+    plan = targets.plan(
+        arguments.inputs, arguments.out, naming, recursive=arguments.recursive, overwrite=arguments.overwrite
+    )
     images, bad = list(plan.work.items()), plan.bad
-    work = dict(images[i] for i in arguments.shard.part(len(images)))
+    own = dict(images[i] for i in arguments.shard.part(len(images)))
+    work = {target: source for target, source in own.items() if target not in plan.there}
+    if targets.STREAM in work:
+        _refuse_terminal(arguments.stdout)
     registry = discover(arguments.plugins, arguments.ambient)
     enlarger_of, by = _enlargers(arguments, registry)
 
@@ -137,7 +167,11 @@ def _main(arguments: argparse.Namespace) -> int:
                 enlarger = enlarger_of(source)
                 enlarge = functools.partial(enlarger.enlarge, progress=step)
                 picture = _enlarged(source, enlarge, enlarger.enlarge_alpha)
-                if target != Path(arguments.out):
+                if arguments.quality is not None:
+                    picture = attrs.evolve(picture, jpeg=Jpeg(quality=arguments.quality))
+                if target == targets.STREAM:
+                    _write_out(arguments, picture)
+                elif target != Path(arguments.out):
                     target = _holding(target, source, picture, taken)
             except InputRejected as error:
                 bad.append(error)
@@ -145,14 +179,18 @@ def _main(arguments: argparse.Namespace) -> int:
                     print_traceback(error)
                 screen.print(clean(error), soft_wrap=True)
             else:
-                _save(target, picture)
+                if target != targets.STREAM:
+                    _save(target, picture)
                 done += 1
             progress.update(task, completed=number)
-    total = done + len(bad)
+    total = done + len(bad) + len(own) - len(work)
     for text in plan.left_out:
         print(printable(text), file=sys.stderr)
     whose = f" of shard {arguments.shard}" if arguments.shard.of > 1 else ""
-    print(f"{done} of {total} images{whose} enlarged {by}, in {printable(arguments.out)}", file=sys.stderr)
+    before = len(own) - len(work)
+    there = f"; {before} there already (--overwrite replaces them)" if before else ""
+    where = "to the standard output" if arguments.out == "-" else f"in {printable(arguments.out)}"
+    print(f"{done} of {total} images{whose} enlarged {by}, {where}{there}", file=sys.stderr)
     return InputRejected.exit_code if bad else 0
 
 
@@ -165,10 +203,15 @@ def _enlargers(arguments: argparse.Namespace, registry: Registry) -> tuple[Calla
     to = "" if arguments.size is None else "to {1}x{0}".format(*arguments.size)
     recipe = single.recipe_of(arguments.model)
     if recipe is None:
+        near = nearest(arguments.model, packaged_recipes())
+        if near is not None and not Path(arguments.model).exists():
+            raise UsageError(f"{arguments.model}: there is no such file, nor such a recipe; did you mean '{near}'?")
         enlarger = Enlarger.of(models.read(arguments.model, arguments, registry), arguments, registry)
         if enlarger.warning:
             print(printable(enlarger.warning), file=sys.stderr)
         return lambda source: enlarger, to or f"x{enlarger.model.scale}"
+    if "-" in arguments.inputs:
+        raise UsageError(f"{arguments.model} is a recipe, which trains on a file: save the standard input as one")
     if arguments.architecture or arguments.key:
         raise UsageError(
             f"{arguments.model} is a recipe, which says its network: --set architecture.type=NAME changes it"
@@ -189,62 +232,6 @@ def _show(progress: Progress, task: TaskID, before: int, done: int, count: int) 
     progress.update(task, completed=before + done / count)
 
 
-@attrs.frozen
-class _Plan:
-    """The source of each target; the inputs that are none; what was left out of folders, a line for each."""
-
-    work: dict[Path, Path]
-    bad: list[InputRejected]
-    left_out: list[str]
-
-
-def _plan(inputs: Sequence[str], given: str, *, recursive: bool) -> _Plan:
-    """Return what is to be done, before anything is written.
-
-    Raises UsageError where two images would get one name, or one would be written over itself.
-    """
-    out = Path(given)
-    is_folder = given.endswith("/") or out.exists() or len(inputs) > 1 or Path(inputs[0]).is_dir()
-    if not is_folder and re.fullmatch(r"\.[A-Za-z]\w{1,4}", out.suffix) and out.suffix.lower() not in WRITTEN:
-        raise UsageError(
-            f"-o {printable(out)}: images are written as {', '.join(WRITTEN)}; a folder's name may end with /"
-        )
-    single = out.suffix.lower() in WRITTEN and not out.is_dir()
-    if single and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
-        raise UsageError(f"-o {printable(out)} names one image, but there may be several; give a folder")
-    if out.exists() and not out.is_dir() and not single:
-        raise UsageError(f"-o {printable(out)} is a file, but neither a folder nor an image")
-    work: dict[Path, Path] = {}
-    bad: list[InputRejected] = []
-    left_out: list[str] = []
-    for path in map(Path, inputs):
-        try:
-            images, text = images_of(path, out, recursive=recursive)
-        except InputRejected as error:
-            bad.append(error)
-            continue
-        if text:
-            left_out.append(text)
-        for image in images:
-            target = out if single else out / (image.relative_to(path) if path.is_dir() else image.name)
-            other = work.setdefault(target, image)
-            if other.resolve() != image.resolve():
-                raise UsageError(
-                    f"{printable(other)} and {printable(image)} would both become {printable(target)}; "
-                    "enlarge them into two folders"
-                )
-    sources = {source.resolve() for source in work.values()}
-    for target, source in work.items():
-        if target.resolve() == source.resolve():
-            raise UsageError(f"{printable(source)} would be written over itself; give another -o")
-        if target.resolve() in sources:
-            raise UsageError(
-                f"{printable(source)} would be written over {printable(target)}, which is an input, too; "
-                "give another -o"
-            )
-    return _Plan(work, bad, left_out)
-
-
 def _holding(target: Path, source: Path, picture: Picture, taken: set[Path]) -> Path:
     """Return the target, or a PNG beside it, then taken too, where the target's format cannot hold the picture.
 
@@ -252,8 +239,7 @@ def _holding(target: Path, source: Path, picture: Picture, taken: set[Path]) -> 
     """
     if suffix_for(target, picture) == target.suffix:
         return target
-    known = target.suffix.lower() in SUFFIXES
-    beside = target.with_suffix(".png") if known else target.with_name(f"{target.name}.png")
+    beside = targets.beside(target)
     if beside.resolve() in taken:
         raise InputRejected(source, f"must become a PNG, but {beside} is another image's; give it another folder")
     taken.add(beside.resolve())
@@ -263,7 +249,7 @@ def _holding(target: Path, source: Path, picture: Picture, taken: set[Path]) -> 
 def _save(target: Path, picture: Picture) -> None:
     """Write an image whole. Raises RunFailed where the disk does not take it, InputRejected where its format cannot."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        files.make_directory(target.parent)
         save_picture(target, picture)
     except OSError as error:
         raise RunFailed(f"{printable(target)}: cannot be written: {error.strerror}") from None
@@ -273,29 +259,48 @@ def _save(target: Path, picture: Picture) -> None:
         raise
 
 
+def _refuse_terminal(stdout: Any) -> None:
+    if stdout.isatty():
+        raise UsageError("-o - would write an image to the terminal: send it to a file or a program")
+
+
+def _write_out(arguments: argparse.Namespace, picture: Picture) -> None:
+    """Write an image to the standard output. Raises InputRejected where the format cannot hold it."""
+    suffix = f".{arguments.format}" if arguments.format else Path(arguments.inputs[0]).suffix.lower()
+    if suffix not in WRITTEN:
+        suffix = ".jpg" if picture.jpeg is not None else ".png"
+    if not arguments.format:
+        suffix = suffix_for(f"out{suffix}", picture)
+    arguments.stdout.flush()
+    for part in encode_picture(suffix, picture):
+        arguments.stdout.buffer.write(part)
+    arguments.stdout.buffer.flush()
+
+
+def _opened(source: Path) -> Picture:
+    if source == targets.STREAM:
+        return open_picture("stdin", sys.stdin.buffer.read(MAX_BYTES + 1))
+    return open_picture(source)
+
+
 def _enlarged(source: Path, enlarge: Enlarge, enlarge_alpha: Enlarge) -> Picture:
     """Return a picture enlarged; alpha by itself, as a grey image. Raises InputRejected."""
     import numpy as np
 
-    def grey_of(image: Any) -> Any:
-        # The network's three channels need not agree on a grey image; their mean is grey again.
-        return np.asarray(np.floor(image.mean(2) + 0.5), dtype=image.dtype)
-
-    picture = open_picture(source)
+    picture = _opened(source)
     alpha = picture.alpha
     try:
         # What lies under wholly transparent pixels is no colour of the picture, and would bleed into its edges.
-        pixels = enlarge(picture.pixels if alpha is None else filled_under(picture.pixels, alpha))
-        if alpha is not None:
-            alpha = grey_of(enlarge_alpha(np.repeat(alpha[..., None], 3, axis=2)))
+        pixels = enlarge(picture.pixels if alpha is None else filled_under(picture.pixels, alpha), grey=picture.grey)
+        alpha = None if alpha is None else enlarge_alpha(alpha)
     except (RuntimeError, MemoryError) as error:  # torch's own for a lack of memory is a RuntimeError
         height, width = picture.pixels.shape[:2]
         lacks_memory = isinstance(error, MemoryError) or "memory" in str(error)
-        advice = "; --forward tiles takes less" if lacks_memory else ""
+        advice = "; --memory takes less" if lacks_memory else ""
         reason = f"is {width}x{height}, which the network fails on: {describe(error)}{advice}"
         raise InputRejected(source, reason) from error
     except ValueError as error:  # output that is not finite
         raise InputRejected(source, str(error)) from error
     if picture.grey:
-        pixels = np.repeat(grey_of(pixels)[..., None], 3, axis=2)
+        pixels = np.broadcast_to(pixels[..., None], (*pixels.shape, 3))
     return attrs.evolve(picture, pixels=pixels, alpha=alpha)

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from PIL import Image, ImageChops
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.JpegImagePlugin import JpegImageFile
+from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -42,6 +42,23 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
+@attrs.frozen
+class Jpeg:
+    """The quality of a JPEG: its tables of 64 steps, for luma and, of colour, for chroma, or else libjpeg's number for
+    them; and Pillow's number for how chroma is subsampled, 0 for not at all."""
+
+    tables: tuple[tuple[int, ...], ...] = ()
+    subsampling: int = 0
+    quality: int = 95
+
+    def options(self, *, grey: bool) -> dict[str, Any]:
+        """Return the words of Pillow's `save` for it."""
+        tables = self.tables[: 1 if grey else 2]
+        if not tables:
+            return {"quality": self.quality, "subsampling": self.subsampling}
+        return {"qtables": [list(tables[0]), list(tables[-1])], "subsampling": 0 if grey else self.subsampling}
+
+
 @attrs.frozen(eq=False)
 class Picture:
     """A picture as its file holds it, upright.
@@ -49,7 +66,7 @@ class Picture:
     `pixels` is [h, w, 3], RGB, uint8 or uint16; `alpha` is [h, w] of the same dtype, not premultiplied, or None.
     `grey` says that the file has one channel, which stands three times in `pixels`. `icc` is the colour profile,
     `color` are the chunks of a PNG that say what colours mean. `dpi` are the pixels an inch, across and down;
-    `exif` is what a camera wrote, without the orientation, which has been applied.
+    `exif` is what a camera wrote, without the orientation, which has been applied. `jpeg` is how a JPEG was encoded.
     """
 
     pixels: Pixels
@@ -59,6 +76,7 @@ class Picture:
     color: tuple[tuple[bytes, bytes], ...] = attrs.field(default=(), repr=False)
     dpi: tuple[float, float] | None = None
     exif: bytes | None = attrs.field(default=None, repr=False)
+    jpeg: Jpeg | None = attrs.field(default=None, repr=False)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -88,9 +106,12 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     return attrs.evolve(_decode(path, alpha=False, everything=True), alpha=None)
 
 
-def open_picture(path: str | os.PathLike[str]) -> Picture:
-    """Return a picture with all that `save_picture` keeps. Raises InputRejected."""
-    return _decode(path, alpha=True, everything=True)
+def open_picture(path: str | os.PathLike[str], data: bytes | None = None) -> Picture:
+    """Return a picture with all that `save_picture` keeps, of a file, or of its bytes: then `path` is what errors name.
+
+    Raises InputRejected.
+    """
+    return _decode(path, alpha=True, everything=True, data=data)
 
 
 def _decode(
@@ -103,6 +124,8 @@ def _decode(
         for odd in header.png.odd if header.png is not None else ():
             warn(path, odd)
         beside = _beside(path, header) if everything else {}
+        if alpha and isinstance(image, JpegImageFile):
+            beside["jpeg"] = _jpeg(image)
         icc = beside["icc"] if everything else (_icc(path, header) if mode == "CMYK" else None)
         if mode == "CMYK":
             beside["icc"] = None  # what it means becomes the pixels
@@ -222,6 +245,18 @@ def _beside(path: str | os.PathLike[str], header: Header) -> dict[str, Any]:
     if dpi is not None and header.orientation >= 5:
         dpi = dpi[::-1]
     return {"icc": icc, "color": color, "dpi": dpi, "exif": _exif(path, image)}
+
+
+def _jpeg(image: JpegImageFile) -> Jpeg | None:
+    """Return how a grey or a colour JPEG was encoded; None for other channels, of inks say."""
+    if image.mode not in ("L", "RGB"):
+        return None
+    try:
+        chosen = [image.quantization[layer[3]] for layer in image.layer[:2]]
+        subsampling = get_sampling(image)
+    except (IndexError, KeyError, TypeError):  # tables may stand between scans
+        return None
+    return Jpeg(tuple(map(tuple, chosen)), max(subsampling, 0))
 
 
 def _names_resolution(image: ImageFile) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ import numpy as np
 from srkit import files
 from srkit.errors import InputRejected, describe
 from srkit.images.color import is_grey_profile, say_more_than_srgb
-from srkit.images.encoding import encode_png, encode_tiff, encode_with_pillow
-from srkit.images.reading import Picture
+from srkit.images.encoding import encode_png, encode_with_pillow, png_parts, tiff_parts
+from srkit.images.reading import Jpeg, Picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,15 +43,16 @@ def suffix_for(path: str | os.PathLike[str], picture: Picture) -> str:
 def save_picture(path: str | os.PathLike[str], picture: Picture) -> None:
     """Write a picture in the format of the path's suffix; only a whole file ever has that name.
 
-    PNG, TIFF, WebP and BMP lose nothing; JPEG has quality 95 and full colour resolution. Raises InputRejected where
-    the format cannot hold the picture (see `suffix_for`) or the file cannot be written.
+    PNG, TIFF, WebP and BMP lose nothing; JPEG has the quality of the picture's `jpeg`, or else 95 and full colour
+    resolution. Raises InputRejected where the format cannot hold the picture (see `suffix_for`) or the file cannot be
+    written.
     """
     path = Path(path)
     obstacle = _obstacle(path.suffix, picture)
     if obstacle is not None:
         raise InputRejected(path, obstacle)
     try:
-        files.write_file(path, _encode(path.suffix.lower(), picture))
+        files.write_file(path, encode_picture(path.suffix, picture))
     except OSError as error:
         raise InputRejected(path, f"cannot be written: {error.strerror or error}") from error
     except (ValueError, MemoryError, struct.error) as error:
@@ -71,7 +73,7 @@ class _Format:
 
 
 _PNG = _Format("PNG", side=2**31 - 1, deep=True)
-_JPEG = _Format("JPEG", side=65_500, alpha=False, options={"quality": 95, "subsampling": 0})
+_JPEG = _Format("JPEG", side=65_500, alpha=False)
 _TIFF = _Format("TIFF", side=2**31 - 1, deep=True)
 _FORMATS = {
     ".png": _PNG,
@@ -117,16 +119,27 @@ def _is_opaque(alpha: NDArray[Any]) -> bool:
     return bool(alpha.min() == np.iinfo(alpha.dtype).max)
 
 
-def _encode(suffix: str, picture: Picture) -> bytes:
-    kind = _FORMATS[suffix]
-    samples: NDArray[Any] = picture.pixels[..., :1] if picture.grey else picture.pixels
-    if picture.alpha is not None and kind.alpha:
-        samples = np.concatenate((samples, picture.alpha[..., None]), axis=2)
+def encode_picture(suffix: str, picture: Picture) -> Iterable[bytes]:
+    """Return the file of a suffix that `save_picture` writes, in parts; large PNGs are made as they are asked for."""
+    kind = _FORMATS[suffix.lower()]
+    alpha = picture.alpha if kind.alpha else None
+
+    def rows(first: int, end: int) -> NDArray[Any]:
+        samples: NDArray[Any] = picture.pixels[first:end, :, :1] if picture.grey else picture.pixels[first:end]
+        return samples if alpha is None else np.concatenate((samples, alpha[first:end, :, None]), axis=2)
+
+    height, width = picture.pixels.shape[:2]
+    shape = height, width, (1 if picture.grey else 3) + (alpha is not None)
     if kind is _PNG:
-        return encode_png(samples, icc=picture.icc, chunks=[*picture.color, *_png_chunks(picture)])
+        chunks = [*picture.color, *_png_chunks(picture)]
+        if height * width > _LARGE:
+            return png_parts(rows, shape, 8 * picture.pixels.dtype.itemsize, icc=picture.icc, chunks=chunks)
+        return [encode_png(rows(0, height), icc=picture.icc, chunks=chunks)]
     if kind is _TIFF:
-        return encode_tiff(samples, picture.icc, picture.exif, picture.dpi)
+        return tiff_parts(rows, shape, picture.pixels.dtype, picture.icc, picture.exif, picture.dpi)
     options = dict(kind.options)
+    if kind is _JPEG:
+        options = (picture.jpeg or Jpeg()).options(grey=picture.grey)
     if picture.icc is not None:
         options["icc_profile"] = picture.icc
     if picture.exif is not None and kind.name != "BMP":
@@ -136,9 +149,10 @@ def _encode(suffix: str, picture: Picture) -> bytes:
     if kind is _JPEG and len(picture.exif or b"") > _MOST_JPEG_EXIF:
         del options["exif"]
         _LOG.warning("an EXIF of %d bytes does not fit into JPEG, and is left out", len(picture.exif or b""))
-    return encode_with_pillow(kind.name, samples, **options)
+    return [encode_with_pillow(kind.name, rows(0, height), **options)]
 
 
+_LARGE = 16_000_000  # pixels: Pillow takes five bytes for each, and as much again as the file
 _LOG = logging.getLogger("srkit")
 _MOST_JPEG_EXIF = 65_533 - 6  # a segment has a length of 16 bits, and "Exif" stands before
 

@@ -12,7 +12,7 @@ A component of a kind is any callable that keeps its protocol: it need not inher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from srkit.plugin.kind import Fact, Kind
@@ -51,10 +51,28 @@ class Architecture(Protocol):
     flat indices, or None for all of them. Of points it returns [n, 3, q, 1].
 
     With a method `features(lr)`, [n, 3, h, w] to [n, c, h, w], it may be the trunk of a network of any scale.
+
+    With a method `stages() -> Sequence[Stage]`, large images go through it stage by stage, each in strips of rows: with
+    the whole image's SR, though it takes means over the image, and in a part of the memory.
     """
 
     def __call__(self, lr: Tensor) -> Tensor:
         """Return SR of a batch, [n, 3, h, w] to [n, 3, h * scale, w * scale]."""
+
+
+class Stage(NamedTuple):
+    """A part of a network, to be computed in strips of rows: the first of LR, each other of what the one before made.
+
+    `run(x)` makes [n, d, h * scale, w * scale] of [n, c, h, w]; its output for some rows depends on `halo` more rows of
+    its input above and below. It may declare `lr`, the same rows of LR, where no stage before it enlarges. `pooled(x)`
+    makes [n, e, h, w] of its input, each pixel by itself; `run` may then declare `mean`, its mean over the image,
+    [n, e], and nothing else sees more than the halo.
+    """
+
+    run: Callable[..., Tensor]
+    halo: int
+    scale: int = 1
+    pooled: Callable[[Tensor], Tensor] | None = None
 
 
 class Loss(Protocol):
@@ -92,10 +110,11 @@ class Discriminator(Protocol):
 class Dataset(Protocol):
     """Made from `**settings`. HR images at rest, with LR beside them where there is any. Read from several threads.
 
-    Four more are optional: `describe() -> str`, a line on what was found; `windowed`, True where a window is read
+    Five more are optional: `describe() -> str`, a line on what was found; `windowed`, True where a window is read
     without its image, so that nothing is gained by keeping the images in memory; `manifest() -> Manifest | None`, what
     `srkit prepare` has kept with the images; `weight(index) -> float`, how often training draws an image beside the
-    others, all alike where it is absent.
+    others, all alike where it is absent; `digests() -> Sequence[str]`, a short text for each image, in their order,
+    that changes with it, so that a run can say which of its images have changed.
     """
 
     def __len__(self) -> int:
@@ -372,6 +391,7 @@ KINDS: Mapping[str, Kind] = {
             "architecture",
             "a network: LR to SR",
             Architecture,
+            Stage,
             given=("scale",),
             makes="torch.nn:Module",
             scales=_SCALES,
@@ -384,6 +404,10 @@ KINDS: Mapping[str, Kind] = {
                 False,
             ),
             tileable=Fact(bool, "whether the output for a window is the window of the output (no global pooling, say)"),
+            halo=Fact(
+                int,
+                "how many LR pixels around a window its SR depends on, for tiles; measured by a gradient where absent",
+            ),
             min_size=Fact(int, "the least height and width of LR, in pixels; smaller images are padded, SR is cut", 1),
             multiple_of=Fact(
                 int, "height and width of LR must be divisible by this; other images are padded, SR is cut", 1

@@ -23,7 +23,7 @@ from srkit.engine.weights.model import read_model, save_model
 from srkit.errors import describe, located
 from srkit.plugin.part import as_tree
 from srkit.testing.check import Check, Inapplicable, Subject, fail
-from srkit.testing.samples import largest, refuse_unreached
+from srkit.testing.samples import largest, refuse_unreached, stirred
 
 ODD = (13, 17)  # pixels
 LARGEST_SCALE = 8  # that is looked for
@@ -214,7 +214,7 @@ def same_seed_gives_same_weights(subject: Subject) -> None:
 def weights_survive_a_file(subject: Subject) -> None:
     """Written to a file that describes itself and read again, it gives the same SR: all that it learns is in its state
     dict."""
-    network = _stirred(_seeded(subject, 1)).eval()
+    network = stirred(_seeded(subject, 1)).eval()
     if not network.state_dict():
         raise Inapplicable("there is nothing to save")
     x = _images(subject)
@@ -294,7 +294,7 @@ def _off_tile(subject: Subject) -> float:
     off = 0.0
     for scale in _scales_for_tiles(subject):
         for strength in (2.0, 1.3, 1.0):
-            network = _stirred(_seeded(subject, 1), strength).eval()
+            network = stirred(_seeded(subject, 1), strength).eval()
             whole, tile = _at(network, x, scale), _at(network, x[..., cut:], scale)
             if bool(whole.isfinite().all() and tile.isfinite().all()):
                 break
@@ -417,17 +417,6 @@ def _ready(network: nn.Module, scale: float) -> nn.Module:
 def _seeded(subject: Subject, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     network: nn.Module = _made(subject)
-    return network
-
-
-@torch.no_grad()
-def _stirred(network: nn.Module, strength: float = 2.0) -> nn.Module:
-    """Give a network strong weights: kernels are scaled, and what is constant at first (zeros, ones) is stirred."""
-    for parameter in network.parameters():
-        if parameter.numel() == 1 or float(parameter.std()) == 0:
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-        elif parameter.dim() > 1:
-            parameter.mul_(strength)
     return network
 
 

@@ -19,12 +19,13 @@ from srkit.testing import (
     loss,
     metric,
     observer,
+    streaming,
     writer,
 )
 from srkit.testing.check import Check, Subject, fail
 
 _OWN: Mapping[str, tuple[Check, ...]] = {
-    "architecture": architecture.CHECKS,
+    "architecture": (*architecture.CHECKS, *streaming.CHECKS),
     "loss": (*loss.CHECKS, *adversary.CHECKS),
     "discriminator": discriminator.CHECKS,
     "degradation": degradation.CHECKS,

@@ -158,3 +158,14 @@ def states_of_chance() -> dict[str, object]:
         "numpy": str(np.random.get_state()),
         "torch": torch.get_rng_state().tolist(),
     }
+
+
+@torch.no_grad()
+def stirred(network: nn.Module, strength: float = 2.0) -> nn.Module:
+    """Give a network strong weights: kernels are scaled, and what is constant at first (zeros, ones) is stirred."""
+    for parameter in network.parameters():
+        if parameter.numel() == 1 or float(parameter.std()) == 0:
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+        elif parameter.dim() > 1:
+            parameter.mul_(strength)
+    return network

@@ -62,7 +62,7 @@ def is_of(run: Path, image: Path) -> bool:
 
 def test_the_same_command_trains_no_more_and_another_recipe_trains_anew(call, photo, tmp_path):
     for settings in (SMALL, SMALL, (*SMALL, "--scale", "3")):
-        assert call("upscale", "zssr", photo, "-o", "out", *settings)[0] == 0
+        assert call("upscale", "zssr", photo, "-o", "out", "--overwrite", *settings)[0] == 0
     assert srkit.read_image("out/a photo.png").shape == (120, 144, 3)
     assert [events(run, "run_started") for run in runs(tmp_path)] == [1, 1]
 
@@ -71,7 +71,8 @@ def test_a_moved_image_keeps_its_network_and_a_copy_of_another_name_has_its_own(
     (tmp_path / "moved").mkdir()
     (tmp_path / "copy.png").write_bytes(photo.read_bytes())
     assert call("upscale", "zssr", photo, "-o", "out", *SMALL)[0] == 0
-    assert call("upscale", "zssr", photo.rename(tmp_path / "moved" / photo.name), "-o", "out", *SMALL)[0] == 0
+    moved = photo.rename(tmp_path / "moved" / photo.name)
+    assert call("upscale", "zssr", moved, "-o", "out", "--overwrite", *SMALL)[0] == 0
     assert [events(run, "run_started") for run in runs(tmp_path)] == [1]
     assert call("upscale", "zssr", "copy.png", "-o", "out", *SMALL)[0] == 0
     assert [events(run, "run_started") for run in runs(tmp_path)] == [1, 1]

@@ -74,6 +74,14 @@ def test_shards_enlarge_each_image_once_into_one_folder(upscale, photographs):
     assert {name for name in os.listdir("out") if name[0] != "."} == set(os.listdir("photos"))
 
 
+def test_a_mistyped_recipe_is_told_the_nearest(call, one):
+    assert call("upscale", "zsrs", "one.png", "-o", "out/") == (
+        2,
+        "",
+        "srkit upscale: zsrs: there is no such file, nor such a recipe; did you mean 'zssr'?\n",
+    )
+
+
 def test_a_single_image_may_be_given_its_own_name(upscale, one, tmp_path):
     assert upscale("one.png", "-o", "new/two.webp") == (0, "1 of 1 images enlarged x2, in new/two.webp\n")
     assert np.array_equal(open_picture("new/two.webp").pixels, twice(photograph(1, 20, 24)))
@@ -279,10 +287,10 @@ def test_an_image_given_twice_is_enlarged_once(upscale, one):
     assert upscale("one.png", "./one.png", "-o", "out") == (0, "1 of 1 images enlarged x2, in out\n")
 
 
-def test_an_old_output_is_replaced_whole_and_nothing_else_is_left(upscale, one, tmp_path):
+def test_an_old_output_is_replaced_whole_where_that_is_asked_for_and_nothing_else_is_left(upscale, one, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/one.png").write_bytes(b"old")
-    assert upscale("one.png", "-o", "out")[0] == 0
+    assert upscale("one.png", "-o", "out", "--overwrite") == (0, "1 of 1 images enlarged x2, in out\n")
     assert os.listdir("out") == ["one.png"]
     assert np.array_equal(open_picture("out/one.png").pixels, twice(photograph(1, 20, 24)))
 
@@ -308,7 +316,7 @@ def test_a_model_that_is_not_there_is_one_line(upscale, one, tmp_path, name, mes
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(upscale, one, nearest, model, tmp_path):
     assert upscale("one.png", "-o", "out") == (0, "1 of 1 images enlarged x2, in out\n")
     ours, theirs = os.openpty()
-    command = ["-p", nearest, "upscale", model, "one.png", "-o", "out"]
+    command = ["-p", nearest, "upscale", model, "one.png", "-o", "out", "--overwrite"]
     run = subprocess.run(
         [sys.executable, "-m", "srkit", *command], stdout=subprocess.PIPE, stderr=theirs, timeout=HANGS
     )
@@ -318,6 +326,115 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(upscale, one, nearest,
     assert (run.returncode, run.stdout) == (0, b"")
     assert "one.png" in seen
     assert "1/1" in seen
+
+
+# What is there, names and formats
+
+
+def test_what_is_there_already_is_not_done_again(upscale, photographs, tmp_path):
+    Image.fromarray(np.dstack([photograph(1, 20, 24), photograph(2, 20, 24)[..., 0]])).save("a.png")
+    os.rename("a.png", photographs / "alpha.bmp")  # which becomes a PNG
+    assert upscale("photos", "-o", "out") == (0, "5 of 5 images enlarged x2, in out\n")
+    (tmp_path / "out" / "p2.png").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    message = "1 of 5 images enlarged x2, in out; 4 there already (--overwrite replaces them)\n"
+    assert upscale("photos", "-o", "out") == (0, message)
+    assert len(os.listdir("out")) == 5
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_file_that_is_named_is_written_anew(upscale, one, tmp_path):
+    (tmp_path / "out.png").write_bytes(b"old")
+    assert upscale("one.png", "-o", "out.png") == (0, "1 of 1 images enlarged x2, in out.png\n")
+    assert np.array_equal(read("out.png"), twice(photograph(1, 20, 24)))
+
+
+def test_a_pattern_takes_the_files_that_it_names_and_keeps_their_folders(upscale, mixed):
+    assert upscale("photos/**/*.[pj]*", "-o", "out") == (0, "5 of 5 images enlarged x2, in out\n")
+    assert sorted(os.listdir("out")) == ["more", "p0.png", "p1.png", "p2.png", "p3.png"]
+    assert os.listdir("out/more") == ["p0.jfif"]
+    assert upscale("photos/*.xyz", "-o", "out")[1].splitlines()[0] == (
+        "photos/*.xyz: no file has a name of this pattern"
+    )
+
+
+def test_a_file_whose_name_is_a_pattern_is_that_file(upscale, one):
+    one.rename("a[1].png")
+    assert upscale("a[1].png", "-o", "out") == (0, "1 of 1 images enlarged x2, in out\n")
+    assert os.listdir("out") == ["a[1].png"]
+
+
+def test_names_have_a_suffix_and_a_format_where_these_are_given(upscale, photographs):
+    Image.fromarray(photograph(5, 12, 12)).save(photographs / "q.v2.JPG")
+    os.rename(photographs / "p3.png", photographs / "p3")
+    assert upscale("photos", "photos/p3", "-o", "out", "--suffix", "_x2", "--format", "webp")[0] == 0
+    assert sorted(os.listdir("out")) == ["p0_x2.webp", "p1_x2.webp", "p2_x2.webp", "p3_x2.webp", "q.v2_x2.webp"]
+    assert np.array_equal(open_picture("out/p0_x2.webp").pixels, twice(open_picture("photos/p0.png").pixels))
+    message = "srkit upscale: --suffix a/b: stands behind names, and has no slash\n"
+    assert upscale("photos", "-o", "out", "--suffix", "a/b") == (2, message)
+
+
+@pytest.mark.parametrize(("subsampling", "quality"), [(0, 97), (2, 60), (1, 30)])
+def test_the_quality_of_a_jpeg_is_kept(upscale, subsampling, quality):
+    Image.fromarray(photograph(1, 40, 48)).save("a.jpg", quality=quality, subsampling=subsampling)
+    Image.fromarray(photograph(1, 40, 48)[..., 0]).save("grey.jpg", quality=quality)
+    assert upscale("a.jpg", "grey.jpg", "-o", "out")[0] == 0
+    for name in ("a.jpg", "grey.jpg"):
+        with Image.open(name) as before, Image.open(f"out/{name}") as after:
+            assert after.mode == before.mode
+            assert after.quantization == before.quantization
+            assert [layer[1:] for layer in after.layer] == [layer[1:] for layer in before.layer]
+    assert upscale("a.jpg", "-o", "b.jpg", "--quality", "90")[0] == 0
+    Image.fromarray(photograph(1, 40, 48)).save("c.jpg", quality=90)
+    with Image.open("b.jpg") as found, Image.open("c.jpg") as must:
+        assert found.quantization == must.quantization
+
+
+# The standard streams
+
+
+def streamed(nearest, model, data, *arguments):
+    """Run `srkit upscale` as a process that is given bytes; return (exit code, what it writes, stderr)."""
+    command = [sys.executable, "-m", "srkit", "-p", nearest, "upscale", model, *arguments]
+    run = subprocess.run(command, input=data, capture_output=True, timeout=HANGS, check=False)
+    return run.returncode, run.stdout, run.stderr.decode()
+
+
+def test_an_image_goes_from_the_standard_input_to_the_standard_output(nearest, model, one, tmp_path):
+    out = streamed(nearest, model, one.read_bytes(), "-", "-o", "-")
+    assert (out[0], out[2]) == (0, "1 of 1 images enlarged x2, to the standard output\n")
+    assert np.array_equal(open_picture("out", out[1]).pixels, twice(photograph(1, 20, 24)))
+
+
+def test_a_jpeg_from_the_standard_input_stays_one(nearest, model, tmp_path):
+    Image.fromarray(photograph(1, 20, 24)).save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    assert streamed(nearest, model, data, "-", "-o", "-")[1].startswith(b"\xff\xd8\xff")
+    assert streamed(nearest, model, data, "-", "-o", "-", "--format", "bmp")[1].startswith(b"BM")
+
+
+def test_what_the_standard_input_holds_is_named_where_it_is_no_image(nearest, model, tmp_path):
+    code, out, err = streamed(nearest, model, b"no image at all", "-", "-o", str(tmp_path / "out"))
+    assert (code, out) == (3, b"")
+    assert err.splitlines()[0] == f"stdin: is not {KINDS}: it begins with b'no image at '"
+
+
+def test_the_standard_output_takes_one_image_and_no_terminal(upscale, one, photographs, nearest, model):
+    message = "srkit upscale: -o - writes one image, but there may be several; give a folder\n"
+    for several in (["one.png", "one.png"], ["photos"], ["*.png"]):
+        assert upscale(*several, "-o", "-") == (2, message)
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "srkit", "-p", nearest, "upscale", model, "one.png", "-o", "-"]
+    run = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, timeout=HANGS, check=False)
+    os.close(theirs)
+    os.close(ours)
+    message = "srkit upscale: -o - would write an image to the terminal: send it to a file or a program\n"
+    assert (run.returncode, run.stderr.decode()) == (2, message)
+
+
+def test_a_recipe_takes_no_standard_input(upscale):
+    message = "srkit upscale: zssr is a recipe, which trains on a file: save the standard input as one\n"
+    assert upscale("-", "-o", "out", weights="zssr") == (2, message)
 
 
 # Folders
@@ -343,7 +460,7 @@ def test_what_is_left_out_of_a_folder_is_said(upscale, mixed):
 
 def test_the_folders_below_are_enlarged_into_the_same_folders(upscale, mixed, tmp_path):
     for _ in range(2):  # the second time, what the first wrote is no input
-        assert upscale("photos", "-o", "photos/out", "--recursive") == (
+        assert upscale("photos", "-o", "photos/out", "--recursive", "--overwrite") == (
             0,
             "photos: left out: 1 .gif (still.gif: not read)\n5 of 5 images enlarged x2, in photos/out\n",
         )

@@ -429,7 +429,7 @@ def test_opencv_reads_our_16_bits_alike(tmp_path, suffix, channels):
     samples = noise(5, 7, channels, dtype=np.uint16)
     pixels = np.repeat(samples, 3, axis=2) if channels == 1 else samples[..., :3]
     picture = Picture(pixels, samples[..., 3] if channels == 4 else None, channels == 1, b"a profile")
-    (tmp_path / "a").write_bytes(writing._encode(suffix, picture))
+    (tmp_path / "a").write_bytes(b"".join(writing.encode_picture(suffix, picture)))
     found = cv2.imdecode(np.fromfile(tmp_path / "a", np.uint8), cv2.IMREAD_UNCHANGED).reshape(samples.shape)
     assert np.array_equal(found[..., [0] if channels == 1 else [2, 1, 0, 3][:channels]], samples)
 

@@ -46,6 +46,12 @@ def to_rest(batch: Tensor, dtype: Any = np.uint8) -> NDArray[Any]:
 _BAND = 256  # rows at a time: in float64 a whole picture takes eight times the room of its 8 bits
 
 
+def to_pixels(batch: Tensor) -> NDArray[np.float32]:
+    """Return a batch of one, [1, 3, h, w], as float32 [h, w, 3], neither clamped nor rounded."""
+    pixels: NDArray[np.float32] = batch[0].detach().float().cpu().permute(1, 2, 0).numpy()
+    return pixels
+
+
 def to_8_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Return an image at rest as uint8; 16 bits are rounded to the nearest level (65535 is 255)."""
     if image.dtype == np.uint8:

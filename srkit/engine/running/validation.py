@@ -17,6 +17,7 @@ from srkit.engine.data.pairs import EvaluationSet
 from srkit.engine.distributed import ALONE, World
 from srkit.engine.scoring import evaluate
 from srkit.engine.scoring.metrics import make_metrics
+from srkit.engine.scoring.tiler import Tiler
 from srkit.errors import ComponentError
 from srkit.plugin.contracts import Picture
 
@@ -42,6 +43,7 @@ class Validation:
     ) -> None:
         recipe, builder = loaded.recipe, loaded.builder
         self.metrics = make_metrics(builder, recipe.metric)
+        self._component = builder.component(recipe.architecture)
         self._model, self._sets, self._device, self._world = recipe.architecture.type, sets, device, world
         self._bicubic: nn.Module | None = None
         with contextlib.suppress(ComponentError):  # a registry without srkit's own plugins
@@ -73,7 +75,11 @@ class Validation:
             if index < SHOWN:
                 shown.update({f"{index}.sr": sr, f"{index}.hr": hr})
 
-        scores = evaluate.score(network, evaluation, self.metrics, self._device, look=look, world=self._world)
+        facts = {"tileable": True} if network is self._bicubic else self._component.facts_of(network)
+        tiler = Tiler(network, self._device, facts)
+        scores = evaluate.score(
+            network, evaluation, self.metrics, self._device, look=look, tiler=tiler, world=self._world
+        )
         for others in self._world.gather(shown, _to_bytes, safetensors.numpy.load):
             shown |= others
         return Scored(scores, [(shown[f"{i}.sr"], shown[f"{i}.hr"]) for i in range(min(SHOWN, len(scores)))])

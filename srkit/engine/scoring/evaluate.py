@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from srkit.engine.data.conversions import to_8_bits, to_batch, to_rest
+from srkit.engine.data.conversions import to_8_bits
 from srkit.engine.data.pairs import EvaluationSet, Pairs
 from srkit.engine.data.pools import all_of, each_image
 from srkit.engine.distributed import ALONE, World
@@ -24,17 +24,13 @@ from srkit.engine.networks.calling import Size, needs_size
 from srkit.engine.networks.padding import padding_of
 from srkit.engine.scoring.finished import Finished
 from srkit.engine.scoring.metrics import Metric
-from srkit.engine.scoring.tiling import count_tiles, each_tile, forward
+from srkit.engine.scoring.tiler import NotFinite, Tiler
 from srkit.errors import ComponentError, InputRejected, located
 from srkit.protocol import PAPER, Method, Protocol
 from srkit.runs import best
 
 Image = NDArray[Any]
 BASELINE = "bicubic"  # the row of every table, and the name of the component of srkit's that makes it
-
-
-class NotFinite(ValueError):
-    """Raised where a network's output has values that are no colour."""
 
 
 def upscale(
@@ -50,28 +46,21 @@ def upscale(
 
     `size` is SR's (height, width), for a network that serves several scales; the others have their own.
 
-    In tiles, each is rounded as it comes, and SR is nowhere whole in floats. `progress(done, all)` hears of each tile.
+    Parts are rounded as they come, and SR is nowhere whole in floats. `progress(done, all)` hears of each part.
     Raises NotFinite, and ValueError for what is no image.
     """
-    _refuse_no_image(image)
+    refuse_no_image(image)
+    return Tiler(network, device or device_of(network)).upscale(image, size, method, progress)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return the device of a network's parameters, the CPU where it has none."""
     first = next(network.parameters(), None)
-    if device is None:
-        device = torch.device("cpu") if first is None else first.device
-    # A network in half or double is given its own numbers.
-    dtype = first.dtype if first is not None and first.is_floating_point() else torch.float32
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():  # not inference_mode: what a network keeps of it could not be trained with
-            if method.forward == "tiles" and method.ensemble == "none":
-                return _in_tiles(image, network, device, dtype, size, progress)
-            sr = forward(network, to_batch(image, device).to(dtype), method.forward, method.ensemble, size)
-            return _at_rest(sr, image.dtype)
-    finally:
-        network.train(was_training)
+    return torch.device("cpu") if first is None else first.device
 
 
-def _refuse_no_image(image: object) -> None:
+def refuse_no_image(image: object) -> None:
+    """Raise ValueError for what is no image at rest."""
     if not isinstance(image, np.ndarray):
         kind = type(image)
         cure = "numpy.asarray(image.convert('RGB'))" if hasattr(image, "convert") else "numpy.asarray(image, 'uint8')"
@@ -80,34 +69,6 @@ def _refuse_no_image(image: object) -> None:
         raise ValueError(f"an image is [height, width, 3], uint8 or uint16, not {list(image.shape)} {image.dtype}")
     if 0 in image.shape:
         raise ValueError(f"an image has pixels, and this one none: {list(image.shape)}")
-
-
-def _in_tiles(
-    image: Image,
-    network: nn.Module,
-    device: torch.device,
-    dtype: torch.dtype,
-    size: Size | None,
-    progress: Callable[[int, int], None] | None,
-) -> Image:
-    height, width = image.shape[:2]
-    count = count_tiles(height, width)
-    canvas: Image | None = None
-    parts = each_tile(network, lambda *window: to_batch(image[window], device).to(dtype), height, width, size)
-    for done, part in enumerate(parts, 1):
-        if canvas is None:
-            canvas = np.empty((*part.size, 3), image.dtype)
-        canvas[part.rows, part.columns] = _at_rest(part.sr, image.dtype)
-        if progress is not None:
-            progress(done, count)
-    assert canvas is not None  # an image has pixels, and so tiles
-    return canvas
-
-
-def _at_rest(sr: Tensor, dtype: Any) -> Image:
-    if not bool(sr.isfinite().all()):
-        raise NotFinite("the network's output is not finite: its weights are spoilt, or too large")
-    return to_rest(sr, dtype)
 
 
 def scale_of(network: nn.Module) -> float | None:
@@ -155,16 +116,19 @@ def score(
     *,
     method: Method = PAPER,
     look: Look | None = None,
+    tiler: Tiler | None = None,
     world: World = ALONE,
 ) -> dict[str, dict[str, float]]:
     """Return {image: {metric: value}}, with SR rounded to 8 bits. `look(index, lr, sr, hr)` sees each image.
 
-    Values are NaN, and SR is black, where the network's output is not finite. Several processes share the images, and
-    each has the scores of all.
+    `tiler` is the network's, where more is known of it, or of the memory that there is. Values are NaN, and SR is
+    black, where the network's output is not finite. Several processes share the images, and each has the scores of all.
     """
 
+    tiler = tiler or Tiler(network, device)
+
     def enlarge(index: int, lr: Image, shape: tuple[int, ...]) -> Image:
-        sr = upscale(lr, network, device, size=(shape[0], shape[1]), method=method)
+        sr = tiler.upscale(lr, (shape[0], shape[1]), method)
         if sr.shape != shape:
             name = evaluation.pairs.name(index)
             raise InputRejected(name, f"the network gives {list(sr.shape)} where HR is {list(shape)}")
@@ -281,7 +245,8 @@ def read_all(sets: Sequence[EvaluationSet], threads: int, heed: Callable[[], obj
         def read(index: int, pairs: Pairs = evaluation.pairs) -> None:
             pairs.read(index)
 
-        each_image(read, range(len(evaluation.pairs)), threads=threads, heed=heed)
+        names = evaluation.pairs.name
+        each_image(read, range(len(evaluation.pairs)), threads=threads, heed=heed, name=names)
 
 
 def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

@@ -20,23 +20,16 @@ from srkit.engine.networks.calling import Network, Size, enlarge, scaled, takes_
 from srkit.protocol import Ensemble, Forward
 
 Span = tuple[int, int]
+Cut = Callable[[slice, slice], Tensor]  # of (rows, columns): a window of LR, [n, 3, h, w]
 
 # EDSR's --chop, which the A2N authors' numbers were measured with: how many LR pixels the quarters share, and how many
 # one may have before it is divided again.
 SHAVE = 10
 LARGEST = 160_000
-# Tiles of so many LR pixels a side, of which so many at each inner side are thrown away.
+# Tiles of so many LR pixels a side, of which so many at each inner side are thrown away, where no more is known.
 TILE, OVERLAP = 128, 16
+STEP = 16  # tiles begin at multiples of it: networks that look in windows keep theirs
 COARSEST = 64  # LR pixels between two edges that are edges of SR, too
-# LR pixels from which a network that states `tileable` takes an image in tiles where nothing is said. An image of 64
-# features in float32 takes 256 bytes an LR pixel, and a network holds several at once, four times as large behind an
-# enlargement: that is more than a gigabyte here.
-LARGE = 1_000_000
-
-
-def forward_for(height: int, width: int, tileable: object) -> Forward:
-    """Return how an image is taken where nothing is said: whole, or in tiles where it is LARGE and may be."""
-    return "tiles" if tileable is True and height * width > LARGE else "whole"
 
 
 def forward(network: Network, lr: Tensor, how: Forward, ensemble: Ensemble, size: Size | None = None) -> Tensor:
@@ -77,13 +70,32 @@ def tiles(network: Network, lr: Tensor, size: Size | None = None) -> Tensor:
     has another one.
     """
     size = size if takes_size(network) else None
-    return _stitched(network, lr, _pieces(_tiles, lr.shape[-2], lr.shape[-1], size), size)
+    return _stitched(network, lr, _pieces(Grid().spans, lr.shape[-2], lr.shape[-1], size), size)
 
 
-def _tiles(length: int, scale: Fraction) -> list[tuple[Span, Span]]:
-    inner = TILE - 2 * OVERLAP
-    kept = [(start, min(start + inner, length)) for start in range(0, length, inner)]
-    return [((_start(first - OVERLAP, scale), _end(end + OVERLAP, length, scale)), (first, end)) for first, end in kept]
+@attrs.frozen
+class Grid:
+    """How an image is cut into tiles: their side, and how many LR pixels are thrown away at each inner side."""
+
+    side: int = TILE
+    overlap: int = OVERLAP
+
+    @staticmethod
+    def within(side: int, halo: int) -> Grid:
+        """Return tiles of a side, or a little less, of a network with such a halo; they keep STEP pixels at least."""
+        overlap = -(-halo // STEP) * STEP
+        return Grid(max(side // STEP * STEP, 2 * overlap + STEP), overlap)
+
+    def halved(self) -> Grid | None:
+        """Return tiles of half the side or a little more; None where nothing would be saved."""
+        smaller = Grid.within(self.side // 2, self.overlap)
+        return smaller if smaller.side < self.side else None
+
+    def spans(self, length: int, scale: Fraction) -> list[tuple[Span, Span]]:
+        """Return what goes in and what is kept of it along a side."""
+        inner, over = self.side - 2 * self.overlap, self.overlap
+        kept = [(start, min(start + inner, length)) for start in range(0, length, inner)]
+        return [((_start(first - over, scale), _end(end + over, length, scale)), (first, end)) for first, end in kept]
 
 
 def _start(first: int, scale: Fraction) -> int:
@@ -145,24 +157,24 @@ class Passed:
 
 
 def each_tile(
-    network: Network, cut: Callable[[slice, slice], Tensor], height: int, width: int, size: Size | None = None
+    network: Network, cut: Cut, height: int, width: int, size: Size | None = None, grid: Grid | None = None
 ) -> Iterator[Passed]:
     """Yield the parts that `tiles` puts together, for LR of a size; `cut(rows, columns)` returns a window of LR.
 
-    So neither LR nor SR need be anywhere as a whole. Its length is `count_tiles(height, width)`.
+    So neither LR nor SR need be anywhere as a whole. Its length is `count_tiles(height, width, grid)`.
     """
     size = size if takes_size(network) else None
-    yield from _passed(network, cut, _pieces(_tiles, height, width, size), (height, width), size)
+    yield from _passed(network, cut, _pieces((grid or Grid()).spans, height, width, size), (height, width), size)
 
 
-def count_tiles(height: int, width: int) -> int:
+def count_tiles(height: int, width: int, grid: Grid | None = None) -> int:
     """Return how many tiles an image of a size has."""
-    return len(_pieces(_tiles, height, width, None))
+    return len(_pieces((grid or Grid()).spans, height, width, None))
 
 
 def _passed(
     network: Network,
-    cut: Callable[[slice, slice], Tensor],
+    cut: Cut,
     pieces: Sequence[_Piece],
     lr_size: Size,
     size: Size | None,
@@ -180,7 +192,9 @@ def _passed(
         rows, columns = _in_sr((piece.rows_kept, piece.columns_kept), lr_size, whole)
         top, left = (span.start for span in _in_sr((piece.rows, piece.columns), lr_size, whole))
         kept = sr[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        del sr, lr  # beside the next piece, this one would be room that nothing needs
         yield Passed(kept, rows, columns, whole)
+        del kept
 
 
 def _in_sr(spans: tuple[Span, Span], lr: Size, sr: Size) -> tuple[slice, slice]:
