@@ -7,6 +7,7 @@ DistributedDataParallel's. All are measured in turns, in one run. It prints a ta
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import statistics
@@ -57,17 +58,13 @@ def main() -> None:
         )
     for name in RIVALS:
         ratios = [flat / ddp for flat, ddp in zip(found[f"{name}, flat, 2"], found[f"{name}, ddp, 2"], strict=True)]
-        print(
-            f"| update of {name}, 2 samples: flat buckets after backward beside DDP's, time | {spread(ratios)} times |"
-        )
+        print(f"| update of {name}, batch 2: its time, buckets after backward beside DDP | {spread(ratios)} times |")
     for size in SIZES:
         ways = {way: found[f"{size}, {way}, 2"] for way in ("flat", "ordered", "ddp", "backward, flat")}
         print(f"| exchange of {size} parameters between two processes | {seconds(ways['flat'])} |")
         print(f"| the same, ordered sums of elastic mode | {seconds(ways['ordered'])} |")
         ratios = [flat / ddp for flat, ddp in zip(ways["backward, flat"], ways["ddp"], strict=True)]
-        print(
-            f"| backward and exchange of {size}, flat message beside DDP's buckets | {spread(ratios)} times its time |"
-        )
+        print(f"| backward and exchange of {size}: its time, buckets beside DDP's | {spread(ratios)} times |")
 
 
 def spread(values: list[float]) -> str:
@@ -136,8 +133,8 @@ def rivals(world: World, name: str) -> dict[str, list[float]]:
     """Return the seconds of updates of one sample a process, gradients averaged after backward and by DDP."""
     architecture, settings = RIVALS[name]
     network = srkit.create("architecture", architecture, scale=2, **settings)
-    parallel = DistributedDataParallel(network)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    parallel = DistributedDataParallel(copy.deepcopy(network))  # whose hooks stay on the parameters
+    optimizers = {way: torch.optim.Adam(of.parameters(), lr=1e-4) for way, of in (("flat", network), ("ddp", parallel))}
     lr, hr = torch.rand(1, 3, PATCH, PATCH), torch.rand(1, 3, 2 * PATCH, 2 * PATCH)
 
     def update(way: str) -> None:
@@ -145,8 +142,8 @@ def rivals(world: World, name: str) -> dict[str, list[float]]:
         (sr - hr).abs().mean().backward()
         if way == "flat":
             world.sum([p.grad for p in network.parameters() if p.grad is not None])
-        optimizer.step()
-        optimizer.zero_grad()
+        optimizers[way].step()
+        optimizers[way].zero_grad()
 
     found: dict[str, list[float]] = {"flat": [], "ddp": []}
     for turn in range(4):
@@ -162,7 +159,7 @@ def exchanges(world: World, count: int) -> dict[str, list[float]]:
     network = nn.Sequential(*(nn.Linear(side, side, bias=False) for _ in range(count // side**2)))
     data = torch.rand(4, side)
     gradients = [torch.rand_like(parameter) for parameter in network.parameters()]
-    parallel = DistributedDataParallel(network)
+    parallel = DistributedDataParallel(copy.deepcopy(network))
 
     def flat() -> None:
         network(data).square().mean().backward()
@@ -180,6 +177,7 @@ def exchanges(world: World, count: int) -> dict[str, list[float]]:
     for _ in range(5):
         for way, function in ways.items():
             network.zero_grad()
+            parallel.zero_grad()
             found[way].append(timed(world, function))
     return found
 

@@ -73,8 +73,8 @@ def run(
 
     The run directory is `out`, or runs/<the recipe file's name>. Where the recipe starts from another one, that is
     trained first, in a directory beside. A run whose images have changed is refused with the difference, unless that is
-    accepted. Raises what `srkit run` prints: Stopped after a signal, KeyboardInterrupt
-    where there is no checkpoint yet.
+    accepted. Started by torchrun, it trains with the other processes. Raises what `srkit run` prints: Stopped after a
+    signal, KeyboardInterrupt where there is no checkpoint yet; Elsewhere in a process whose run another one has ended.
     """
     from srkit.runs.stopping import Interrupted, StopFlag
 
