@@ -120,7 +120,8 @@ class RunDirectory:
         continued = self.recipe.exists()
         if continued:
             self.refuse_another(recipe, fingerprints, images=images, accept_dataset_change=accept_dataset_change)
-        for folder in (self.path, self.checkpoints, self.samples):
+        below = [folder for folder in self.samples.rglob("*") if folder.is_dir()]  # observers may have folders there
+        for folder in (self.path, self.checkpoints, self.samples, *below):
             files.clean(folder)
         return continued
 

@@ -151,10 +151,12 @@ def assert_ended_alike(runs):
     registry.add(srkit.Component("observer", "ender", "ender:made"), Origin("ender"))
     srkit.run("tiny.toml", out="straight", set=SETTINGS, registry=registry)
     straight = contents(Path("straight"))
+    different, left = [], []
     for number in range(runs):
         found = contents(Path(f"run{number}"))
-        assert [name for name in {*straight, *found} if straight.get(name) != found.get(name)] == []
-        assert [p for p in Path(f"run{number}").rglob("*") if p.name.startswith((".aside-", ".replaced-"))] == []
+        different += [f"run{number}: {name}" for name in {*straight, *found} if straight.get(name) != found.get(name)]
+        left += [p for p in Path(f"run{number}").rglob("*") if p.name.startswith((".aside-", ".replaced-"))]
+    assert (different, left) == ([], [])
 
 
 @pytest.mark.parametrize("processes", [1])

@@ -76,6 +76,17 @@ def test_a_run_that_was_killed_before_its_recipe_was_written_is_begun(home):
     assert sorted(os.listdir(home.path)) == [".lock", "checkpoints", "environment.json", "recipe.toml"]
 
 
+def test_what_a_kill_left_half_written_is_removed_wherever_it_is(home):
+    begin(home)
+    for folder in (home.path, home.checkpoints, home.samples, home.samples / "latest" / "Set5"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".aside-1-x").write_text("half")
+        (folder / "whole").write_text("")
+    begin(home)
+    assert [path for path in home.path.rglob("*") if path.name.startswith(".aside-")] == []
+    assert len(list(home.path.rglob("whole"))) == 4
+
+
 def test_a_run_without_its_environment_is_continued(home):
     begin(home)
     home.environment.unlink()
