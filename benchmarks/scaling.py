@@ -1,8 +1,8 @@
 """What a second process gains, and what the exchange of gradients costs: two processes on two cores, over gloo.
 
 Two processes of one thread beside one process of two threads, in updates a second of the same batches; the exchange
-alone of 1 million and 20 million parameters, in srkit's one flat message, in the ordered sums of elastic mode, and in
-DistributedDataParallel's buckets. All are measured in turns, in one run. It prints a table for RESULTS.md.
+alone of 1 million and 20 million parameters, in srkit's buckets, in the ordered sums of elastic mode, and in
+DistributedDataParallel's. All are measured in turns, in one run. It prints a table for RESULTS.md.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from srkit.engine.learning.learner import network_learner
 from srkit.engine.learning.objective import Term
 from srkit.engine.learning.trainer import Options, Trainer
 
-ROUNDS, PATCH, BATCH = 5, 24, 8
+ROUNDS, PATCH, BATCH = 3, 24, 8
 NETWORKS = {"small A2N": {"features": 16, "blocks": 4, "upsampling_features": 12}, "full A2N": {}}
-UPDATES = {"small A2N": 6, "full A2N": 1}  # of a round
+UPDATES = {"small A2N": 8, "full A2N": 1}  # of a round
+RIVALS = {"full A2N (1 M)": ("a2n", {}), "EDSR of 20 M": ("edsr", {"features": 184, "blocks": 32})}
 SIZES = {"1 M": 1_000_000, "20 M": 20_000_000}  # parameters
 CPU = torch.device("cpu")
 
@@ -54,9 +55,14 @@ def main() -> None:
             f"| {name} x2: updates a second (batch {BATCH}, LR patch {PATCH}) of one process with two threads, of two "
             f"with one | {one:.2f}, {two:.2f}: {spread(ratios)} times |"
         )
+    for name in RIVALS:
+        ratios = [flat / ddp for flat, ddp in zip(found[f"{name}, flat, 2"], found[f"{name}, ddp, 2"], strict=True)]
+        print(
+            f"| update of {name}, 2 samples: flat buckets after backward beside DDP's, time | {spread(ratios)} times |"
+        )
     for size in SIZES:
         ways = {way: found[f"{size}, {way}, 2"] for way in ("flat", "ordered", "ddp", "backward, flat")}
-        print(f"| exchange of {size} parameters between two processes: one flat message | {seconds(ways['flat'])} |")
+        print(f"| exchange of {size} parameters between two processes | {seconds(ways['flat'])} |")
         print(f"| the same, ordered sums of elastic mode | {seconds(ways['ordered'])} |")
         ratios = [flat / ddp for flat, ddp in zip(ways["backward, flat"], ways["ddp"], strict=True)]
         print(
@@ -90,6 +96,7 @@ def start(processes: int) -> dict[str, list[float]]:
             "TORCHELASTIC_USE_AGENT_STORE": "True",
             "TORCHELASTIC_RESTART_COUNT": "0",
             "OMP_NUM_THREADS": str(2 // processes),
+            "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait measure what else the machine does
         }
         started.append(subprocess.Popen([sys.executable, __file__], env=environment, stdout=subprocess.PIPE, text=True))
     first, *_ = [process.communicate()[0] for process in started]
@@ -101,8 +108,10 @@ def start(processes: int) -> dict[str, list[float]]:
 def measure(world: World) -> dict[str, list[float]]:
     """Return updates a second of each network, and with two processes the seconds of each exchange."""
     torch.set_num_threads(2 // world.size)
-    found = {name: [updates(world, name) for _ in range(3)] for name in NETWORKS}
+    found = {name: [updates(world, name)] for name in NETWORKS}
     if world.size > 1:
+        for name in RIVALS:
+            found |= {f"{name}, {way}": times for way, times in rivals(world, name).items()}
         for size, count in SIZES.items():
             found |= {f"{size}, {way}": times for way, times in exchanges(world, count).items()}
     return found
@@ -113,9 +122,7 @@ def updates(world: World, name: str) -> float:
     torch.manual_seed(1)
     network = srkit.create("architecture", "a2n", scale=2, **NETWORKS[name])
     first, last = world.slots(BATCH)
-    batch = Batch(
-        torch.rand(BATCH, 3, PATCH, PATCH)[first:last], torch.rand(BATCH, 3, 2 * PATCH, 2 * PATCH)[first:last]
-    )
+    lr, hr = (torch.rand(BATCH, 3, side, side)[first:last] for side in (PATCH, 2 * PATCH))
     terms = [Term("l1", nn.L1Loss(), 1.0, is_sum=False)]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     learner = network_learner(network, terms, optimizer, lambda step: 1.0)
@@ -123,6 +130,30 @@ def updates(world: World, name: str) -> float:
     network.train()
     trainer.step(Batch(lr, hr))
     return UPDATES[name] / timed(world, lambda: [trainer.step(Batch(lr, hr)) for _ in range(UPDATES[name])])
+
+
+def rivals(world: World, name: str) -> dict[str, list[float]]:
+    """Return the seconds of updates of one sample a process, gradients averaged after backward and by DDP."""
+    architecture, settings = RIVALS[name]
+    network = srkit.create("architecture", architecture, scale=2, **settings)
+    parallel = DistributedDataParallel(network)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    lr, hr = torch.rand(1, 3, PATCH, PATCH), torch.rand(1, 3, 2 * PATCH, 2 * PATCH)
+
+    def update(way: str) -> None:
+        sr = (network if way == "flat" else parallel)(lr)
+        (sr - hr).abs().mean().backward()
+        if way == "flat":
+            world.sum([p.grad for p in network.parameters() if p.grad is not None])
+        optimizer.step()
+        optimizer.zero_grad()
+
+    found: dict[str, list[float]] = {"flat": [], "ddp": []}
+    for turn in range(4):
+        for way, times in found.items():
+            seconds = timed(world, lambda way=way: update(way))  # type: ignore[misc]
+            times += [seconds] if turn else []  # the first of each is not counted
+    return found
 
 
 def exchanges(world: World, count: int) -> dict[str, list[float]]:

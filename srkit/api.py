@@ -65,13 +65,15 @@ def run(
     out: PathLike | None = None,
     set: Sequence[str] = (),
     restart: bool = False,
+    accept_dataset_change: bool = False,
     observers: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> Result:
     """Train a recipe, or continue its run; return where it is, its last step and its tables.
 
     The run directory is `out`, or runs/<the recipe file's name>. Where the recipe starts from another one, that is
-    trained first, in a directory beside. Raises what `srkit run` prints: Stopped after a signal, KeyboardInterrupt
+    trained first, in a directory beside. A run whose images have changed is refused with the difference, unless that is
+    accepted. Raises what `srkit run` prints: Stopped after a signal, KeyboardInterrupt
     where there is no checkpoint yet.
     """
     from srkit.runs.stopping import Interrupted, StopFlag
@@ -98,7 +100,13 @@ def run(
                 if any(stage.recipe.train.deterministic != "off" for stage in found):
                     # What CUDA's matrix products need for it. They look once, when the first of them is computed.
                     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-                return stages.train_stages(found, restart=restart, observers=observers, world=world)
+                return stages.train_stages(
+                    found,
+                    restart=restart,
+                    observers=observers,
+                    accept_dataset_change=accept_dataset_change,
+                    world=world,
+                )
             except Interrupted as error:
                 if goes_on or (world.is_first and stages.can_continue(homes, restart=restart)):
                     raise Stopped(f"{error} before training went on; what was saved before is there") from None

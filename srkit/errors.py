@@ -141,6 +141,14 @@ def reason_of(error: BaseException) -> str:
     return text if text and isinstance(error, ValueError | SrkitError) else located(error)
 
 
+def own_words(error: BaseException) -> str:
+    """Return the words of a ValueError that a component itself raised when it was called, as one line, which are meant
+    for people; "" for any other, whose type and place help its author."""
+    frames = traceback.extract_tb(error.__traceback__)
+    is_own = bool(frames) and not _is_machinery(frames[-1].filename) and (frames[-1].line or "").startswith("raise ")
+    return " ".join(str(error).split()) if isinstance(error, ValueError) and is_own else ""
+
+
 def _is_machinery(file: str) -> bool:
     """Say whether a frame is of torch or of Python's import, which only pass on what a component raised."""
     own = os.path.join(os.path.dirname(__file__), "plugin", "files.py")

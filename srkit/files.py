@@ -10,17 +10,110 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from srkit.errors import InputRejected
 
 MANIFEST = "MANIFEST.json"
+FORMAT = 1  # of the manifest
 # Names of what is not finished or not wanted any more; `clean` removes them.
 ASIDE = ".aside-"
 # The name of a directory while another takes its place; `clean` brings it back where that did not happen.
 REPLACED = ".replaced-"
+
+
+class Operation(NamedTuple):
+    """What is about to be done on the disk.
+
+    A "write" is of all bytes of a file, which `more` is where they are known; a "rename" has the new path there. A
+    "sync" is of a file or of a directory's entries; "remove" is of a file, or of a directory with all that is in it.
+    """
+
+    kind: Literal["make", "write", "sync", "rename", "remove"]
+    path: Path
+    more: bytes | Path | None = None
+
+
+_watching: list[Callable[[Operation], None]] = []  # empty but in tests; the last one watches
+
+
+@contextlib.contextmanager
+def watched(watch: Callable[[Operation], None]) -> Iterator[None]:
+    """Within this context, `watch` is called before each operation on the disk that is to last, in any thread.
+
+    It may write the operation down, raise the OSError that the disk is to answer with, or end the process: it is how
+    tests inject faults, and where they do. What readers and plugins' own libraries do between is not seen.
+    """
+    _watching.append(watch)
+    try:
+        yield
+    finally:
+        _watching.remove(watch)
+
+
+def about_to(
+    kind: Literal["make", "write", "sync", "rename", "remove"], path: Path, more: bytes | Path | None = None
+) -> None:
+    """Tell who watches of an operation. Raises the OSError that is injected there."""
+    if _watching:
+        _watching[-1](Operation(kind, path, more))
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, where it is not there yet, and flush their names. Raises OSError."""
+    if not path.exists():
+        if not path.parent.exists():
+            make_directory(path.parent)
+        about_to("make", path)
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
+    elif not path.is_dir():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+
+
+def rename(path: Path, new: Path) -> None:
+    """Rename a file or a directory; a file in that place is replaced. Raises OSError."""
+    about_to("rename", path, new)
+    os.replace(path, new)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a directory with all that is in it. Raises OSError for the first that cannot be removed."""
+    about_to("remove", path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove what can be removed; what cannot is found and removed by `clean`."""
+    with contextlib.suppress(OSError):
+        remove(path)
+
+
+def probe(directory: Path, size: int = 0) -> None:
+    """Write a file of so many bytes, flush it, rename it and remove it. Raises the OSError that a save would."""
+    written, renamed = _aside(directory / "probe"), _aside(directory / "probe")
+    try:
+        about_to("write", written)
+        with open(written, "wb") as file:
+            file.write(b"srkit")
+            file.flush()
+            if size and hasattr(os, "posix_fallocate"):  # the blocks, without the bytes
+                try:
+                    os.posix_fallocate(file.fileno(), 0, size)
+                except OSError as error:
+                    if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a disk without such a call
+                        raise
+            _sync(file.fileno(), written)
+        rename(written, renamed)
+        sync_directory(directory)
+    finally:
+        remove_quietly(written)
+        remove_quietly(renamed)
 
 
 def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -31,9 +124,9 @@ def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
     temporary = _aside(path)
     try:
         _write_synced(temporary, data)
-        os.replace(temporary, path)
+        rename(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        remove_quietly(temporary)
         raise
     sync_directory(path.parent)
 
@@ -42,10 +135,11 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
     """Write a directory of files and a manifest with their sizes and sha256, then rename it. As `write_file`."""
     temporary = _aside(path)
     manifest = {
-        "format": 1,
+        "format": FORMAT,
         "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
     }
     try:
+        about_to("make", temporary)
         temporary.mkdir(parents=True)
         for name, data in files.items():
             _write_synced(temporary / name, data)
@@ -53,16 +147,18 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
         sync_directory(temporary)
         replaced = path.with_name(f"{REPLACED}{path.name}")
         if path.exists():  # the same step again, after a run went back to an earlier one
-            shutil.rmtree(replaced, ignore_errors=True)
-            os.rename(path, replaced)
-        os.rename(temporary, path)
+            if replaced.exists():
+                remove(replaced)
+            rename(path, replaced)
+        rename(temporary, path)
         sync_directory(path.parent)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_quietly(temporary)
         with contextlib.suppress(OSError):
             _bring_back(path.parent)
         raise
-    shutil.rmtree(replaced, ignore_errors=True)
+    if replaced.exists():
+        remove_quietly(replaced)
 
 
 def read_directory(path: Path) -> dict[str, bytes]:
@@ -72,6 +168,8 @@ def read_directory(path: Path) -> dict[str, bytes]:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
+        if (version := manifest.get("format", FORMAT)) != FORMAT:
+            raise InputRejected(path / MANIFEST, f"is of format {version}, which a newer srkit may read")
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
         if any(Path(name).name != name for name in expected):
             raise ValueError("a file outside the directory")
@@ -89,8 +187,8 @@ def read_directory(path: Path) -> dict[str, bytes]:
 def remove_directory(path: Path) -> None:
     """Remove a directory that srkit itself wrote; it is renamed first, so that half of it is never taken for it."""
     aside = _aside(path)
-    os.rename(path, aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    rename(path, aside)
+    remove_quietly(aside)
 
 
 def _aside(path: Path) -> Path:
@@ -102,10 +200,7 @@ def clean(directory: Path) -> None:
     """Remove what killed processes left half-written in a directory of srkit's, and bring back what they took away."""
     _bring_back(directory)
     for entry in directory.glob(f"{ASIDE}*"):
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+        remove_quietly(entry)
 
 
 def remove_remains(directory: Path) -> None:
@@ -136,9 +231,9 @@ def _bring_back(directory: Path) -> None:
     for entry in directory.glob(f"{REPLACED}*"):
         path = entry.with_name(entry.name.removeprefix(REPLACED))
         if path.exists():
-            shutil.rmtree(entry, ignore_errors=True)
+            remove_quietly(entry)
         else:
-            os.rename(entry, path)
+            rename(entry, path)
 
 
 def sync_directory(path: Path) -> None:
@@ -147,12 +242,24 @@ def sync_directory(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor, path)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks have no such call for directories
             raise
     finally:
         os.close(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """Flush a file, or a folder and all that is in it, to the disk. Raises OSError."""
+    below = [path]
+    if path.is_dir():
+        below = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    for file in below:
+        with open(file, "rb") as opened:
+            _sync(opened.fileno(), file)
+    for directory in {file.parent for file in below} - {path.parent}:
+        sync_directory(directory)
 
 
 def json_text(value: Any) -> str:
@@ -172,10 +279,16 @@ def finite(value: Any) -> Any:
 
 
 def _write_synced(path: Path, data: bytes | Iterable[bytes]) -> None:
+    about_to("write", path, data if isinstance(data, bytes) else None)
     with open(path, "wb") as file:
         file.writelines([data] if isinstance(data, bytes) else data)
         file.flush()
-        os.fsync(file.fileno())
+        _sync(file.fileno(), path)
+
+
+def _sync(descriptor: int, path: Path) -> None:
+    about_to("sync", path)
+    os.fsync(descriptor)
 
 
 def _sha256(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -21,8 +22,10 @@ ROOT = Path(__file__).parent.parent
 # Seconds after which a process counts as hanging. No test waits for it that passes, on however busy a machine.
 HANGS = 1_800
 
-# What drawn kills and damages are drawn by; each run of the tests draws the same ones.
+# What drawn kills and damages are drawn by; each run of the tests draws the same ones. And how many times as many there
+# are: `SRKIT_CHAOS_N=20 pytest -m chaos --chaos-table docs/reliability.md` is the long mode.
 CHAOS_SEED = int(os.environ.get("SRKIT_CHAOS_SEED", "1"))
+CHAOS_N = int(os.environ.get("SRKIT_CHAOS_N", "1"))
 
 # How long an example takes is the machine's business, and others may use it too.
 hypothesis.settings.register_profile("srkit", deadline=None, derandomize=True)
@@ -30,6 +33,53 @@ hypothesis.settings.load_profile("srkit")
 
 # Several processes on few cores wait for each other when each takes all of them.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--chaos-table", metavar="FILE", help="write what `tally` counted into a file, between its marks")
+
+
+COUNTED: list[tuple[str, int, str, float]] = []
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call":
+        for name, value in report.user_properties:
+            if name == "chaos":
+                COUNTED.append((*value, report.outcome, report.duration))
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("--chaos-table")
+    if path and COUNTED and not hasattr(session.config, "workerinput"):
+        from tests.reliability.table import write
+
+        write(Path(path), COUNTED, seed=CHAOS_SEED)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network():
+    """Tests speak to nobody: a connection to anywhere but this machine is an error."""
+    connect = socket.socket.connect
+
+    def local(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test speaks to {address}")
+        return connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", local)
+        yield
+
+
+@pytest.fixture
+def tally(record_property):
+    """Count the cases that a test of chaos tried, by what they are: for the table of the long mode."""
+
+    def count(what: str, cases: int) -> None:
+        record_property("chaos", (what, cases))
+
+    return count
 
 
 def calls(function: Callable[[], object]) -> int:

@@ -8,12 +8,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from srkit import files
 from srkit.errors import InputRejected
-from tests.conftest import HANGS
+from tests.conftest import HANGS, calls
 
 OLD = {"a": b"old" * 1000, "b": b""}
 NEW = {"a": b"new" * 2000, "b": b"x", "c": b"y"}
@@ -59,7 +60,7 @@ def test_what_was_written_is_read(folder, write, read):
 
 @KINDS
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("name", ["os.fsync", "os.rename", "os.replace", "builtins.open"])
+@pytest.mark.parametrize("name", ["os.fsync", "os.replace", "builtins.open"])
 def test_a_call_that_fails_leaves_what_was_there_and_no_remains(folder, monkeypatch, write, read, name, for_good):
     module, _, function = name.partition(".")
     real = getattr(sys.modules[module], function)
@@ -87,8 +88,74 @@ def test_a_call_that_fails_leaves_what_was_there_and_no_remains(folder, monkeypa
         # Only the last flush, of the folder, comes after the renaming.
         assert read(folder) in ([OLD, NEW] if function == "fsync" else [OLD])
         assert os.listdir(folder) == ["thing"]
-    uses = {"os.rename": write is write_directory, "os.replace": write is write_file}
-    assert failing > 1 or not uses.get(name, True)
+    assert failing > 1
+
+
+def test_who_watches_is_told_of_each_operation_before_it_is_done(folder):
+    told = []
+
+    def watch(operation):
+        told.append((operation.kind, operation.path.name.partition("-")[0], operation.path.exists()))
+
+    with files.watched(watch):
+        files.write_file(folder / "thing", b"x")
+        files.write_directory(folder / "things", {"a": b"y"})
+        files.remove_directory(folder / "things")
+    files.write_file(folder / "unseen", b"x")
+    assert told == [
+        ("write", ".aside", False),
+        ("sync", ".aside", True),
+        ("rename", ".aside", True),
+        ("sync", "folder", True),
+        ("make", ".aside", False),
+        *[(kind, name, kind == "sync") for name in ("a", "MANIFEST.json") for kind in ("write", "sync")],
+        ("sync", ".aside", True),
+        ("rename", ".aside", True),
+        ("sync", "folder", True),
+        ("rename", "things", True),
+        ("remove", ".aside", True),
+    ]
+
+
+def test_an_error_of_who_watches_is_the_disks_answer(folder):
+    def watch(operation):
+        if operation.kind == "sync":
+            raise OSError(errno.EIO, "Input/output error")
+
+    with files.watched(watch), pytest.raises(OSError, match="Input/output error"):
+        files.write_file(folder / "thing", b"x")
+    assert os.listdir(folder) == []
+
+
+def test_where_nobody_watches_an_operation_costs_a_call():
+    path = Path("x")
+    assert calls(lambda: files.about_to("sync", path)) == calls(lambda: None) + 2  # its beginning and its end
+
+
+def test_a_probe_leaves_nothing_and_says_what_a_save_would(folder, tmp_path):
+    files.probe(folder, 10_000)
+    assert os.listdir(folder) == []
+    with pytest.raises(FileNotFoundError):
+        files.probe(tmp_path / "gone")
+    program = (
+        "import resource, sys; from pathlib import Path; from srkit import files; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); files.probe(Path(sys.argv[1]), 90_000)\n"
+        "try: files.probe(Path(sys.argv[1]), 110_000)\nexcept OSError as error: print(error.strerror)"
+    )
+    run = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, timeout=HANGS)
+    assert (run.stdout, run.stderr) == ("File too large\n", "")
+    assert os.listdir(folder) == []
+
+
+def test_directories_are_made_with_those_above_and_their_names_are_flushed(folder):
+    synced = []
+    with files.watched(lambda operation: synced.append(operation.path) if operation.kind == "sync" else None):
+        files.make_directory(folder / "a" / "b")
+        files.make_directory(folder / "a" / "b")
+    assert synced == [folder, folder / "a"]
+    (folder / "file").touch()
+    with pytest.raises(FileExistsError):
+        files.make_directory(folder / "file")
 
 
 KILLS = """

@@ -47,6 +47,7 @@ class Files:
         self.names = tuple(files)
         self.paths = tuple(files.values())
         self._sizes: dict[int, tuple[int, int]] = {}
+        self._digests: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -86,8 +87,15 @@ class Files:
             for folder, path in zip(below, self.paths, strict=True)
         ]
         most = bytes_to_hash(len(self.paths))
-        parts = sorted(zip(names, _each(lambda path: _digest(path, most), self.paths), strict=True))
+        parts = sorted(zip(names, digests := _each(lambda path: _digest(path, most), self.paths), strict=True))
+        self._digests = tuple(digest.hex()[:16] for digest in digests)
         return hashlib.blake2b(b"".join(name + b"\0" + digest for name, digest in parts), digest_size=8).hexdigest()
+
+    def digests(self) -> tuple[str, ...]:
+        """Return 16 hexadecimal digits of each image's file, those of the last fingerprint. Raises InputRejected."""
+        if len(self._digests) != len(self.paths):
+            self.fingerprint()
+        return self._digests
 
 
 class Folder(Files):
@@ -336,11 +344,14 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _by_stem(folder: Path, images: Iterable[Path]) -> dict[str, Path]:
     """Return images of a folder by stem, in their order; those below it as "cats/2"."""
     found: dict[str, Path] = {}
+    clashes = []
     for path in images:
         stem = path.stem if path.parent == folder else path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
-            raise InputRejected(folder, f"has two images of one name: {found[stem].name} and {path.name}")
-        found[stem] = path
+        if (other := found.setdefault(stem, path)) is not path:
+            clashes.append(f"{other.name} and {path.name}")
+    if clashes:
+        reason = f"has two images of one name: {first(clashes)}; an image's name has no suffix: rename one of the two"
+        raise InputRejected(folder, reason)
     return found
 
 

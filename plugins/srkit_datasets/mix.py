@@ -98,6 +98,15 @@ class Mix:
         texts = "\n".join(f"{len(dataset)} {dataset.fingerprint()}" for dataset in self._datasets)
         return hashlib.sha256(texts.encode()).hexdigest()[:16]
 
+    def digests(self) -> list[str]:
+        """Return a short text for each image: that of its dataset, or its size where that has none."""
+        found: list[str] = []
+        for dataset in self._datasets:
+            sizes = (dataset.size(index) for index in range(len(dataset)))
+            own = dataset.digests() if hasattr(dataset, "digests") else [f"{w}x{h}" for h, w in sizes]
+            found += own
+        return found
+
     def _place(self, index: int) -> tuple[int, int]:
         """Return the number of an image's dataset, from 0, and its index there. Raises IndexError beyond the last."""
         if not 0 <= index < len(self):

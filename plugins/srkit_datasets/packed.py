@@ -93,6 +93,10 @@ class PreparedImages(Images):
         """Return the manifest's, which is that of all sides."""
         return self._fingerprint
 
+    def digests(self) -> list[str]:
+        """Return 16 hexadecimal digits of each image's pixels, from the manifest."""
+        return [record.sha256[:16] for record in self.records]
+
 
 class _Chosen(Images):
     """LR images in the order and by the names of their HR images."""

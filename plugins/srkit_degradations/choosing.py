@@ -12,7 +12,7 @@ import math
 from torch import Tensor
 
 import srkit
-from srkit_degradations.canvas import State, alone, check_share, chosen
+from srkit_degradations.canvas import State, alone, check_share, chosen, put_together, taken_of
 from srkit_degradations.steps import Step, streams
 
 Size = tuple[int, int] | None
@@ -100,23 +100,45 @@ class Sequence:
     """Several distortions, one after another, where one is asked for.
 
     Args:
-        steps: the distortions; one at least.
+        steps: the distortions.
+        shuffle: whether each sample draws their order.
     """
 
-    def __init__(self, *, steps: list[srkit.Distortion] = ("blur", "gaussian_noise")) -> None:  # type: ignore[assignment]
-        if not steps:
-            raise ValueError("steps must name one at least")
-        self.steps = [Step(step) for step in steps]
+    def __init__(
+        self,
+        *,
+        steps: list[srkit.Distortion] = ("blur", "gaussian_noise"),  # type: ignore[assignment]
+        shuffle: bool = False,
+    ) -> None:
+        self.steps, self.shuffle = [Step(step) for step in steps], shuffle
 
     def __call__(self, images: Tensor, draws: srkit.Draws, *, sizes: Tensor | None = None, size: Size = None) -> State:
         """Return the images and their sizes."""
         state: State = (images, sizes)
-        for step, own in streams(draws, self.steps):
-            state = step(state, own, size)
+        each = list(streams(draws, self.steps))
+        if not self.shuffle:
+            for step, own in each:
+                state = step(state, own, size)
+            return state
+        for place in self._orders(draws).unbind(1):
+            # Those samples together that come to a step at the same time; a GPU is waited for here.
+            groups = [(place == i).nonzero()[:, 0] for i in range(len(each))]
+            state = put_together(
+                [
+                    (rows, step(taken_of(state, rows), own.at(rows), size))
+                    for rows, (step, own) in zip(groups, each, strict=True)
+                    if len(rows)
+                ]
+            )
         return state
 
+    def _orders(self, draws: srkit.Draws) -> Tensor:
+        """Return the order of the steps of each sample, int64 [n, steps]."""
+        return draws.of("order").uniform(len(self.steps)).argsort(1)
+
     def describe(self, draws: srkit.Draws) -> list[str]:
-        """Return what each sample gets."""
-        n = len(draws.uniform())
-        found = [step.describe(own, n) for step, own in streams(draws, self.steps)]
-        return [", ".join(filter(None, texts)) for texts in zip(*found, strict=True)]
+        """Return what each sample gets, a line a step, in their order."""
+        orders = self._orders(draws).tolist()
+        found = [step.describe(own, len(orders)) for step, own in streams(draws, self.steps)]
+        places = orders if self.shuffle else [range(len(self.steps))] * len(orders)
+        return ["\n".join(filter(None, (found[k][i] for k in places[i]))) for i in range(len(orders))]

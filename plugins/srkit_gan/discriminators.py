@@ -34,7 +34,7 @@ class VGGLike(nn.Module):
             raise ValueError(f"size must be a power of 2 from 8 on, not {size}")
         _refuse_below_one(features=features)
         super().__init__()
-        self.size = size
+        self.size = self.min_size = size
         self.levels = size.bit_length() - 3
         inputs = 3
         for level in range(self.levels):

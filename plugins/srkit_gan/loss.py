@@ -44,6 +44,7 @@ class Adversarial(nn.Module):
             raise ValueError(f"r1_every must be at least 1, not {r1_every}")
         super().__init__()
         self.adversary = discriminator
+        self.min_size = int(getattr(discriminator, "min_size", 1))  # of patches of HR
         self.form, self.r1, self.r1_every = form, r1, r1_every
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:

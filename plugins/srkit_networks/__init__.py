@@ -38,7 +38,7 @@ def srkit_components() -> Iterator[srkit.Component]:
         "srkit_networks.srresnet:SRResNet",
         summary="SRGAN's generator; normalisation, upsampler and its place are settings",
         source="arXiv:1609.04802",
-        facts={"scales": (2, 3, 4, 8), "tileable": True},
+        facts={"scales": (1, 2, 3, 4, 8), "tileable": True},
     )
     yield srkit.Component(
         "architecture",

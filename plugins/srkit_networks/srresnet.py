@@ -39,7 +39,7 @@ class SRResNet(nn.Module):
     The defaults are the paper's (1.4 M parameters at x2).
 
     Args:
-        scale: how much larger the output is: 2, 3, 4 or 8.
+        scale: how much larger the output is: 1, 2, 3, 4 or 8.
         features: channels of the trunk.
         blocks: residual blocks of the trunk.
         norm: "batch" normalisation in each block, or "none".
@@ -62,8 +62,8 @@ class SRResNet(nn.Module):
         upsampler: Upsampler = "subpixel",
         place: Place = "after",
     ) -> None:
-        if scale not in (2, 3, 4, 8):
-            raise ValueError(f"srresnet has scales 2, 3, 4 and 8, not {scale}")
+        if scale not in (1, 2, 3, 4, 8):
+            raise ValueError(f"srresnet has scales 1, 2, 3, 4 and 8, not {scale}")
         refuse_below_one(features=features, blocks=blocks)
         steps = [] if place == "before" else factors(scale)
         shares = len(steps) + 1 if place == "steps" else 1

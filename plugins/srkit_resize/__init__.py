@@ -28,7 +28,7 @@ def srkit_components() -> Iterator[srkit.Component]:
         "degradation",
         "kernel",
         "srkit_resize.blurred:KnownKernel",
-        summary="A known blur kernel, from a file, then every scale-th pixel",
+        summary="A known blur kernel, from a file, then every scale-th pixel or bicubic",
         facts={"deterministic": True},
     )
     yield srkit.Component(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 import srkit
-from srkit_resize.kernel import Edge, check_choices, check_scale, inside
+from srkit_resize.kernel import Edge, Kernel, check_choices, check_scale, inside, shrinking
 
 LARGEST = 255  # pixels of a kernel's side
 MOST_BYTES = 8 * 2**20  # of a kernel's file
@@ -18,24 +18,40 @@ STRIP = 2**16  # values of LR that are summed at a time: they stay in a core's c
 
 
 class KnownKernel:
-    """HR blurred by a kernel, then every scale-th pixel: [h, w, 3] to [h / scale, w / scale, 3], rounded once.
+    """HR blurred by a kernel, then made smaller: [h, w, 3] to [h / scale, w / scale, 3], rounded once.
 
-    Each pixel of LR is the weighted sum of HR around the middle of the square that it covers. Where the kernel's sides
-    are odd and the scale even, or the other way round, the middle lies between two pixels of it: it is moved by half a
-    pixel, by linear interpolation, and is then a pixel larger. Raises InputRejected for a file that has no kernel.
+    With `then = "middle"`, each pixel of LR is the weighted sum of HR around the middle of the square that it covers.
+    Where the kernel's sides are odd and the scale even, or the other way round, the middle lies between two pixels of
+    it: it is moved by half a pixel, by linear interpolation, and is then a pixel larger. "first" takes every scale-th
+    pixel from the first on, around which the kernel is: LR then lies half a square up and to the left, as where
+    `blurred[::scale, ::scale]` made it (KernelGAN, USRNet). "bicubic" is MATLAB's, after the blur (SRMD). Of these two
+    a kernel with even sides is moved by half a pixel, too. Raises InputRejected for a file that has no kernel.
 
     Args:
         path: the kernel's file: .npy, or text with a row a line; it is divided by its sum. As correlation has it, its
             first value weighs what is above and to the left.
         edge: "symmetric" mirrors the image at its edge; "replicate" repeats its last pixels.
+        then: how the blurred image is made smaller: "middle", "first" or "bicubic".
     """
 
-    def __init__(self, *, scale: int, path: Path, edge: Edge = "symmetric") -> None:
+    def __init__(
+        self,
+        *,
+        scale: int,
+        path: Path,
+        edge: Edge = "symmetric",
+        then: Literal["middle", "first", "bicubic"] = "middle",
+    ) -> None:
         check_scale(scale)
         check_choices("double", edge)
+        if then not in ("middle", "first", "bicubic"):
+            raise ValueError(f'then must be "middle", "first" or "bicubic", not "{then}"')
         self.scale = scale
         self.edge: Edge = edge
-        self.kernel = fitted(read_kernel(path), scale)
+        self.kernel = fitted(read_kernel(path), scale if then == "middle" else 1)
+        if then == "bicubic":
+            self.kernel = _followed(self.kernel, shrinking(scale))
+        self.then = then
 
     def __call__(self, hr: NDArray[Any]) -> NDArray[Any]:
         """Return LR in HR's dtype."""
@@ -57,7 +73,8 @@ class KnownKernel:
     def _around(self, outputs: int, length: int, axis: int) -> list[NDArray[np.int64]]:
         """Return, for each row or column of the kernel, the pixels of HR that it weighs."""
         taps = self.kernel.shape[axis]
-        first = np.arange(outputs) * self.scale + (self.scale - taps) // 2
+        middle = 1 - taps if self.then == "first" else self.scale - taps
+        first = np.arange(outputs) * self.scale + middle // 2
         return [inside(first + tap, length, self.edge) for tap in range(taps)]
 
 
@@ -82,6 +99,17 @@ def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float64]:
         raise srkit.InputRejected(path, "is no kernel: its values are to be finite, and their sum above 0")
     normed: NDArray[np.float64] = kernel / kernel.sum()
     return normed
+
+
+def _followed(kernel: NDArray[np.float64], line: Kernel) -> NDArray[np.float64]:
+    """Return the kernel of a blur and then of another, the same along both axes."""
+    for axis in (0, 1):
+        lines = np.moveaxis(kernel, axis, 0)
+        made = np.zeros((len(lines) + line.weights.shape[1] - 1, lines.shape[1]))
+        for tap, weight in enumerate(line.weights[0] / line.divisor):
+            made[tap : tap + len(lines)] += weight * lines
+        kernel = np.moveaxis(made, 0, axis)
+    return kernel
 
 
 def fitted(kernel: NDArray[np.float64], scale: int) -> NDArray[np.float64]:

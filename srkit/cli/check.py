@@ -1,4 +1,7 @@
-"""Find every mistake of a recipe, open its data and draw one batch. Needs no GPU and trains nothing."""
+"""Find every mistake of a recipe, open its data and draw one batch. Needs no GPU and trains nothing.
+
+What is left to `srkit run`, which looks at it before its first step: the pixels of images beyond the first batch.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,8 @@ def _another(stage: Stage, *, strict: bool) -> str:
     if stage.state == "new":
         return ""
     try:
-        stage.home.refuse_another(stage.recipe, open_data(stage.loaded).fingerprints())
+        data = open_data(stage.loaded)
+        stage.home.refuse_another(stage.recipe, data.fingerprints(), images=data.images())
     except UsageError as error:
         if strict:
             raise
@@ -116,15 +120,19 @@ def _rows(stage: Stage) -> list[list[str]]:
     from srkit.engine.data.batches import Batches
     from srkit.engine.data.opening import make_plan
     from srkit.engine.data.pools import make_pool
+    from srkit.engine.device import pick_device
     from srkit.engine.networks.calling import scaled
-    from srkit.engine.running.run import inspect
+    from srkit.engine.running.run import inspect, inspect_state
     from srkit.engine.running.session import LESS
     from srkit.engine.weights.starting import started
 
     recipe = stage.recipe
     cpu = torch.device("cpu")
     data = inspect(stage.loaded, cpu)
-    start = started(stage.loaded).line if stage.state == "new" else ""
+    is_new = stage.state == "new"
+    starts = [started(stage.loaded).line] if is_new else []
+    with memory.reported("for what it starts from", LESS):
+        starts += inspect_state(stage.loaded, stage.home, is_new=is_new)
     # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.
     first = data.usable[: recipe.data.batch]
     with memory.reported("for a batch", LESS):
@@ -160,6 +168,9 @@ def _rows(stage: Stage) -> list[list[str]]:
     for evaluation in data.validation:
         text = f"{evaluation.name}: {evaluation.pairs.describe()}; LR by {evaluation.pairs.made_by}"
         rows.append(["validate", text])
-    if start:
-        rows.append(["start", start.replace("taken", "takes", 1)])
+    try:
+        pick_device(recipe.train.device)
+    except UsageError as error:  # it may be checked elsewhere than it is trained
+        rows.append(["note", str(error)])
+    rows += [["start", line.replace("taken", "takes", 1)] for line in starts if line]
     return rows

@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise InputRejected(model.reading.path, f"cannot be read: {error.strerror}") from None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        files.make_directory(target.parent)
         files.remove_remains(target.parent)
         save_model(target, model.network.state_dict(), description)
     except OSError as error:

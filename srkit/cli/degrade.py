@@ -3,6 +3,10 @@
 SRC is a folder of images or one image, or any dataset: photos.h5, or TYPE:PATH as in h5:photos, folder:DIV2K, or TYPE
 alone where it needs no path (leaves). A dataset gives pixels; of files that are named, what says their colours is kept.
 A bad image is named and the rest goes on; the exit code is then 3.
+
+TYPE may be a recipe: its degradation and its scale are taken, and --set KEY=VALUE overrides the recipe's keys. A random
+degradation draws by --seed and by the image's place in SRC. --sheet shows some images, each with three draws and what
+was drawn; the first is what DST has.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from srkit import files
-from srkit.cli import any_scale, print_traceback, printable
+from srkit.cli import any_scale, print_traceback, printable, whole_number
 from srkit.cli.datasets import format_of, make_dataset, names_dataset, split
 from srkit.cli.folders import file_of, images_of
 from srkit.cli.output import clean, console
@@ -26,27 +30,35 @@ from srkit.images.color import is_grey_profile
 from srkit.images.encoding import encode_png
 from srkit.images.reading import Picture, read_picture
 from srkit.plugin.discovery import discover
-from srkit.recipe.reading import read_part
+from srkit.recipe.packaged import find_recipe, packaged_recipes
+from srkit.recipe.reading import read_part, read_recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from srkit.plugin.part import Part
     from srkit.plugin.registry import Registry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("type", metavar="TYPE", help="a degradation, as `srkit list degradation` names it")
+    parser.add_argument(
+        "type", metavar="TYPE", help="a degradation, as `srkit list degradation` names it, or a recipe that has one"
+    )
     parser.add_argument("source", metavar="SRC", help="a folder of HR images, one image, or a dataset: TYPE:PATH")
     parser.add_argument("target", metavar="DST", help="the folder of LR images to make; files there are replaced")
-    parser.add_argument("--scale", type=any_scale, required=True, metavar="N", help="how much smaller LR is")
+    parser.add_argument("--scale", type=any_scale, metavar="N", help="how much smaller LR is (a recipe's own)")
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="decides what a random degradation draws (0)"
+    )
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="a picture of some images and draws, to look at")
     parser.add_argument(
         "--set",
         dest="overrides",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="a setting of the degradation; may be given several times",
+        help="a setting of the degradation, or a key of the recipe; may be given several times",
     )
     parser.add_argument(
         "--recursive", action="store_true", help="take the folders below SRC, too; DST then has the same folders"
@@ -61,8 +73,14 @@ def main(arguments: argparse.Namespace) -> int:
     from srkit.engine.data.opening import make_degrade
 
     registry = discover(arguments.plugins, arguments.ambient)
-    part = read_part(registry, "degradation", arguments.type, arguments.overrides)
-    degrade = make_degrade(Builder(registry), part, arguments.scale)
+    part, of_recipe = degradation_of(registry, arguments.type, arguments.overrides)
+    scale = arguments.scale or of_recipe
+    if scale is None:
+        raise UsageError(f"--scale N says how much smaller LR is: '{part.type}' is no recipe, which would say it")
+    if arguments.sheet is not None and arguments.sheet.suffix.lower() != ".png":
+        raise UsageError(f"--sheet makes a PNG: give it a name that ends with .png, not {printable(arguments.sheet)}")
+    builder = Builder(registry)
+    degrade = make_degrade(builder, part, scale, seed=arguments.seed)
     work, told = _plan(arguments.source, Path(arguments.target), registry, recursive=arguments.recursive)
     for folder in dict.fromkeys(target.parent for target in work):
         files.remove_remains(folder)
@@ -81,15 +99,34 @@ def main(arguments: argparse.Namespace) -> int:
             screen.print(clean(error), soft_wrap=True)
             continue
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            files.make_directory(target.parent)
             files.write_file(target, data)
         except OSError as error:
             raise RunFailed(f"{printable(target)}: cannot be written: {error.strerror}") from None
+    if arguments.sheet is not None:
+        from srkit.cli.sheet import draw_sheet
+
+        draw_sheet(arguments.sheet, builder, part, scale, arguments.seed, [hr.read for hr in work.values()])
+        print(f"a sheet of draws is in {printable(arguments.sheet)}", file=sys.stderr)
     if told:
         print(printable(told), file=sys.stderr)
-    done = f"{len(work) - bad} of {len(work)} images made smaller by {arguments.scale}"
+    done = f"{len(work) - bad} of {len(work)} images made smaller by {scale}"
     print(f"{done}, in {printable(arguments.target)}", file=sys.stderr)
     return InputRejected.exit_code if bad else 0
+
+
+def degradation_of(registry: Registry, name: str, overrides: list[str]) -> tuple[Part, int | None]:
+    """Return the degradation of a name, or that of a recipe with the recipe's scale.
+
+    Raises UsageError where a recipe has none; ComponentError and RecipeError for what is wrong.
+    """
+    known = {entry.component.name for entry in registry.of_kind("degradation")}
+    if name.rpartition(":")[2] in known or not (name.endswith(".toml") or name in packaged_recipes()):
+        return read_part(registry, "degradation", name, overrides), None
+    recipe, _ = read_recipe(find_recipe(name), registry, overrides=overrides)
+    if recipe.data.degradation is None:
+        raise UsageError(f"recipe {name} names no data.degradation; its LR are files, or MATLAB's bicubic")
+    return recipe.data.degradation, recipe.scale
 
 
 @attrs.frozen

@@ -238,6 +238,8 @@ def _sets(arguments: argparse.Namespace, registry: Registry) -> dict[str, Any]:
         name, equals, path = text.partition("=")
         if not equals or Path(text).exists():  # a path may hold "=", too
             name, path = Path(text).resolve().name, text
+        if not name:
+            raise UsageError(f"--data {text}: there is no name before '='; write NAME=PATH, or the path alone")
         if name in sets:
             raise UsageError(f"two folders are named '{name}'; give them names, --data NAME=PATH")
         sets[name] = path

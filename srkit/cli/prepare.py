@@ -16,6 +16,7 @@ from typing import Any
 
 from srkit.cli import error_text, output, shards, whole_number
 from srkit.cli.datasets import format_of, formats, make_dataset, meant_by, names_dataset
+from srkit.cli.degrade import degradation_of
 from srkit.errors import InputRejected, UsageError
 from srkit.images.manifest import Manifest
 from srkit.plugin.component import making
@@ -57,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep LR too; may be given several times, or as 2,4",
     )
     parser.add_argument(
-        "--degradation", metavar="TYPE", help="makes LR (the LR files beside HR, or else MATLAB's bicubic)"
+        "--degradation",
+        metavar="TYPE",
+        help="makes LR: a degradation, or a recipe that has one (the LR files beside HR, or else MATLAB's bicubic)",
     )
     parser.add_argument(
         "--set",
@@ -66,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a setting of the degradation; may be given several times",
+    )
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="decides what a random degradation draws (0)"
     )
     parser.add_argument(
         "--threads",
@@ -100,7 +106,7 @@ def main(arguments: argparse.Namespace) -> int:
             )
     degradation = None
     if arguments.degradation is not None:
-        degradation = read_part(registry, "degradation", arguments.degradation, arguments.overrides)
+        degradation, _ = degradation_of(registry, arguments.degradation, arguments.overrides)
         for scale in scales:
             offered = registry.find("degradation", degradation.type).component.facts.get("scales", (scale,))
             if scale not in offered:
@@ -111,8 +117,8 @@ def main(arguments: argparse.Namespace) -> int:
     component = registry.find("writer", format_).component
     writer = component.load()
     settings = {}
-    if arguments.degradation is not None and "lr" in read_settings(writer, KINDS["writer"].given):
-        settings["lr"] = f"LR_{arguments.degradation.rpartition(':')[2]}"
+    if degradation is not None and "lr" in read_settings(writer, KINDS["writer"].given):
+        settings["lr"] = f"LR_{degradation.type.rpartition(':')[2]}"
 
     def make_writer(path: Path) -> Writer:
         with making(component, OSError):  # of a full disk, which is no fault of the writer
@@ -129,6 +135,7 @@ def main(arguments: argparse.Namespace) -> int:
         tiles=preparing.Tiles(arguments.crop, arguments.step or arguments.crop, unit),
         scales=scales,
         degradation=degradation,
+        seed=arguments.seed,
         shard=arguments.shard,
         threads=arguments.threads,
         skip_bad=arguments.skip_bad,
@@ -224,7 +231,8 @@ def _report(path: Path, format_: str, prepared: Any, source: str) -> None:
         pieces.append(f"{len(manifest.names):,} tiles of {manifest.made['crop']} every {manifest.made['step']} pixels")
     if "shard" in manifest.made:
         pieces.append(f"shard {manifest.made['shard']}")
-    pieces += [f"LR {scale} by {how}" for scale, how in manifest.made["lr"].items()]
+    drawn = f", seed {manifest.made['seed']}" if "seed" in manifest.made else ""
+    pieces += [f"LR {scale} by {how}{drawn}" for scale, how in manifest.made["lr"].items()]
     pieces.append(f"{_bytes(path) / 2**20:,.1f} MiB")
     out.print(
         f"[green]ok[/green]  [bold]{output.clean(path)}[/bold]  {output.clean('; '.join(pieces))}", soft_wrap=True

@@ -23,6 +23,8 @@ from srkit.errors import Elsewhere, RunFailed, Stopped, UsageError
 from srkit.plugin.discovery import discover
 from srkit.runs.stopping import StopFlag, end_with_parent
 
+FLAGS = ("--restart", "--accept-dataset-change", "--traceback")  # that each of several processes is given, too
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -40,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="the run directory")
     parser.add_argument(
         "--restart", action="store_true", help="set the old run aside under a dated name and begin anew"
+    )
+    parser.add_argument(
+        "--accept-dataset-change",
+        action="store_true",
+        help="go on although the run's images have changed; its environment.json then tells which, and from which step",
     )
     parser.add_argument(
         "--processes", metavar="N", type=whole_number, default=0, help="train in N processes, which share each batch"
@@ -74,6 +81,7 @@ def _main(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             set=arguments.overrides,
             restart=arguments.restart and not restarted,
+            accept_dataset_change=arguments.accept_dataset_change,
             observers=["console"],
             registry=discover(arguments.plugins, arguments.ambient),
         )
@@ -105,7 +113,7 @@ def _supervise(arguments: argparse.Namespace) -> int:
     words = [word for name in arguments.plugins for word in ("-p", name)]
     words += ["run", *(word for text in arguments.overrides for word in ("--set", text))]
     words += ["--out", arguments.out] if arguments.out is not None else []
-    words += [name for name in ("--restart", "--traceback") if getattr(arguments, name[2:])]
+    words += [name for name in FLAGS if getattr(arguments, name[2:].replace("-", "_"))]
     command = [sys.executable, "-m", "srkit", *words, "--", arguments.recipe]
     ended = Ended(0)
     for attempt in range(arguments.max_restarts + 1):

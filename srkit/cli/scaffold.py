@@ -7,7 +7,6 @@ import importlib.util
 import keyword
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -127,13 +126,13 @@ def write_plugin(plugin: Plugin, target: Path) -> list[Path]:
     temporary = target.with_name(f"{files.ASIDE}{os.getpid()}-{target.name}")
     try:
         for name, text in texts.items():
-            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / name).write_text(text, encoding="utf-8", newline="\n")
-        os.rename(temporary, target)
+            files.make_directory((temporary / name).parent)
+            files.write_file(temporary / name, text.encode())
+        files.rename(temporary, target)
     except OSError as error:
         raise RunFailed(f"{target}: cannot be written: {error.strerror}") from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        files.remove_quietly(temporary)
     return [target / name for name in texts]
 
 

@@ -23,7 +23,7 @@ import attrs
 from srkit import files
 from srkit.cli import enlarging, error_text, models, print_traceback, printable, shards, single, targets
 from srkit.cli.enlarging import Enlarger
-from srkit.errors import InputRejected, RunFailed, Stopped, UsageError, describe
+from srkit.errors import InputRejected, RunFailed, Stopped, UsageError, describe, nearest
 from srkit.images.opening import MAX_BYTES
 from srkit.images.reading import Jpeg, Picture, open_picture
 from srkit.images.underlay import filled_under
@@ -31,6 +31,7 @@ from srkit.images.writing import WRITTEN, encode_picture, save_picture, suffix_f
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 from srkit.protocol import Ensemble, Forward
+from srkit.recipe.packaged import packaged_recipes
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -202,6 +203,9 @@ def _enlargers(arguments: argparse.Namespace, registry: Registry) -> tuple[Calla
     to = "" if arguments.size is None else "to {1}x{0}".format(*arguments.size)
     recipe = single.recipe_of(arguments.model)
     if recipe is None:
+        near = nearest(arguments.model, packaged_recipes())
+        if near is not None and not Path(arguments.model).exists():
+            raise UsageError(f"{arguments.model}: there is no such file, nor such a recipe; did you mean '{near}'?")
         enlarger = Enlarger.of(models.read(arguments.model, arguments, registry), arguments, registry)
         if enlarger.warning:
             print(printable(enlarger.warning), file=sys.stderr)
@@ -245,7 +249,7 @@ def _holding(target: Path, source: Path, picture: Picture, taken: set[Path]) -> 
 def _save(target: Path, picture: Picture) -> None:
     """Write an image whole. Raises RunFailed where the disk does not take it, InputRejected where its format cannot."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        files.make_directory(target.parent)
         save_picture(target, picture)
     except OSError as error:
         raise RunFailed(f"{printable(target)}: cannot be written: {error.strerror}") from None

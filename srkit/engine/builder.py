@@ -125,7 +125,7 @@ class Builder:
         """Return those of a part's settings that are not the defaults, "kernel=3, range=1.0"."""
         known = read_settings(self.component(part).load(), KINDS[part.kind].given)
         defaults = {name: setting.default for name, setting in known.items()}
-        changed = {key: value for key, value in part.settings.items() if value != defaults.get(key)}
+        changed = {key: value for key, value in part.settings.items() if _listed(value) != _listed(defaults.get(key))}
         said = {key: (self._said(value), self._said(defaults.get(key))) for key, value in changed.items()}
         return ", ".join(f"{key}={value}" for key, (value, default) in said.items() if value != default)
 
@@ -135,6 +135,10 @@ class Builder:
         if isinstance(value, list | tuple) and any(isinstance(member, Part) for member in value):
             return f"[{', '.join(map(self._said, value))}]"
         return str(value)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 @attrs.frozen

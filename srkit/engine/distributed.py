@@ -10,14 +10,14 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import Store  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from srkit.errors import Elsewhere, RunFailed, UsageError
@@ -29,6 +29,7 @@ NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", 
 HANGS = 25.0  # seconds that the others of a step are waited for, and a process that gives no sign of life
 PATIENCE = 3_600.0  # seconds for what may take long in one process alone: reading images, compiling, a checkpoint
 BEAT = 1.0  # seconds between two signs of life
+BUCKET = 2_000_000  # numbers of a message: while one is sent, the next is filled
 LOOK = 10  # updates from one look at the others' wish to stop to the next where a look waits for the device
 
 
@@ -57,7 +58,7 @@ class World:
         return self.rank * batch // self.size, (self.rank + 1) * batch // self.size
 
     def sum(self, tensors: Sequence[Tensor], *, ordered: bool = False) -> None:
-        """Sum each of these tensors over the processes, in place and in one message.
+        """Sum each of these tensors over the processes, in place and in few messages.
 
         `ordered`: in a binary tree over the ranks, so that the bits do not depend on how many there are.
         """
@@ -118,19 +119,23 @@ class Several(World):
     def sum(self, tensors: Sequence[Tensor], *, ordered: bool = False) -> None:
         """Sum each of these tensors over the processes, in place; whether one is to stop comes with them."""
         stop = tensors[0].new_tensor([float(self._stop())])
-        flat = torch.cat([tensor.reshape(-1) for tensor in (*tensors, stop)])
         # The first one waits longer: a network may be compiled in one process sooner than in another.
         group = self._steps if self._sums else None
+        under_way: list[tuple[list[Tensor], Tensor, Any]] = []
         with _losing():
-            if ordered:
-                flat = _sum_in_tree(flat, self.rank, self.size, group)
-            else:
-                dist.all_reduce(flat, group=group)
-        *parts, stopping = torch.split(flat, [tensor.numel() for tensor in (*tensors, stop)])
-        # One call for all, however many there are.
-        torch._foreach_copy_(list(tensors), [part.view_as(t) for part, t in zip(parts, tensors, strict=True)])
-        if flat.device.type == "cpu" or self._sums % LOOK == 0:
-            self._asked |= float(stopping) > 0
+            for bucket in _buckets((*tensors, stop)):  # while one is sent, the next is filled
+                flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+                if ordered:
+                    under_way.append((bucket, _sum_in_tree(flat, self.rank, self.size, group), None))
+                else:
+                    under_way.append((bucket, flat, dist.all_reduce(flat, group=group, async_op=True)))
+            for bucket, flat, work in under_way:
+                if work is not None:
+                    work.wait()
+                parts = torch.split(flat, [tensor.numel() for tensor in bucket])
+                torch._foreach_copy_(bucket, [part.view_as(t) for part, t in zip(parts, bucket, strict=True)])
+        if stop.device.type == "cpu" or self._sums % LOOK == 0:
+            self._asked |= float(stop) > 0
         self._sums += 1
 
     def heard(self, stop: Callable[[], bool]) -> Callable[[], bool]:
@@ -182,6 +187,20 @@ class Several(World):
             if self._store.check(["code"]):
                 return int(self._store.get("code"))
         return 1
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield the tensors in few groups, each of BUCKET numbers or little more."""
+    bucket: list[Tensor] = []
+    count = 0
+    for tensor in tensors:
+        bucket.append(tensor)
+        count += tensor.numel()
+        if count >= BUCKET:
+            yield bucket
+            bucket, count = [], 0
+    if bucket:
+        yield bucket
 
 
 def _tensor(data: bytes) -> Tensor:
@@ -248,13 +267,15 @@ def joined(environment: Mapping[str, str]) -> Iterator[World]:
         store = next(iter(rendezvous("env://", timeout=timedelta(seconds=PATIENCE))))[0]
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         size, rank = int(environment["WORLD_SIZE"]), int(environment["RANK"])
+        # A process may train several runs, one after the other: each has names of its own in the store.
+        store = PrefixStore(f"srkit/{(store.add('joined', 1) - 1) // size}", store)
         timeout = timedelta(seconds=PATIENCE)
         dist.init_process_group(backend, store=store, world_size=size, rank=rank, timeout=timeout)
         world = Several(store, environment)
     except (RuntimeError, ValueError) as error:
         raise RunFailed(f"the processes of the run cannot meet at {place}: {error}") from error
     ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(store.clone(), rank, size, ended), daemon=True)
+    watch = threading.Thread(target=_watch, args=(store.clone(), rank, size, ended), daemon=True)  # type: ignore[attr-defined]
     watch.start()
     try:
         yield world

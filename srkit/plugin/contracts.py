@@ -110,10 +110,11 @@ class Discriminator(Protocol):
 class Dataset(Protocol):
     """Made from `**settings`. HR images at rest, with LR beside them where there is any. Read from several threads.
 
-    Four more are optional: `describe() -> str`, a line on what was found; `windowed`, True where a window is read
+    Five more are optional: `describe() -> str`, a line on what was found; `windowed`, True where a window is read
     without its image, so that nothing is gained by keeping the images in memory; `manifest() -> Manifest | None`, what
     `srkit prepare` has kept with the images; `weight(index) -> float`, how often training draws an image beside the
-    others, all alike where it is absent.
+    others, all alike where it is absent; `digests() -> Sequence[str]`, a short text for each image, in their order,
+    that changes with it, so that a run can say which of its images have changed.
     """
 
     def __len__(self) -> int:

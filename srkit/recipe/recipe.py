@@ -142,6 +142,8 @@ class Data:
         threads: that decode images
         cache: "memory", "device", "none", or "auto": the device where they fit, the file where windows are read from
             it, or else memory
+        on_bad_image: what happens to a run where an image cannot be read: "fail" ends it with the image's name;
+            "replace" goes on with others in its place, up to 0.1 % of the images
     """
 
     dataset: DatasetPart
@@ -153,6 +155,7 @@ class Data:
     batch: int = _number(16, least=1)
     threads: int = _number(2, least=1, below=257)
     cache: Literal["auto", "memory", "device", "none"] = "auto"
+    on_bad_image: Literal["fail", "replace"] = _silent("fail")
 
 
 @attrs.frozen

@@ -75,11 +75,18 @@ def _structure(strict: cattrs.Converter, value: Any, cls: Any, key: str | int, p
     try:
         return strict.structure(value, cls)
     except Problems as error:
-        problems += [problem.below(key) for problem in error.problems]
+        problems += [_of(key, problem).below(key) for problem in error.problems]
     except ValueError as error:
         name = f"'{key}'" if isinstance(key, str) else f"entry {key}"
         problems.append(Problem((key,), f"{name} {error}"))
     return None
+
+
+def _of(key: str | int, problem: Problem) -> Problem:
+    """Return a problem of an entry with the name of the list that it is in."""
+    if isinstance(key, int) or len(problem.path) != 1 or not isinstance(problem.path[0], int):
+        return problem
+    return attrs.evolve(problem, message=re.sub(r"^entry (\d+) must", rf"entry \1 of '{key}' must", problem.message))
 
 
 def _scalar(value: Any, cls: type) -> Any:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from srkit.cli import main
@@ -38,7 +39,7 @@ def test_every_problem_is_reported_at_once_with_its_line(call, tiny):
         "",
         "tiny.toml:7: 'blocks' must be an integer, not \"1\"\n"
         "tiny.toml:12: unknown augmentation 'rot'; did you mean 'rot90'? (installed: cutblur, cutmix, hflip, "
-        "maybe, mixup, one_of, rot90, transpose, vflip)\n"
+        "maybe, mixup, one_of, rot90, transpose, usm, vflip)\n"
         "tiny.toml:24: missing key 'steps'\n"
         "tiny.toml:25: unknown key 'step'; did you mean 'steps'?\n",
     )
@@ -182,6 +183,68 @@ def test_where_another_run_is_what_a_new_one_would_do_is_shown_beside_it(call, t
         "`srkit run` needs --out DIR or --restart"
     )
     assert lines[-1] == "start      takes 22 tensors (1,321 values) of runs/tiny/best.safetensors"
+
+
+FROZEN = """
+from pathlib import Path
+
+import srkit
+import torch
+from torch import nn
+
+class Frozen(nn.Module):
+    def __init__(self, *, path: str = "frozen.txt"):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(float(Path(path).read_text())), requires_grad=False)
+
+    def forward(self, sr, hr):
+        return self.factor * (sr - hr).abs().mean()
+
+@srkit.hookimpl
+def srkit_components():
+    yield srkit.Component("loss", "frozen", f"{__name__}:Frozen")
+"""
+
+
+def test_a_loss_whose_frozen_weights_have_changed_is_found_before_the_run_goes_on(call, tiny):
+    Path("frozen.py").write_text(FROZEN)
+    Path("frozen.txt").write_text("1.0")
+    loss = ("-p", "frozen.py", "--set", "loss.type=frozen")
+    assert call("run", "tiny.toml", *loss)[0] == 0
+    longer = (*loss, "--set", "train.steps=8")
+    assert call("check", "tiny.toml", *longer)[0] == 0
+    Path("frozen.txt").write_text("2.0")
+    assert call("check", "tiny.toml", *longer) == (
+        1,
+        "",
+        "a loss has other frozen parameters than this run began with: its file of weights has changed; restore that, "
+        "or use --restart to begin anew, or --out DIR for another place\n",
+    )
+    assert call("check", "tiny.toml", *longer, "--restart")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "message"),
+    [
+        ("gann=net_d.pth", 2, "--set start.adversaries.gann=net_d.pth: no loss 'gann' has an adversary; there are: "),
+        ("adversarial=x.pth", 2, "--set start.adversaries.adversarial=x.pth: there is no file x.pth"),
+        ("adversarial=other.pth", 3, "other.pth: does not fit the adversary of 'adversarial'"),
+    ],
+)
+def test_what_an_adversary_starts_from_is_looked_at(call, tiny, place, code, message):
+    torch.save({"weight": torch.zeros(3)}, "other.pth")
+    loss = 'loss=["l1", {type="adversarial", discriminator={type="patch", features=4, layers=1}}]'
+    found = call("check", "tiny.toml", "--set", loss, "--set", f"start.adversaries.{place}")
+    assert found[:2] == (code, "")
+    assert found[2].startswith(message)
+
+
+def test_a_device_that_is_not_here_is_said_and_not_refused(call, tiny):
+    """A recipe may be checked elsewhere than it is trained."""
+    code, out, err = call("check", "tiny.toml", "--set", "train.device=cuda:99")
+    assert (code, err) == (0, "")
+    text = "train.device is 'cuda:99', but there is no such GPU here; \"auto\" takes what there is"
+    assert text in out
 
 
 FOREIGN = """

@@ -95,6 +95,27 @@ def test_a_run_is_converted_with_all_that_it_says_of_itself(convert):
     assert found["converted_from"]["file"] == "best.safetensors"
 
 
+def test_a_part_of_a_checkpoint_is_told_where_the_network_is(call, tiny):
+    assert call("run", "tiny.toml")[0] == 0
+    part = "runs/tiny/checkpoints/step_00000006/weights.safetensors"
+    assert call("convert", part, "w.safetensors") == (
+        3,
+        "",
+        f"srkit convert: {part}: is a part of a checkpoint, which does not say what it holds; give the run's "
+        "directory, or its best.safetensors or last.safetensors, which do\n",
+    )
+
+
+def test_a_file_of_srkits_has_no_keys(convert):
+    save_nearest(Path("there.safetensors"))
+    assert convert("there.safetensors", "w.safetensors", "--key", "netG") == (
+        2,
+        "",
+        "srkit convert: there.safetensors is a file of srkit's, which holds one network and has no keys: leave out "
+        "'netG'\n",
+    )
+
+
 def test_the_same_weights_give_the_same_file(convert):
     for name in ("a.safetensors", "b.safetensors"):
         assert convert("gain.pt", name, *NEAREST2)[0] == 0

@@ -195,7 +195,7 @@ def test_a_bad_image_is_named_and_the_rest_goes_on(call, photographs):
         ),
         (
             ["bicubc", "photos", "lr", "--scale", "2"],
-            "unknown degradation 'bicubc'; did you mean 'bicubic'? (installed: bicubic, kernel, pillow_bicubic)",
+            "unknown degradation 'bicubc'; did you mean 'bicubic'? (installed: bicubic, chain, kernel, pillow_bicubic)",
         ),
         (
             ["bicubic", "photos", "lr", "--scale", "0"],

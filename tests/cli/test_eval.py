@@ -605,3 +605,11 @@ def test_a_run_without_its_best_weights_says_how_to_continue_it(call, tmp_path):
         "to continue it: srkit run r/recipe.toml --out r\n"
     )
     assert call("eval", "r", "--data", ".") == (3, "", told)
+
+
+def test_a_set_without_a_name_before_the_equals_sign_is_refused(call, photographs):
+    assert call("eval", "--data", "=photos", "--scale", 2) == (
+        2,
+        "",
+        "srkit eval: --data =photos: there is no name before '='; write NAME=PATH, or the path alone\n",
+    )

@@ -16,6 +16,7 @@ import pytest
 
 import srkit
 from srkit.cli.scaffold import COMPANIONS, EXAMPLES, LONGEST, PYTHON, TEMPLATES, requirement
+from srkit.files import Operation, watched
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
 from srkit.plugin.settings import read_settings
@@ -330,13 +331,14 @@ def test_a_folder_that_cannot_be_made_is_one_line(call, tmp_path):
     assert call("new", "plugin", "mine", "--to", "file/mine") == (1, "", message)
 
 
-def test_of_a_folder_that_could_not_be_finished_nothing_is_left(call, tmp_path, monkeypatch):
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+def test_of_a_folder_that_could_not_be_finished_nothing_is_left(call, tmp_path):
+    def full(operation: Operation) -> None:
+        if operation.more == Path("srkit-mine"):
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "rename", full)
     message = "srkit new: srkit-mine: cannot be written: No space left on device\n"
-    assert call("new", "plugin", "mine") == (1, "", message)
+    with watched(full):
+        assert call("new", "plugin", "mine") == (1, "", message)
     assert not list(tmp_path.iterdir())
 
 

@@ -74,6 +74,14 @@ def test_shards_enlarge_each_image_once_into_one_folder(upscale, photographs):
     assert {name for name in os.listdir("out") if name[0] != "."} == set(os.listdir("photos"))
 
 
+def test_a_mistyped_recipe_is_told_the_nearest(call, one):
+    assert call("upscale", "zsrs", "one.png", "-o", "out/") == (
+        2,
+        "",
+        "srkit upscale: zsrs: there is no such file, nor such a recipe; did you mean 'zssr'?\n",
+    )
+
+
 def test_a_single_image_may_be_given_its_own_name(upscale, one, tmp_path):
     assert upscale("one.png", "-o", "new/two.webp") == (0, "1 of 1 images enlarged x2, in new/two.webp\n")
     assert np.array_equal(open_picture("new/two.webp").pixels, twice(photograph(1, 20, 24)))

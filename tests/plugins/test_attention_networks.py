@@ -84,7 +84,7 @@ def test_rcan_has_the_names_of_its_authors_files():
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("srresnet", {"scale": 5}, "srresnet has scales 2, 3, 4 and 8, not 5"),
+        ("srresnet", {"scale": 5}, "srresnet has scales 1, 2, 3, 4 and 8, not 5"),
         ("srresnet", {"features": 0}, "features must be at least 1, not 0"),
         ("rcan", {"scale": 5}, "rcan has scales 2, 3, 4 and 8, not 5"),
         ("rcan", {"groups": 0}, "groups must be at least 1, not 0"),

@@ -25,6 +25,9 @@ LOOKED = ", ".join(SUFFIXES)
 needs_data = pytest.mark.skipif(DATA is None, reason="SRKIT_TEST_DATA is not set")
 
 
+RENAME = "an image's name has no suffix: rename one of the two"
+
+
 def put(path, height=24, width=32, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -594,7 +597,12 @@ def test_a_file_that_is_no_image_is_no_folder(tmp_path):
 def test_two_images_of_one_name_are_refused(tmp_path):
     put(tmp_path / "a.png")
     put(tmp_path / "a.jpg")
-    assert rejected(Folder, path=str(tmp_path)) == f"{tmp_path}: has two images of one name: a.jpg and a.png"
+    assert rejected(Folder, path=str(tmp_path)) == f"{tmp_path}: has two images of one name: a.jpg and a.png; {RENAME}"
+    for name in ("b.png", "b.jpg"):
+        (tmp_path / name).write_bytes((tmp_path / "a.png").read_bytes())
+    assert rejected(Folder, path=str(tmp_path)) == (
+        f"{tmp_path}: has two images of one name: a.jpg and a.png, b.jpg and b.png; {RENAME}"
+    )
 
 
 def test_a_broken_image_is_named_when_it_is_read(tmp_path):
@@ -798,7 +806,7 @@ def test_a_folder_of_lr_that_cannot_be_used_is_told(tmp_path):
     assert Folder(path=str(tmp_path / "set")).describe() == (
         "1 HR image in set/HR, LR x2, x3 beside it; "
         f"LR x2 has no images: looked for {LOOKED}; "
-        "LR x3 has two images of one name: a.jpg and a.png"
+        f"LR x3 has two images of one name: a.jpg and a.png; {RENAME}"
     )
 
 

@@ -60,6 +60,31 @@ def test_the_kernel_of_matlabs_bicubic_makes_its_lr(tmp_path, scale, edge):
     assert np.abs(found.astype(int) - Bicubic(scale=scale, mode="double", edge=edge)(hr)).max() == 0
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+def test_first_takes_every_pixel_of_the_blurred_image_from_the_first_on(tmp_path, scale):
+    weights = np.random.default_rng(3).random((5, 3))
+    path, hr = written(tmp_path, weights), image(6 * scale, 4 * scale)
+    found = KnownKernel(scale=scale, path=path, then="first")(hr)
+    assert np.array_equal(found, KnownKernel(scale=1, path=path)(hr)[::scale, ::scale])
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_bicubic_makes_the_blurred_image_smaller_as_matlab_does(tmp_path, scale):
+    """Of an image that is even near its edge, blurred by a kernel of quarters: nothing is rounded in between."""
+    hr = np.full((12 * scale, 12 * scale, 3), 64, np.uint8)
+    inner = np.random.default_rng(4).integers(0, 16, (4 * scale, 4 * scale, 3)) * 16
+    hr[4 * scale : 8 * scale, 4 * scale : 8 * scale] = inner
+    path = written(tmp_path, [[1, 2, 1], [2, 4, 2], [1, 2, 1]])
+    blurred = KnownKernel(scale=1, path=path)(hr)
+    found = KnownKernel(scale=scale, path=path, then="bicubic")(hr)
+    assert np.array_equal(found, Bicubic(scale=scale, mode="double")(blurred))
+
+
+def test_another_way_to_make_it_smaller_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'^then must be "middle", "first" or "bicubic", not "last"$'):
+        KnownKernel(scale=2, path=written(tmp_path, [[1]]), then="last")
+
+
 def test_a_kernel_between_pixels_is_moved_by_half_of_one():
     assert fitted(np.array([[0.0, 1.0, 0.0]]), 1).tolist() == [[0, 1, 0]]
     moved = fitted(np.array([[0.0, 1.0, 0.0]]), 2)

@@ -477,7 +477,7 @@ def test_an_override_that_cannot_be_meant_so_is_refused(overrides, message):
         ),
         (
             ["schedule.type=multistep", "schedule.milestones=[5,'x']"],
-            "--set schedule.milestones=[5,'x']: entry 1 must be an integer, not \"x\"",
+            "--set schedule.milestones=[5,'x']: entry 1 of 'milestones' must be an integer, not \"x\"",
         ),
         (["scale=5"], "--set scale=5: architecture 'a2n' has scales 2, 3, 4, not 5"),
         (["train.accumulate=3"], "--set train.accumulate=3: accumulate is 3, which does not divide data.batch, 16"),

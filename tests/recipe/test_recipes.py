@@ -50,6 +50,7 @@ def test_the_first_comment_leads_from_the_data_to_a_model(name, data, capsys):
     for _, *words in found:
         small = [*SMALL, *(f"architecture.{text}" for network, text in OWN.items() if network in name)]
         small += [] if "lapsrn" in name else ["architecture.blocks=1"]
+        small += ["data.patch=24"] if "realesr" in name or name == "bsrgan_x4" else []
         more = [word for text in small for word in ("--set", text)] if words[0] == "run" else []
         assert main([*words, *more]) == 0, (words, capsys.readouterr().err)
     network = srkit.load(Path("runs", name))

@@ -182,7 +182,48 @@ def test_changed_images_are_refused_and_it_is_said_what_to_do_where_they_were_me
         "runs/x holds a run that cannot be continued with this recipe:\n"
         "  validate.0.dataset: its images have changed\n"
         "use --restart to set it aside and begin anew, or --out DIR for another place\n"
-        "if they were only mended, remove runs/x/environment.json, and the same command goes on with them"
+        "to go on with them, which the run's environment.json will tell: --accept-dataset-change"
+    )
+
+
+TEXTS = {"data.dataset": {"a": "1", "b": "2", "c": "3"}, "validate.0.dataset": {"v": "9"}}
+OTHERS = {"data.dataset": {"c": "3", "a": "1", "b": "5", "d": "4"}, "validate.0.dataset": {"v": "9"}}
+OTHER_IMAGES = {**IMAGES, "data.dataset": "cccc"}
+
+
+def begin_with(home, images, texts, **options):
+    with home.locked():
+        home.reopen(recipe(), images, texts, **options)
+        home.open(recipe(), {"torch": "2"}, images, texts, step=30)
+
+
+def test_changed_images_are_named_and_may_be_accepted_which_the_runs_history_keeps(home):
+    begin_with(home, IMAGES, TEXTS)
+    begin_with(home, IMAGES, TEXTS)
+    with pytest.raises(UsageError) as error:
+        begin_with(home, OTHER_IMAGES, OTHERS)
+    assert str(error.value).splitlines()[1:] == [
+        "  data.dataset: its images have changed: 1 added (d), 1 edited (b)",
+        "use --restart to set it aside and begin anew, or --out DIR for another place",
+        "to go on with them, which the run's environment.json will tell: --accept-dataset-change",
+    ]
+    begin_with(home, OTHER_IMAGES, OTHERS, accept_dataset_change=True)
+    begin_with(home, OTHER_IMAGES, OTHERS)  # from now on they are the run's
+    told = {"step": 30, "dataset": "data.dataset", "added": ["d"], "removed": [], "edited": ["b"]}
+    assert json.loads(home.environment.read_text())["dataset_changes"] == [told]
+    assert json.loads(home.environment.read_text())["images"] == OTHERS
+    begin_with(home, IMAGES, TEXTS, accept_dataset_change=True)
+    back = {"step": 30, "dataset": "data.dataset", "added": [], "removed": ["d"], "edited": ["b"]}
+    assert json.loads(home.environment.read_text())["dataset_changes"] == [told, back]
+
+
+def test_of_a_large_change_the_first_names_are_said(home):
+    many = {"data.dataset": {f"i{n}": "1" for n in range(2_000)}, "validate.0.dataset": {"v": "9"}}
+    begin_with(home, IMAGES, TEXTS)
+    with pytest.raises(UsageError) as error:
+        begin_with(home, OTHER_IMAGES, many)
+    assert str(error.value).splitlines()[1] == (
+        "  data.dataset: its images have changed: 2,000 added (i0, i1, i2, i3, i4 and 1,995 more), 3 removed (a, b, c)"
     )
 
 
@@ -235,6 +276,22 @@ def test_a_run_is_not_set_aside_from_under_a_process(home, held):
         set_aside(home.path, 0.0)
     assert str(error.value) == BUSY
     assert home.path.is_dir()
+
+
+def test_runs_that_lie_within_one_that_is_set_aside_stay_where_they_are(home):
+    begin(home)
+    (home.path / "mine").mkdir()
+    (home.path / "mine/notes.txt").write_text("of this run")
+    within = [RunDirectory(home.path / name) for name in ("again", "sweep/1")]
+    for each in within:
+        begin(each)
+    aside = set_aside(home.path, 0.0)
+    assert sorted(os.listdir(aside)) == ["checkpoints", "environment.json", "mine", "recipe.toml"]
+    assert (aside / "mine/notes.txt").read_text() == "of this run"
+    assert all(each.recipe.is_file() and each.environment.is_file() for each in within)
+    assert {"again", "sweep"} <= set(os.listdir(home.path)) <= {"again", "sweep", ".lock"}
+    assert begin(home) is False
+    assert begin(within[0]) is True
 
 
 def test_the_lock_of_a_killed_process_is_no_lock(home, held):

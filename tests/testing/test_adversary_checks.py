@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from srkit.plugin.discovery import installed
 from srkit.testing import adversary
 from srkit.testing.check import Subject
+from srkit.testing.loss import side_of
 from srkit.testing.running import results
 
 KIND = "loss"
@@ -264,3 +266,11 @@ def test_a_loss_without_an_adversary_is_not_asked_for_one(registry):
 
 def test_each_check_of_adversaries_is_seen_to_fail():
     assert {check for check, *_ in BROKEN.values()} == OWN
+
+
+def test_the_images_that_a_loss_is_shown_are_as_large_as_its_discriminator_wants_them():
+    registry = installed()
+    settings = {"discriminator": {"type": "vgg_like", "features": 2}}
+    subject = Subject(registry.find("loss", "adversarial"), registry, settings)
+    assert side_of(subject) == 128
+    adversary.adversary_gets_a_gradient(subject)

@@ -128,8 +128,14 @@ class Batches:
         plan, side = self._plan, self._plan.patch
         if plan.scales is not None:
             side = scaled(side, sampling.scale(plan.seed, step, *plan.scales))
-        pool = self._pool
-        return Windows(*sampling.windows(plan.seed, step, self._slots, pool.sizes, side, pool.weights), side)
+        pool, attempt = self._pool, 0
+        drawn = sampling.windows(plan.seed, step, self._slots, pool.sizes, side, pool.weights)
+        while len(pool.bad) and (spoilt := np.isin(drawn[0], pool.bad.indices)).any():
+            attempt += 1
+            again = sampling.windows(plan.seed, step, self._slots, pool.sizes, side, pool.weights, attempt=attempt)
+            images, tops, lefts = (np.where(spoilt, new, old) for new, old in zip(again, drawn, strict=True))
+            drawn = images, tops, lefts
+        return Windows(*drawn, side)
 
     def _draws(self, stream: str, step: int, count: int | None) -> sampling.Stream | Tensor:
         return sampling.counted(self._plan.seed, stream, step, self._slots, self._device, count)

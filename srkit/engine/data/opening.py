@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,13 @@ class OpenedData:
         found = {"data.dataset": self.training.fingerprint()}
         for i, evaluation in enumerate(self.validation):
             found[f"validate.{i}.dataset"] = evaluation.pairs.fingerprint()
+        return found
+
+    def images(self) -> dict[str, dict[str, str]]:
+        """Return a short text for each image of each dataset, by the dataset's key and the image's name."""
+        found = {"data.dataset": self.training.images()}
+        for i, evaluation in enumerate(self.validation):
+            found[f"validate.{i}.dataset"] = evaluation.pairs.images()
         return found
 
 
@@ -148,10 +156,10 @@ def make_pairs(
     not serve the scale.
     """
     part = degradation
-    if part is None or (not for_training and _is_random(builder, part)):
+    if part is None or (not for_training and is_random(builder, part)):
         part = _bicubic(builder)
     named = for_training and degradation is not None
-    if _is_random(builder, part):
+    if is_random(builder, part):
         return Pairs(source, scale, degradation=None, made_by=builder.signature(part), files=False)
     apply = _serving(builder, part, scale)
     return Pairs(source, scale, degradation=apply, made_by=builder.signature(part), files=not named)
@@ -179,7 +187,7 @@ def _of_any_scale(loaded: Loaded) -> RandomDegradation:
     recipe, builder = loaded.recipe, loaded.builder
     part = recipe.data.degradation or _bicubic(builder)
     made = builder.make(part, scale=recipe.scale)
-    if _is_random(builder, part):
+    if is_random(builder, part):
         if takes(made, "size"):
             return RandomDegradation(made, builder.facts(part).get("draws"))
         raise UsageError(f"degradation '{part.type}' has one scale, and data.scales draws any: it must declare 'size'")
@@ -200,7 +208,7 @@ def make_plan(loaded: Loaded) -> BatchPlan:
     named, degradation = recipe.data.degradation, None
     if recipe.data.scales is not None:
         degradation = _of_any_scale(loaded)
-    elif named is not None and _is_random(builder, named):
+    elif named is not None and is_random(builder, named):
         degradation = RandomDegradation(builder.make(named, scale=recipe.scale), builder.facts(named).get("draws"))
     return BatchPlan(
         seed=recipe.seed,
@@ -214,8 +222,9 @@ def make_plan(loaded: Loaded) -> BatchPlan:
     )
 
 
-def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[..., NDArray[Any]]:
-    """Return (whole HR image at rest, its index, perhaps LR's size) to LR; a random degradation draws by the index.
+def make_degrade(builder: Builder, part: Part, scale: float, *, seed: int = 0) -> Callable[..., NDArray[Any]]:
+    """Return (whole HR image at rest, its index, perhaps LR's size) to LR; a random degradation draws by the seed and
+    the index, and is called from one thread at a time.
 
     The LR is the very one that training sees. Raises UsageError where it does not serve the scale, and ValueError, when
     called, for an image smaller than the scale.
@@ -223,6 +232,7 @@ def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[..., ND
     facts = builder.facts(part)
     apply = _serving(builder, part, scale)
     takes_size = takes(apply, "size")
+    one_at_a_time = threading.Lock()
 
     def degrade(hr: NDArray[Any], index: int, size: Size | None = None) -> NDArray[Any]:
         size = size or (shrunk(hr.shape[0], scale), shrunk(hr.shape[1], scale))
@@ -232,12 +242,27 @@ def make_degrade(builder: Builder, part: Part, scale: float) -> Callable[..., ND
         given = (size,) if takes_size else ()
         if facts.get("deterministic", True):
             return np.asarray(apply(hr, *given))
-        cpu = torch.device("cpu")
-        draws = sampling.counted(0, "degradation", index, np.zeros(1, np.int64), cpu, facts.get("draws"))
-        return to_rest(apply(to_batch(hr, cpu), *given, draws), np.uint8)
+        draws = _draws_of(builder, part, seed, index)
+        with one_at_a_time:
+            return to_rest(apply(to_batch(hr, torch.device("cpu")), *given, draws), np.uint8)
 
     return degrade
 
 
-def _is_random(builder: Builder, part: Part) -> bool:
+def drawn_in_words(builder: Builder, part: Part, scale: float, *, seed: int, index: int) -> str:
+    """Return what a random degradation draws for an image, in its own words, or "" where it has none."""
+    describe = getattr(builder.make(part, scale=scale), "describe", None)
+    if describe is None or not is_random(builder, part):
+        return ""
+    (text,) = describe(_draws_of(builder, part, seed, index))
+    return str(text)
+
+
+def _draws_of(builder: Builder, part: Part, seed: int, index: int) -> Any:
+    count = builder.facts(part).get("draws")
+    return sampling.counted(seed, "degradation", index, np.zeros(1, np.int64), torch.device("cpu"), count)
+
+
+def is_random(builder: Builder, part: Part) -> bool:
+    """Say whether a degradation draws."""
     return builder.facts(part).get("deterministic", True) is False

@@ -77,7 +77,7 @@ class Pairs:
         manifest: Manifest | None = getattr(self.source, "manifest", lambda: None)()
         sources = [self.source] if self.lr_source is None else [self.source, self.lr_source]
         if manifest is None:
-            found = {str(np.asarray(source.read(0)).dtype) for source in sources}
+            found = {str(np.asarray(_first(source)).dtype) for source in sources}
         else:
             sides = [HR, lr_side(self.scale)][: len(sources)]
             found = {record.dtype for side in sides for record in manifest.sides.get(side, ())}
@@ -157,7 +157,7 @@ class Pairs:
             yield
         except (SrkitError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputRejected(self.name(index), f"{what}: {located(error)}") from error
 
     def fingerprint(self) -> str:
@@ -167,12 +167,36 @@ class Pairs:
             self._fingerprint = "-".join(source.fingerprint() for source in sources)
         return self._fingerprint
 
+    def images(self) -> dict[str, str]:
+        """Return a short text for each image, by its name, that changes with it; without the dataset's own, its size.
+
+        LR's files stand there, too: "p1 (LR x4)".
+        """
+        sides = [("", self.source)]
+        if self.lr_source is not None:
+            sides.append((f" (LR x{self.scale})", self.lr_source))
+        found: dict[str, str] = {}
+        for label, source in sides:
+            digests = getattr(source, "digests", None)
+            sizes = (source.size(index) for index in range(len(source)))
+            texts = digests() if digests is not None else [f"{width}x{height}" for height, width in sizes]
+            found |= {f"{source.name(index)}{label}": text for index, text in enumerate(texts)}
+        return found
+
     def describe(self) -> str:
         """Return a line on what was found, in the dataset's own words where it has some."""
         own: Any = None
         with contextlib.suppress(AttributeError):
             own = self.source.describe()  # type: ignore[attr-defined]
         return own if isinstance(own, str) else f"{len(self)} images"
+
+
+def _first(source: Dataset) -> Any:
+    """Return the first image that can be read. Raises the first one's InputRejected where there is none of a few."""
+    for index in range(min(8, len(source))):
+        with contextlib.suppress(InputRejected):
+            return source.read(index)
+    return source.read(0)
 
 
 @attrs.frozen

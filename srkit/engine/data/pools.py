@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -16,6 +15,7 @@ from srkit.engine.data.conversions import to_device
 from srkit.engine.data.pairs import Pairs
 from srkit.engine.data.ring import Ring, Shape, Windows
 from srkit.engine.memory import free_memory
+from srkit.engine.reading import BadImages, Readers, TooManyBad, Watch
 from srkit.errors import InputRejected
 
 T = TypeVar("T")
@@ -34,11 +34,12 @@ class Fetched(Protocol):
 
 
 class Pool(Protocol):
-    """Where windows come from. `is_packed`: its images were read once, and are kept."""
+    """Where windows come from. `is_packed`: its images were read once, and are kept. No windows of `bad` are drawn."""
 
     sizes: NDArray[np.int64]  # LR (height, width) of each image, [images, 2]
     weights: NDArray[np.float64] | None  # how often each is drawn beside the others; None: all alike
     is_packed: bool
+    bad: BadImages
 
     def fetch(self, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int) -> Fetched:
         """Return the windows of any step, on the device; `threads` read where reading takes time."""
@@ -50,9 +51,25 @@ class PackedPool:
     is_packed = True
 
     def __init__(
-        self, pairs: Pairs, indices: Sequence[int], threads: int, heed: Callable[[], object] = lambda: None
+        self,
+        pairs: Pairs,
+        indices: Sequence[int],
+        threads: int,
+        heed: Callable[[], object] = lambda: None,
+        bad: BadImages | None = None,
     ) -> None:
-        images = each_image(pairs.read, indices, threads=threads, heed=heed)
+        self.bad = BadImages() if bad is None else bad
+        self.name = lambda index: pairs.name(indices[index])
+
+        def read(place: int) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+            try:
+                return pairs.read(indices[place])
+            except InputRejected as error:
+                self.bad.take(place, error)
+                nothing = np.empty((0, 0, 3), np.uint8)
+                return nothing, nothing
+
+        images = each_image(read, range(len(indices)), threads=threads, heed=heed, name=self.name)
         # One image of 16 bits makes all of them so; 8 bits times 257 is the same colour.
         deep = any(image.dtype == np.uint16 for pair in images for image in pair if image is not None)
         self.dtype = np.dtype(np.uint16 if deep else np.uint8)
@@ -86,11 +103,16 @@ class SourcePool:
 
     is_packed = False
 
-    def __init__(self, pairs: Pairs, indices: Sequence[int]) -> None:
+    def __init__(self, pairs: Pairs, indices: Sequence[int], bad: BadImages | None = None) -> None:
         self._pairs, self._indices = pairs, list(indices)
+        self.bad = BadImages() if bad is None else bad
         self.dtype = pairs.dtype
         self.sizes = np.array([pairs.size(i) for i in indices], np.int64)
         self.weights = pairs.weights(indices)
+
+    def name(self, index: int) -> str:
+        """Return an image's name, as the dataset has it."""
+        return self._pairs.name(self._indices[index])
 
     def copy_window(
         self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
@@ -121,7 +143,7 @@ class DevicePool:
     is_packed = True
 
     def __init__(self, packed: PackedPool, device: torch.device) -> None:
-        self.sizes, self.weights = packed.sizes, packed.weights
+        self.sizes, self.weights, self.bad = packed.sizes, packed.weights, packed.bad
         self._lr_images = all(lr is not None for lr, _ in packed.images)
         sides = [[hr for _, hr in packed.images]] + ([[lr for lr, _ in packed.images]] if self._lr_images else [])
         self._flat, self._starts, self._widths = [], [], []
@@ -175,25 +197,34 @@ def each_image(
     *,
     threads: int = 1,
     heed: Callable[[], object] = lambda: None,
+    name: Callable[[int], str] = str,
 ) -> list[T]:
     """Return the results of `work` for images, in order, computed by threads.
 
-    Raises InputRejected after all images, in which each that cannot be used has a line, up to `NAMED`; what
-    `heed` raises, which is called before each image.
+    Raises InputRejected after all images, in which each that cannot be used has a line, up to `NAMED`; Hung for one
+    that is read for too long, by its name; what `heed` raises, which is called before each image.
     """
+    watch, readers = Watch(name), Readers(threads)
 
     def attempt(index: int) -> T | InputRejected:
         heed()
+        watch.begins(index)
         try:
             return work(index)
+        except TooManyBad:
+            raise
         except InputRejected as error:
             return error
+        finally:
+            watch.ends()
 
-    if threads == 1:
-        found = list(map(attempt, indices))
-    else:
-        with ThreadPoolExecutor(threads) as executor:
-            found = list(executor.map(attempt, indices))
+    futures = [readers.submit(attempt, index) for index in indices]
+    try:
+        found = [watch.result(future) for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
+        readers.close(wait=not watch.hung)
     bad = [result for result in found if isinstance(result, InputRejected)]
     if bad:
         raise all_of(bad, len(found)) from bad[0]
@@ -215,7 +246,7 @@ def large_enough(pairs: Pairs, patch: int) -> tuple[list[int], list[str]]:
 
     Raises InputRejected, in which every image without a size is named.
     """
-    sizes = each_image(pairs.size, range(len(pairs)))
+    sizes = each_image(pairs.size, range(len(pairs)), name=pairs.name)
     fits = [index for index, size in enumerate(sizes) if min(size) >= patch]
     return fits, [pairs.name(index) for index, size in enumerate(sizes) if min(size) < patch]
 
@@ -228,13 +259,15 @@ def make_pool(
     threads: int,
     device: torch.device,
     heed: Callable[[], object] = lambda: None,
+    bad: BadImages | None = None,
     processes: int = 1,
 ) -> Pool:
     """Return the pool for `data.cache`.
 
     "auto" is the device where that has room for all images, or their source where it reads windows or they are too
     many, or else memory. Each of the `processes` of this machine has its own. `heed` is called before each image that
-    is read, and may raise. Raises InputRejected, in which every bad image is named.
+    is read, and may raise. Raises InputRejected, in which every bad image is named; `bad` says what is done with them
+    otherwise.
     """
     scale = pairs.scale
     pixels = sum(height * width for height, width in map(pairs.size, indices))
@@ -242,8 +275,8 @@ def make_pool(
     on_device = device.type != "cpu" and (cache == "device" or (cache == "auto" and size < _room(device)))
     too_large = size > free_memory() // (2 * processes)
     if cache == "none" or (cache == "auto" and (too_large or (pairs.windowed and not on_device))):
-        return SourcePool(pairs, indices)
-    packed = PackedPool(pairs, indices, threads, heed)
+        return SourcePool(pairs, indices, bad)
+    packed = PackedPool(pairs, indices, threads, heed, bad)
     return DevicePool(packed, device) if on_device and packed.dtype == np.uint8 else packed
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 
 from srkit import files
 from srkit.engine.builder import Builder
-from srkit.engine.data.opening import make_pairs
+from srkit.engine.data.opening import is_random, make_degrade, make_pairs
 from srkit.engine.data.pairs import Pairs
 from srkit.errors import InputRejected, RunFailed, UsageError
 from srkit.images.manifest import HR, ImageRecord, Manifest, Shard, lr_side
@@ -84,6 +82,7 @@ def prepare(
     tiles: Tiles,
     scales: Sequence[int] = (),
     degradation: Part | None = None,
+    seed: int = 0,
     shard: Shard = WHOLE,
     threads: int = 1,
     skip_bad: bool = False,
@@ -93,25 +92,25 @@ def prepare(
     """Write the images of a source, or those of a shard, under `path`, which is there when all of it is there and on
     the disk.
 
-    LR of each scale is made by the degradation that is named, or else taken from the source, or else by MATLAB's
-    bicubic. `bad` is called with the error of every image that cannot be used; `track` watches the indices. Raises
-    UsageError where the path is there already or another process is writing it, InputRejected after all bad images
-    were named, RunFailed for a disk, KeyboardInterrupt after a signal.
+    LR of each scale is made by the degradation that is named (a random one draws by the seed and the image's index), or
+    else taken from the source, or else by MATLAB's bicubic. `bad` is called with the error of every image that cannot
+    be used; `track` watches the indices. Raises UsageError where the path is there already or another process is
+    writing it, InputRejected after all bad images were named, RunFailed for a disk, KeyboardInterrupt after a signal.
     """
-    pairs = [make_pairs(builder, source, scale, degradation, for_training=True) for scale in scales]
-    for pair in pairs:
-        if pair.degradation is None and pair.lr_source is None:
-            raise UsageError(f"{pair.made_by} is random: name it in the recipe; LR that is kept would never change")
+    pairs = [_pairs(builder, source, scale, degradation, seed) for scale in scales]
+    drawn = degradation is not None and is_random(builder, degradation)
     made = {
         "format": format,
         "crop": tiles.crop,
         "step": tiles.step,
         "lr": {f"x{pair.scale}": pair.made_by for pair in pairs},
-    } | ({"shard": str(shard)} if shard.of > 1 else {})
+    }
+    made |= {"seed": seed} if drawn else {}
+    made |= {"shard": str(shard)} if shard.of > 1 else {}
     indices = shard.part(len(source))
     if shard.of > 1 and not indices:
         raise UsageError(f"--shard {shard}: has none of the {len(source)} images; give fewer shards")
-    with StopFlag() as stop, _aside(path) as temporary:
+    with StopFlag() as stop, whole_or_nothing(path) as temporary:
         packing = _Packing(make_writer, temporary, made)
         rejected = 0
         try:
@@ -133,8 +132,15 @@ def prepare(
             manifest = packing.finish()
         finally:
             packing.close()
-        _sync(temporary)
+        files.sync_tree(temporary)
     return Prepared(len(indices) - rejected, manifest)
+
+
+def _pairs(builder: Builder, source: Dataset, scale: int, degradation: Part | None, seed: int) -> Pairs:
+    if degradation is None or not is_random(builder, degradation):
+        return make_pairs(builder, source, scale, degradation, for_training=True)
+    apply, made_by = make_degrade(builder, degradation, scale, seed=seed), builder.signature(degradation)
+    return Pairs(source, scale, degradation=apply, made_by=made_by, files=False)
 
 
 class _Packing:
@@ -148,10 +154,12 @@ class _Packing:
 
     def add(self, tiles: Sequence[_Tile]) -> None:
         if self._writer is None:
+            files.about_to("make", self._path)
             self._writer = self._make_writer(self._path)
         for tile in tiles:
             if tile.name in self.names:
                 raise InputRejected(tile.name, "is the name of two images, or of an image and a tile of another")
+            files.about_to("write", self._path)  # which the format's library does
             self._writer.add(tile.name, tile.images)
             self.names[tile.name] = None
             for side, record in tile.records.items():
@@ -162,6 +170,7 @@ class _Packing:
         manifest = Manifest(
             tuple(self.names), {side: tuple(records) for side, records in self._records.items()}, self._made
         )
+        files.about_to("write", self._path)
         self._writer.finish(manifest)
         return manifest
 
@@ -226,7 +235,7 @@ def _in_order(
 
 
 @contextlib.contextmanager
-def _aside(path: Path) -> Iterator[Path]:
+def whole_or_nothing(path: Path) -> Iterator[Path]:
     """Give a place to write at, and rename what is there to `path` if all went well; nothing is left otherwise.
 
     The place is a folder beside `path` that is locked: what a process that was killed left in it is removed by the next
@@ -235,7 +244,7 @@ def _aside(path: Path) -> Iterator[Path]:
     _refuse_existing(path)
     folder = path.with_name(f"{files.ASIDE}{path.name}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_directory(folder)
         lock = filelock.FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except filelock.Timeout:
@@ -245,33 +254,26 @@ def _aside(path: Path) -> Iterator[Path]:
     try:
         for left_over in folder.iterdir():
             if left_over.name != ".lock":
-                shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+                files.remove(left_over)
         yield folder / path.name
         _refuse_existing(path)  # it may have come since
-        os.rename(folder / path.name, path)
-        files.sync_directory(path.parent)
+        files.rename(folder / path.name, path)
+        try:
+            files.sync_directory(path.parent)
+        except OSError:  # whole, but perhaps not for long: the command is to be given again
+            files.rename(path, folder / path.name)
+            raise
     except OSError as error:
-        raise RunFailed(f"{path}: cannot be written: {error.strerror or error}; nothing of it was kept") from None
+        kept = "" if path.exists() else "; nothing of it was kept"
+        raise RunFailed(f"{path}: cannot be written: {error.strerror or error}{kept}") from None
     finally:
         lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove_quietly(folder)
 
 
 def _refuse_existing(path: Path) -> None:
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} is there already; remove it first, or give another DST")
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or a folder and all that is in it, to the disk."""
-    below = [path]
-    if path.is_dir():
-        below = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
-    for file in below:
-        with open(file, "rb") as opened:
-            os.fsync(opened.fileno())
-    for directory in {file.parent for file in below} - {path.parent}:
-        files.sync_directory(directory)
 
 
 def unit_of(scales: Sequence[int]) -> int:

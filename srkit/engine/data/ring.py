@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
 import attrs
@@ -11,6 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from srkit.engine.reading import BadImages, Readers, Watch
+from srkit.errors import InputRejected
 
 RING = 3  # buffers: one in use, one ready, one being filled
 
@@ -35,9 +39,13 @@ class Shape:
 
 
 class Images(Protocol):
-    """Where windows are copied from, in memory or read."""
+    """Where windows are copied from, in memory or read. `bad` is what is known of images that cannot be read."""
 
     dtype: np.dtype[Any]
+    bad: BadImages
+
+    def name(self, index: int) -> str:
+        """Return an image's name."""
 
     def copy_window(
         self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
@@ -57,9 +65,10 @@ class Ring:
     ) -> None:
         self._images, self._windows, self._shape, self._device = images, windows, shape, device
         self._pending: dict[int, Future[int]] = {}
-        self._filler = ThreadPoolExecutor(1, thread_name_prefix="srkit-batches")
+        self._filler = Readers(1)
         self._threads = threads
-        self._readers = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._readers = Readers(threads) if threads > 1 else None
+        self._watch = Watch(images.name)
         self._buffers = [self._new_buffer() for _ in range(RING)]
         self._copied: list[Any] = [None] * RING  # CUDA events: when a buffer's copy to the device is over
 
@@ -77,7 +86,7 @@ class Ring:
         if step not in self._pending:
             self._forget()
             self._pending[step] = self._filler.submit(self._fill, step)
-        lr, hr = self._of_side(step, self._pending.pop(step).result())
+        lr, hr = self._of_side(step, self._watch.result(self._pending.pop(step)))
         # Elsewhere than on CUDA nothing would say when a copy that goes on by itself is over, and the buffer may be
         # filled again.
         on_cuda = self._device.type == "cuda"
@@ -95,10 +104,12 @@ class Ring:
         return pair
 
     def close(self) -> None:
-        """End the threads."""
-        self._filler.shutdown(cancel_futures=True)
-        if self._readers is not None:
-            self._readers.shutdown()
+        """End the threads; one that hangs is left."""
+        for future in self._pending.values():
+            future.cancel()
+        for readers in (self._filler, self._readers):
+            if readers is not None:
+                readers.close(wait=not self._watch.hung)
 
     def _of_side(self, step: int, patch: int) -> tuple[Tensor | None, Tensor]:
         """Return what of a step's buffers windows of so many LR pixels take: the first of their memory."""
@@ -113,32 +124,53 @@ class Ring:
     def _forget(self) -> None:
         for future in self._pending.values():
             if not future.cancel():
-                future.exception()  # wait for it: its buffer is about to be used again
+                concurrent.futures.wait([future])  # its buffer is about to be used again
         self._pending.clear()
 
     def _fill(self, step: int) -> int:
         """Copy a step's windows, and return their side in LR pixels."""
         if self._copied[step % RING] is not None:
             self._copied[step % RING].synchronize()
+        while (side := self._copy(step)) is None:
+            pass  # an image could not be read: now others are drawn in its place
+        return side
+
+    def _copy(self, step: int) -> int | None:
+        """Copy a step's windows, and return their side in LR pixels, or None where an image turned out to be bad."""
         windows = self._windows(step)
         lr, hr = self._of_side(step, windows.patch)
         small, large = None if lr is None else lr.numpy(), hr.numpy()
         images, tops, lefts = (drawn.tolist() for drawn in windows[:3])
 
         def copy(slots: range) -> None:
-            for slot in slots:
-                self._images.copy_window(
-                    images[slot],
-                    tops[slot],
-                    lefts[slot],
-                    windows.patch,
-                    None if small is None else small[slot],
-                    large[slot],
-                )
+            try:
+                for slot in slots:
+                    self._watch.begins(images[slot])
+                    try:
+                        self._images.copy_window(
+                            images[slot],
+                            tops[slot],
+                            lefts[slot],
+                            windows.patch,
+                            None if small is None else small[slot],
+                            large[slot],
+                        )
+                    except InputRejected as error:
+                        self._images.bad.take(images[slot], error)
+            finally:
+                self._watch.ends()
+
+        known = len(self._images.bad)
 
         # A share of the batch a thread: handing over one window at a time would cost more than reading it.
         share = -(-len(images) // self._threads)
         shares = [range(first, min(first + share, len(images))) for first in range(0, len(images), share)]
-        for _ in (map if self._readers is None else self._readers.map)(copy, shares):
-            pass
-        return windows.patch
+        if self._readers is None:
+            for share_of_one in shares:
+                copy(share_of_one)
+        else:
+            futures = [self._readers.submit(copy, slots) for slots in shares]
+            concurrent.futures.wait(futures)  # all, since none may write to the buffer later
+            for future in futures:
+                future.result()
+        return windows.patch if len(self._images.bad) == known else None

@@ -78,12 +78,14 @@ def windows(
     sizes: NDArray[np.int64],
     patch: int,
     weights: NDArray[np.float64] | None = None,
+    *,
+    attempt: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return for each slot an image of `sizes` [images, 2] (LR height and width) and the top and left of its window.
 
-    An image is drawn as often as its weight says, or else all alike.
+    An image is drawn as often as its weight says, or else all alike. Each `attempt` gives others.
     """
-    drawn = words(seed, "window", step, slots, 3)
+    drawn = words(seed, f"window.{attempt}" if attempt else "window", step, slots, 3)
     if weights is None:
         images = below(drawn[:, 0], len(sizes))
     else:

@@ -15,6 +15,7 @@ from srkit.engine.distributed import ALONE, World
 from srkit.engine.learning.exchange import Tree, sum_gradients
 from srkit.engine.learning.objective import Objective, Term, opposing, trainable, weighted
 from srkit.engine.learning.prediction import Prediction
+from srkit.errors import ComponentError
 from srkit.recipe.recipe import Adversary, Recipe
 
 NETWORK = "network"  # the name of the learner that trains the network
@@ -189,7 +190,13 @@ def make_learners(builder: Builder, recipe: Recipe, network: nn.Module, terms: S
             continue
         own = part.adversary or Adversary()
         parameters = [(name, p) for name, p in term.adversary.named_parameters() if p.requires_grad]
-        optimizer = builder.optimizer(own.optimizer or recipe.optimizer, parameters)
+        try:
+            optimizer = builder.optimizer(own.optimizer or recipe.optimizer, parameters)
+        except ComponentError as error:
+            if own.optimizer is not None:
+                raise
+            cure = "it takes the recipe's optimizer, and may have another: adversary.optimizer"
+            raise ComponentError(f"the adversary of loss '{term.name}': {error}; {cure}") from None
         schedule = builder.make(own.schedule or recipe.schedule, **recipe.words)
         learners.append(Learner(term.name, opposing(term, own.from_step, own.every), optimizer, schedule))
     return learners

@@ -18,6 +18,7 @@ from srkit.engine.learning.average import average_of
 from srkit.engine.learning.learner import NETWORK, Learner, network_learner
 from srkit.engine.learning.objective import Term
 from srkit.engine.learning.prediction import WORDS, Prediction, hr_at, split, words_of
+from srkit.engine.memory import lacks_memory
 from srkit.errors import RunFailed
 from srkit.plugin.settings import named
 from srkit.recipe.recipe import Recipe
@@ -139,6 +140,22 @@ class Trainer:
         if self.ema is not None:
             self.ema.update(self.network, first=self.done == 0)
         self.done += 1
+
+    def fits(self, batches: BatchSource, parts: int) -> bool:
+        """Say whether the memory is enough for a step whose batch is computed in so many parts; nothing is updated."""
+        for learner in self.learners:
+            learner.optimizer.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            prediction = self.predict(next(batches[self.done].parts(parts)))
+            for learner in self.learners:
+                learner.learn(prediction, self.done)
+        except (MemoryError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+            return False
+        return True
 
     def predict(self, part: Batch) -> Prediction:
         """Return what the network makes of a part of a batch."""

@@ -58,6 +58,16 @@ def contents(trainer: Trainer, progress: Mapping[str, Any]) -> dict[str, bytes]:
     return found
 
 
+def size_of(trainer: Trainer) -> int:
+    """Return about how many bytes a checkpoint takes, also before the first step: most optimizers keep two moments."""
+    modules = [trainer.network, trainer.losses, *([trainer.ema.module] if trainer.ema is not None else [])]
+    tensors = [tensor for module in modules for tensor in module.state_dict().values()]
+    learnt: list[Tensor] = [
+        p for learner in trainer.learners for group in learner.optimizer.param_groups for p in group["params"]
+    ]
+    return int(sum(tensor.nbytes for tensor in tensors) + 2 * sum(parameter.nbytes for parameter in learnt))
+
+
 def model_of(contents: Mapping[str, bytes]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the weights of a checkpoint that are scored and kept, the moving average where there is one, and its
     progress."""
@@ -68,9 +78,14 @@ def model_of(contents: Mapping[str, bytes]) -> tuple[dict[str, Tensor], dict[str
 def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
     """Give a trainer the state of a checkpoint's files, and return its progress.
 
-    Raises RunFailed where the losses have other frozen parameters than they had.
+    Raises RunFailed where the losses have other frozen parameters than they had, and for a newer srkit's checkpoint.
     """
     progress: dict[str, Any] = json.loads(contents["progress.json"])
+    if (version := progress.get("format", FORMAT)) != FORMAT:
+        raise RunFailed(
+            f"the checkpoint is of format {version}, and this srkit reads format {FORMAT}: go on with the srkit that "
+            "wrote it, or use --out DIR for another place"
+        )
     trainer.network.load_state_dict(safetensors.torch.load(contents["weights.safetensors"]))
     # srkit 0.1 kept frozen parameters, too.
     losses = safetensors.torch.load(contents["losses.safetensors"])

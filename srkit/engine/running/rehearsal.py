@@ -23,7 +23,7 @@ from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.memory import lacks_memory
 from srkit.engine.networks.calling import enlarge, scaled, scales_of, takes, takes_size
 from srkit.engine.running import checkpoint
-from srkit.errors import RecipeError, SrkitError, located
+from srkit.errors import RecipeError, SrkitError, located, own_words
 from srkit.recipe.layers import Problem
 from srkit.recipe.recipe import LossPart, Recipe
 
@@ -86,7 +86,7 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction,
             raise loaded.error(Problem(("architecture",), str(error))) from error
         except (Exception, SystemExit) as error:
             _pass_on(error)
-            raise loaded.error(Problem(("architecture",), f"{name} fails{when}: {located(error)}")) from error
+            raise loaded.error(Problem(("architecture",), _failure(name, error, when))) from error
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise loaded.error(Problem(("architecture",), f"{name} has nothing to train"))
         sr, extras = split(output) if when else (output, {})
@@ -102,8 +102,16 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction,
     if not sr.requires_grad:
         text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
         raise loaded.error(Problem(("architecture",), text))
-    average = (lambda: sr.detach()) if recipe.train.ema else None
+    average = (lambda: sr.detach()) if _has_average(loaded) else None
     return batch, Prediction(lr, hr, sr, extras, average=average), isinstance(output, tuple)
+
+
+def _has_average(loaded: Loaded) -> bool:
+    """Say whether there is an average of the weights: a moving one, or the optimizer's own."""
+    if loaded.recipe.train.ema:
+        return True
+    optimizer = loaded.builder.optimizer(loaded.recipe.optimizer, [("", nn.Parameter(torch.zeros(1)))])
+    return callable(getattr(optimizer, "averaged", None))
 
 
 def _problems_of_scale(loaded: Loaded, network: nn.Module) -> list[Problem]:
@@ -175,7 +183,7 @@ def _losses(
             term = make_term(builder, part, part.type, recipe.words)
             if isinstance(term.loss, nn.Module):
                 term.loss.to(device)
-            if "ema" in term.words and not recipe.train.ema:
+            if "ema" in term.words and not _has_average(loaded):
                 wrong(f"{what} needs SR of the moving average of the weights: set train.ema, to 0.999, say")
                 continue
             if "extras" in term.words and not has_extras:
@@ -192,7 +200,7 @@ def _losses(
             continue
         except (Exception, SystemExit) as error:
             _pass_on(error)
-            wrong(f"{what} fails: {located(error)}")
+            wrong(_failure(what, error))
             continue
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
             wrong(f"{what} returns {_shape(value)}; it must return a tensor of one value")
@@ -223,7 +231,7 @@ def _opposed(recipe: Recipe, prediction: Prediction, terms: dict[int, Term]) -> 
             text = str(error)
         except (Exception, SystemExit) as error:
             _pass_on(error)
-            text = f"{what} fails: {located(error)}"
+            text = _failure(what, error)
         if text:
             problems.append(Problem(("loss", i), text))
         elif recipe.train.accumulate > 1 and _has_spectral_norm(term.adversary):
@@ -238,7 +246,7 @@ def _looks_around(term: Term, prediction: Prediction, step: int) -> bool:
     def value(images: Callable[[torch.Tensor], torch.Tensor]) -> float:
         torch.manual_seed(0)  # for a loss with chance in it
         extras = {name: images(extra) for name, extra in prediction.extras.items()}
-        ema = prediction.ema
+        ema = prediction.ema if "ema" in term.words else None
         average = None if ema is None else lambda: images(ema)
         seen = Prediction(prediction.lr, images(prediction.hr), images(prediction.sr), extras, average=average)
         return float(term.returned(seen, step).detach())
@@ -356,6 +364,12 @@ def _at_once(part: LossPart) -> LossPart:
 
 def _batch(seed: int, lr: torch.Tensor, hr: torch.Tensor) -> Batch:
     return Batch(lr, hr, draws=stream(seed, "network", 0, np.arange(len(lr)), lr.device))
+
+
+def _failure(what: str, error: BaseException, when: str = "") -> str:
+    """Return why a component fails: in its own words where it has some for people, or else with the place."""
+    words = own_words(error)
+    return f"{what}: {words}" if words else f"{what} fails{when}: {located(error)}"
 
 
 def _pass_on(error: BaseException) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 
 from srkit.engine import memory
@@ -18,7 +19,11 @@ from srkit.engine.builder import Loaded
 from srkit.engine.data.opening import OpenedData, open_data
 from srkit.engine.device import pick_device
 from srkit.engine.distributed import ALONE, World
+from srkit.engine.learning.learner import make_learners
+from srkit.engine.learning.objective import make_terms
+from srkit.engine.learning.trainer import Options, Trainer
 from srkit.engine.running import checkpoint
+from srkit.engine.running.opponents import start_adversaries
 from srkit.engine.running.rehearsal import rehearse
 from srkit.engine.running.session import LESS, Result, Session, pack
 from srkit.engine.scoring import evaluate
@@ -58,6 +63,7 @@ def train(
     restart: bool = False,
     observers: Sequence[str] = (),
     weights: Path | None = None,
+    accept_dataset_change: bool = False,
     world: World = ALONE,
 ) -> Result:
     """Train a recipe in a run directory, or continue the run that is there, to the last step.
@@ -69,7 +75,16 @@ def train(
     processes that cannot share the batch; InputRejected for images; Elsewhere where another process ended.
     """
     with StopFlag() as stop:
-        return _train(loaded, directory, stop, world, restart=restart, observers=observers, weights=weights)
+        return _train(
+            loaded,
+            directory,
+            stop,
+            world,
+            restart=restart,
+            observers=observers,
+            weights=weights,
+            accept_dataset_change=accept_dataset_change,
+        )
 
 
 def _train(
@@ -81,6 +96,7 @@ def _train(
     restart: bool,
     observers: Sequence[str],
     weights: Path | None,
+    accept_dataset_change: bool,
 ) -> Result:
     recipe = loaded.recipe
     refuse_uneven(recipe, world)
@@ -111,21 +127,23 @@ def _train(
     locked = home.locked() if world.is_first else contextlib.nullcontext()
     with locked, _torch_set(deterministic=deterministic, threads=recipe.train.threads):
         record = environment(loaded.builder.registry, device, world)
-        fingerprints = data.fingerprints()
+        fingerprints, images = data.fingerprints(), data.images()
         _refuse_others(world, recipe, fingerprints)
         if world.is_first:
             _warn_of_threads(home, record, recipe)
-            home.reopen(recipe, fingerprints)
+            home.reopen(recipe, fingerprints, images, accept_dataset_change=accept_dataset_change)
         session = Session(loaded, home, start, data, device, observers, world)
         finished = session.restore()
         if finished is not None:
             return finished
+        if world.is_first:
+            home.refuse_full(checkpoint.size_of(session.trainer))
         # Every image is read before a new run leaves anything.
         pool = pack(recipe, data, device, stop, processes=world.local_size)
         stop.heed()
         world.wait()
         if world.is_first:
-            home.open(recipe, record, fingerprints)
+            home.open(recipe, record, fingerprints, images, session.trainer.done)
         return session.run(stop, pool)
 
 
@@ -167,6 +185,23 @@ def inspect(loaded: Loaded, device: torch.device | None = None) -> OpenedData:
         for evaluation in data.validation:
             evaluate.refuse_too_small(evaluation, metrics)
     return data
+
+
+def inspect_state(loaded: Loaded, home: RunDirectory, *, is_new: bool) -> list[str]:
+    """Take up what a new run's adversaries start from, or where a run is, for a look; return a line on each adversary.
+
+    Raises RecipeError and InputRejected for files of weights, RunFailed for what a run cannot be continued with.
+    """
+    recipe, builder = loaded.recipe, loaded.builder
+    terms = make_terms(builder, recipe)
+    if is_new:
+        return start_adversaries(loaded, terms)
+    network = builder.network(recipe.architecture, recipe.scale)
+    learners = make_learners(builder, recipe, network, terms)
+    options = attrs.evolve(Options.of(recipe), compile=False)
+    _, contents, _ = checkpoint.newest(home.checkpoints)
+    checkpoint.restore(contents, Trainer(network, terms, learners, torch.device("cpu"), options))
+    return []
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from srkit.engine.learning.learner import make_learners
 from srkit.engine.learning.objective import Term, make_terms
 from srkit.engine.learning.trainer import Diverged, Duty, Options, Trainer
 from srkit.engine.networks.calling import takes
+from srkit.engine.reading import BadImages, Hung
 from srkit.engine.running import checkpoint
 from srkit.engine.running.keeping import Keeper
 from srkit.engine.running.opponents import start_adversaries
@@ -73,6 +74,7 @@ def pack(recipe: Recipe, data: OpenedData, device: torch.device, stop: StopFlag,
             threads=recipe.data.threads,
             device=device,
             heed=stop.heed,
+            bad=BadImages(recipe.data.on_bad_image, len(data.usable)),
             processes=processes,
         )
     if pool.is_packed:
@@ -190,19 +192,33 @@ class Session:
         except (MemoryError, RuntimeError) as error:
             if not memory.lacks_memory(error):
                 raise
+            advice = self._fitting(batches)
             if isinstance(error, torch.OutOfMemoryError):
-                line = f"the device has too little memory at step {trainer.done}: {LESS}"
+                line = f"the device has too little memory at step {trainer.done}: {advice}"
             else:
-                line = memory.shortage(error, f"at step {trainer.done}", LESS)
+                line = memory.shortage(error, f"at step {trainer.done}", advice)
             raise RunFailed(line) from error
-        except InputRejected:
+        except (InputRejected, Hung):
             if world.size == 1 and not keeper.is_saved:
                 self._write()  # the image may be mended, and the run go on
             raise
         finally:
             batches.close()
+            for told in pool.bad.told():
+                log.warning(told)
             self.observers.run_ended(trainer.done, outcome)
         return Result(self.home.path, trainer.done, keeper.tables)
+
+    def _fitting(self, batches: Batches) -> str:
+        """Return what to do where a step had too little memory: the largest part of its batch that fits, tried out."""
+        trainer, count = self.trainer, self.recipe.data.batch
+        if self.world.size > 1:
+            return LESS
+        for parts in range(self.recipe.train.accumulate + 1, count + 1):
+            if count % parts == 0 and trainer.fits(batches, parts):
+                fit = f"{count // parts} samples at once fit" if parts < count else "1 sample at once fits"
+                return f"{fit}: train.accumulate = {parts}, begun anew (--restart), has the same batches"
+        return LESS
 
     def _begin(self) -> None:
         """Say that the run goes on from here; what its metrics had beyond is cut off."""
@@ -274,7 +290,8 @@ class Session:
         """Score the validation sets and keep the best weights."""
         started = time.monotonic()
         trainer, train = self.trainer, self.recipe.train
-        tables, pictures = self.validation.tables(trainer.averaged)
+        with memory.reported(f"to score images at step {trainer.done}", "they are read whole: take smaller ones"):
+            tables, pictures = self.validation.tables(trainer.averaged)
         is_best = self.world.first(lambda: self._take(tables, pictures))
         if is_best and trainer.done % train.checkpoint_every and trainer.done < train.steps:
             self._save()  # so that the best weights are there twice

@@ -245,19 +245,24 @@ def stages_of_first(found: Sequence[Stage], builder: Builder, world: World) -> S
 
 
 def train_stages(
-    stages: Sequence[Stage], *, restart: bool = False, observers: Sequence[str] = (), world: World = ALONE
+    stages: Sequence[Stage],
+    *,
+    restart: bool = False,
+    observers: Sequence[str] = (),
+    accept_dataset_change: bool = False,
+    world: World = ALONE,
 ) -> Result:
     """Train each stage that is not finished, from the best weights of the one before it; return the last one's result.
 
-    Everything that can be wrong with a later stage is looked at before the first one trains. `restart` is of the last
-    stage alone. Raises what `run.train` does.
+    Everything that can be wrong with a later stage is looked at before the first one trains. `restart` and
+    `accept_dataset_change` are of the last stage alone. Raises what `run.train` does.
     """
     with StopFlag() as stop:
-        return _train_stages(stages, stop, world, restart=restart, observers=observers)
+        return _train_stages(stages, stop, world, restart=restart, observers=observers, accept=accept_dataset_change)
 
 
 def _train_stages(
-    stages: Sequence[Stage], stop: StopFlag, world: World, *, restart: bool, observers: Sequence[str]
+    stages: Sequence[Stage], stop: StopFlag, world: World, *, restart: bool, observers: Sequence[str], accept: bool
 ) -> Result:
     if len(stages) > 1:
         for stage in stages:
@@ -281,6 +286,7 @@ def _train_stages(
                     restart=restart and last,
                     observers=observers,
                     weights=weights,
+                    accept_dataset_change=accept and last,
                     world=world,
                 )
             except SrkitError as error:

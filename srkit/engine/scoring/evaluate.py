@@ -245,7 +245,8 @@ def read_all(sets: Sequence[EvaluationSet], threads: int, heed: Callable[[], obj
         def read(index: int, pairs: Pairs = evaluation.pairs) -> None:
             pairs.read(index)
 
-        each_image(read, range(len(evaluation.pairs)), threads=threads, heed=heed)
+        names = evaluation.pairs.name
+        each_image(read, range(len(evaluation.pairs)), threads=threads, heed=heed, name=names)
 
 
 def row(model: str, images: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

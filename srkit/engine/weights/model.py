@@ -121,6 +121,9 @@ def read_model(
     metadata = read_metadata(path) if path.suffix == ".safetensors" else None
     weights = read_weights(path, key=key)
     note = ""
+    if metadata is None and architecture is None and (path.parent / "progress.json").is_file():
+        text = "is a part of a checkpoint, which does not say what it holds; give the run's directory, or its"
+        raise InputRejected(path, f"{text} best.safetensors or last.safetensors, which do")
     if metadata is None:
         made_for = None if scale is None else math.ceil(scale)
         description, note = recognise(path, builder, weights, architecture, settings or {}, made_for)

@@ -83,12 +83,15 @@ def read_weights(path: Path, *, key: str = "") -> Weights:
 
     `key` says where they are in a file of several networks: "netG", "state_dict.netG". A file that describes itself is
     taken as it is. Pickles are vetted and then read by torch's restricted reader; about as much memory is taken as the
-    file is long. Raises InputRejected for anything but a file of tensors without NaN, UsageError for a key of nothing.
+    file is long. Raises InputRejected for anything but a file of tensors without NaN, UsageError for a key of nothing,
+    and for one of a file that describes itself.
     """
     if not path.is_file():
         raise InputRejected(path, "is a folder" if path.is_dir() else "there is no such file")
     metadata = _read_metadata(path) if path.suffix == ".safetensors" else None
     described = metadata is not None
+    if described and key:
+        raise UsageError(f"{path} is a file of srkit's, which holds one network and has no keys: leave out '{key}'")
     found = _load(path)
     if metadata is not None:
         _refuse_changed(path, found, metadata)

@@ -267,6 +267,36 @@ def test_an_error_of_an_adversary_names_its_loss_and_its_own_line(gan):
         train(gan, "run", "loss.1.wrong=raises")
 
 
+def test_a_discriminator_of_another_size_is_told_in_its_own_words(gan):
+    """A ValueError that a component raises is for who writes the recipe, whom a place in Python says nothing."""
+    judge = '{type="vgg_like", features=2}'
+    with pytest.raises(RecipeError) as error:
+        train(gan, "run", f'loss=["l1", {{type="adversarial", discriminator={judge}}}]')
+    assert str(error.value) == (
+        f'--set loss=["l1", {{type="adversarial", discriminator={judge}}}]: loss \'adversarial\': discriminator '
+        "'vgg_like' with size = 128 wants images of 128x128 pixels, not 16x16: change its size, or data.patch"
+    )
+
+
+def test_patterns_of_the_networks_names_are_none_of_the_adversarys(gan):
+    patterns = 'optimizer={type="adamw", no_decay=["HRconv1.bias"]}'
+    with pytest.raises(RecipeError) as error:
+        train(gan, "run", patterns, "loss.1.adversary.optimizer=")
+    assert str(error.value) == (
+        '--set optimizer={type="adamw", no_decay=["HRconv1.bias"]}: an update of architecture \'a2n\' by optimizer '
+        "'adamw' fails: the adversary of loss 'gan': optimizer 'adamw': no_decay: no parameter is named "
+        "'HRconv1.bias'; there are layers.0.weight, layers.0.bias, layers.1.weight, ...; it takes the recipe's "
+        "optimizer, and may have another: adversary.optimizer"
+    )
+    train(gan, "run", patterns, "train.steps=2")  # with an optimizer of its own
+
+
+def test_the_average_of_an_optimizer_is_one_for_losses_too(gan):
+    pytest.importorskip("schedulefree")
+    train(gan, "run", "loss.0.type=average", "optimizer.type=schedule_free", "train.steps=2")
+    assert Path("run/last.safetensors").is_file()
+
+
 def test_an_adversary_whose_loss_clips_its_weights_is_trained(gan):
     """As the first WGAN does: what the network's gradients need of the weights, they have had by then."""
     train(gan, "run", "loss.1.wrong=clips", "loss.1.from_step=0", "loss.1.adversary.every=1", "train.steps=2")

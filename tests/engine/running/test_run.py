@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -23,8 +22,7 @@ from srkit.cli.output import print_tables
 from srkit.engine.weights import model
 from srkit.errors import ComponentError, InputRejected, RecipeError, RunFailed, Stopped, UsageError
 from srkit.plugin.discovery import discover
-from srkit.plugin.registry import Origin
-from tests.conftest import CHAOS_SEED, HANGS, TINY, installed_names
+from tests.conftest import HANGS, TINY, installed_names
 
 LONG = ["train.steps=40", "train.checkpoint_every=4", "train.validate_every=20", "train.log_every=5", "train.ema=0.9"]
 EXACT = ["train.deterministic=run", *LONG]
@@ -112,67 +110,6 @@ def test_the_same_recipe_gives_the_same_bits_twice_and_another_seed_does_not(tin
         train(tiny, out, f"seed={seed}", *EXACT)
     assert_same(contents(Path("a")), contents(Path("b")))
     assert contents(Path("a"))["last.safetensors"] != contents(Path("c"))["last.safetensors"]
-
-
-# A life of the run ends so many calls, of Python's and of C, after a step that it has logged, and at the last step
-# where it has fewer left: each kill comes, however fast the machine is.
-KILLER = """
-import os, random, signal, sys
-import srkit, torch
-from srkit.plugin.discovery import discover
-from srkit.plugin.registry import Origin
-
-class Killer:
-    def __init__(self):
-        self.steps, self.calls = random.randrange(1, 12), random.randrange(1, 20_000)
-
-    def logged(self, step, values):
-        self.steps -= 1
-        if step == 80:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.steps == 0:
-            sys.setprofile(self.call)
-
-    def call(self, frame, event, argument):
-        self.calls -= 1
-        if self.calls == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-torch.set_num_threads(1)
-srkit.create("optimizer", "adam", [torch.nn.Parameter(torch.zeros(1))])  # import what a run needs before the forks
-registry = discover()
-registry.add(srkit.Component("observer", "killer", "__main__:Killer"), Origin("killer"))
-random.seed(int(sys.argv[1]))
-for life in range(int(sys.argv[2]) + 1):
-    random.random()  # a child's draws are its own
-    last = life == int(sys.argv[2])
-    child = os.fork()
-    if child == 0:
-        try:
-            srkit.run("tiny.toml", out="killed", set=sys.argv[3:], registry=registry,
-                      observers=[] if last else ["killer"])
-        except BaseException as error:
-            print(repr(error), file=sys.stderr)
-            os._exit(1)
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tiny):
-    print(f"SRKIT_CHAOS_SEED={CHAOS_SEED}")
-    kills = int(os.environ.get("SRKIT_CHAOS_N", "12"))
-    settings = [*EXACT, "train.steps=80", "train.log_every=1"]
-    registry = discover()  # a model file names the plugins that there were
-    registry.add(srkit.Component("observer", "killer", "killer:Killer"), Origin("killer"))
-    train(tiny, "straight", *settings, registry=registry)
-    command = [sys.executable, "-c", KILLER, str(CHAOS_SEED), str(kills), *settings]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
-    assert [int(code) for code in done.stdout.split()] == [*[-signal.SIGKILL] * kills, 0], done.stderr
-    assert done.stderr.count("Error") == 0, done.stderr
-    assert_same(contents(Path("straight")), contents(Path("killed")))
-    left = [p for p in Path("killed").rglob("*") if ".aside-" in p.name]
-    assert left == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])

@@ -1,0 +1,1 @@
+"""Faults, kills, power cuts and hostile files, drawn and counted: what docs/reliability.md promises."""
