@@ -58,6 +58,7 @@ def test_a_run_leaves_its_record_models_and_pictures(tiny):
         "log.txt",
         "metrics.jsonl",
         "recipe.toml",
+        "report.html",
         "samples",
     ]
     assert sorted(p.name for p in Path("run/checkpoints").iterdir()) == ["step_00000003", "step_00000006"]
