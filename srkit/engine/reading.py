@@ -1,4 +1,4 @@
-"""Threads that read images: those that hang are given up, and images that cannot be read are told or replaced."""
+"""Threads that read images: those that hang are given up, and images that cannot be read are named or replaced."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Watch:
 class BadImages:
     """What is done with images that cannot be read, by their index among `count`.
 
-    "fail": the error is raised. "replace": the image is told, counted and never read again, so that what is drawn in
+    "fail": the error is raised. "replace": the image is named, counted and never read again, so that what is drawn in
     its place depends on nothing but which images are bad; more than MOST_BAD of them are raised.
     """
 
@@ -144,7 +144,7 @@ class BadImages:
                 first = next(iter(self._found.values()))
                 raise TooManyBad(first.path, first.reason, [*map(str, others), f"{share} not replaced"])
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Return a line on each, behind one on all; none where there is none."""
         if not self._found:
             return []

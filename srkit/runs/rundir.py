@@ -135,7 +135,7 @@ class RunDirectory:
     ) -> None:
         """Write what the run is and what it is made with. Raises RunFailed for a disk.
 
-        Images that are not those of before are told in its history, with the step from which they are trained on.
+        Images that are not those of before are named in its history, with the step from which they are trained on.
         """
         try:
             files.write_file(self.recipe, recipe.to_toml().encode())

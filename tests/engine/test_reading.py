@@ -102,12 +102,12 @@ def test_a_bad_image_is_its_error_unless_it_is_to_be_replaced(caplog):
         BadImages("fail", 5_000).take(0, error)
     assert raised.value is error
     bad = BadImages("replace", 3_000)
-    assert bad.told() == []
+    assert bad.lines() == []
     for index in (7, 7, 1, 9):
         bad.take(index, InputRejected(f"{index}.png", "is empty"))
     assert (len(bad), sorted(bad.indices)) == (3, [1, 7, 9])
     assert caplog.messages == [f"{n}.png: is empty; other images are taken in its place" for n in (7, 1, 9)]
-    assert bad.told() == [
+    assert bad.lines() == [
         "3 of 3,000 images could not be read, and others took their place:",
         "  1.png: is empty",
         "  7.png: is empty",

@@ -204,8 +204,8 @@ class Session:
             raise
         finally:
             batches.close()
-            for told in pool.bad.told():
-                log.warning(told)
+            for line in pool.bad.lines():
+                log.warning(line)
             self.observers.run_ended(trainer.done, outcome)
         return Result(self.home.path, trainer.done, keeper.tables)
 
