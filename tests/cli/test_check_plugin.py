@@ -29,7 +29,7 @@ def test_each_check_has_its_result_and_what_fails_what_to_do(tiny_network, capsy
         "use them in forward, or leave them out; a detach() or no_grad() on the way stops it, too"
     )
     assert lines[-2:] == [
-        "15 passed, 1 failed, 3 skipped",
+        "15 passed, 1 failed, 6 skipped",
         'What is meant to be so, and not mended, it states: facts={"deviations": {"every_parameter_learns": "why"}}',
     ]
 
@@ -84,7 +84,7 @@ def test_a_narrow_terminal_breaks_no_name_of_a_check():
 
 def test_all_checks_passed_is_exit_code_0(capsys):
     assert main(["check-plugin", "espcn"]) == 0
-    assert capsys.readouterr().out.endswith("\n17 passed, 2 skipped\n")
+    assert capsys.readouterr().out.endswith("\n17 passed, 5 skipped\n")
 
 
 def test_settings_may_be_given(tiny_network, capsys):

@@ -48,7 +48,7 @@ def test_bash_completes_every_verb(complete):
 
 
 def test_bash_completes_the_options_of_a_verb(complete):
-    assert complete("srkit eval --me") == ["--metric"]
+    assert complete("srkit eval --met") == ["--metric"]
     assert complete("srkit list --") == ["--help", "--scale", "--fact", "--json"]
 
 

@@ -486,7 +486,7 @@ def test_a_set_can_be_any_dataset(evaluate, call):
     assert first["rows"] == second["rows"] == folder["rows"]
     for text, told in {
         "h6:packed.h5": "unknown dataset 'h6'",
-        "h5:": "missing setting 'path' of dataset 'h5' (string)",
+        "h5:": "missing setting 'path' of dataset 'h5' (string or list of strings)",
         "photos": "is a path; say what reads it, folder:photos",
         "packed.h5": "is a path; say what reads it, h5:packed.h5",
         "leaves:photos": "unknown setting 'path' of dataset 'leaves'",

@@ -118,8 +118,9 @@ FILLED_IN = {
 
 
 def components():
-    """Those of srkit's own that can be used here; the networks of spandrel have tests of their own."""
+    """Those of srkit's own that can be used here without a file; the networks of spandrel have tests of their own."""
     found = [entry.component for entry in installed() if not entry.component.missing]
+    found = [component for component in found if not component.facts.get("needs")]
     return [(c.kind, c.name) for c in found if not c.name.startswith("spandrel")]
 
 

@@ -38,5 +38,5 @@ def test_an_event_that_there_is_not_is_an_error():
     with pytest.raises(AttributeError) as error:
         Observers({}).loged(1, {})
     assert str(error.value) == (
-        "observers have no event 'loged'; there are: run_started, logged, validated, saved, run_ended"
+        "observers have no event 'loged'; there are: run_started, logged, validated, pictured, saved, run_ended"
     )

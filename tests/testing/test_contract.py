@@ -22,6 +22,11 @@ OWN = [
 
 
 # What has no defaults.
+STEPS = {
+    "maybe": {"step": "gaussian_noise"},
+    "one_of": {"steps": ["blur", "jpeg"]},
+    "sequence": {"steps": ["blur", "gaussian_noise"]},
+}
 SETTINGS = {
     "mix": {"datasets": [{"type": "leaves", "count": 2, "size": 64}, {"type": "leaves", "count": 1, "seed": 1}]},
     "maybe": {"augmentation": "hflip"},
@@ -48,11 +53,11 @@ def packed(tmp_path_factory) -> dict[str, Path]:
 @parametrize_components(*dict.fromkeys(OWN))
 def test_contract(check, packed):
     component = check.entry.component
-    settings = SETTINGS.get(component.name, {})
+    settings = (STEPS if component.kind == "distortion" else SETTINGS).get(component.name, {})
     if component.kind == "dataset" and not settings:
         settings = {"path": packed[component.name]} if component.name in packed else {"count": 4, "size": 64}
-    if component.name == "kernel":
-        pytest.skip("it needs a file: tests/plugins/test_known_kernel.py")
+    if component.name == "kernel" or component.facts.get("needs"):
+        pytest.skip("it needs a file: tests/plugins/test_known_kernel.py, test_niqe.py, test_perceptual_metrics.py")
     check(**settings)
 
 
