@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 import srkit
 
-OTHERS = ("epoch", "learning_rate", "it_per_s", "images_per_s", "data_share", "eta_s")
 TRACKED = ("epoch", "learning_rate", "it_per_s", "images_per_s", "data_share")
+OTHERS = (*TRACKED, "eta_s")  # the values of a log that are no loss
 
 
 def scalars(values: Mapping[str, float]) -> dict[str, float]:

@@ -20,6 +20,8 @@ from srkit.testing.samples import (
     largest,
     many_draws,
     photographs,
+    refuse_batch_mates,
+    refuse_layout,
     replaced,
     row,
     states_of_chance,
@@ -146,11 +148,7 @@ def batch_mates_do_not_matter(subject: Subject) -> None:
             for whole, a, b in zip(together, alone, among_others, strict=True)
             for part in (a[0], b[i])
         )
-        if off > SAME:
-            fail(
-                f"a sample changes by {off:.2g} with its batch",
-                "take row i of what is drawn for sample i alone, and no mean or roll over the batch",
-            )
+        refuse_batch_mates(off, SAME)
 
 
 def memory_layout_does_not_matter(subject: Subject) -> None:
@@ -160,11 +158,7 @@ def memory_layout_does_not_matter(subject: Subject) -> None:
     plain = change(*pair, draws(subject, SAMPLES))
     other = change(*(x.contiguous(memory_format=torch.channels_last) for x in pair), draws(subject, SAMPLES))
     off = max(largest(a - b) for a, b in zip(plain, other, strict=True))
-    if off > SAME:
-        fail(
-            f"in channels_last the images differ by {off:.2g}",
-            "use reshape or permute, and no as_strided that takes a layout for granted",
-        )
+    refuse_layout(off, SAME)
 
 
 CHECKS = (

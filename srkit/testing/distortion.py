@@ -17,6 +17,8 @@ from srkit.testing.samples import (
     extreme,
     largest,
     photographs,
+    refuse_batch_mates,
+    refuse_layout,
     replaced,
     row,
     states_of_chance,
@@ -116,11 +118,7 @@ def batch_mates_do_not_matter(subject: Subject) -> None:
         alone = _samples(distort(*(row(x, i) for x in given)))[0]
         among_others = _samples(distort(*(replaced(other, x, i) for other, x in zip(others, given, strict=True))))[i]
         off = max(_off(together[i], alone), _off(together[i], among_others))
-        if off > SAME:
-            fail(
-                f"a sample changes by {off:.2g} with its batch",
-                "take row i of what is drawn for sample i alone, and no mean or roll over the batch",
-            )
+        refuse_batch_mates(off, SAME)
 
 
 def memory_layout_does_not_matter(subject: Subject) -> None:
@@ -129,11 +127,7 @@ def memory_layout_does_not_matter(subject: Subject) -> None:
     plain = _samples(distort(images, draws(subject, SAMPLES)))
     other = _samples(distort(images.contiguous(memory_format=torch.channels_last), draws(subject, SAMPLES)))
     off = max(_off(a, b) for a, b in zip(plain, other, strict=True))
-    if off > SAME:
-        fail(
-            f"in channels_last the images differ by {off:.2g}",
-            "use reshape or permute, and no as_strided that takes a layout for granted",
-        )
+    refuse_layout(off, SAME)
 
 
 CHECKS = (

@@ -169,3 +169,21 @@ def stirred(network: nn.Module, strength: float = 2.0) -> nn.Module:
         elif parameter.dim() > 1:
             parameter.mul_(strength)
     return network
+
+
+def refuse_batch_mates(off: float, same: float) -> None:
+    """Fail where a sample changes with its batch by more than sums in another order do."""
+    if off > same:
+        fail(
+            f"a sample changes by {off:.2g} with its batch",
+            "take row i of what is drawn for sample i alone, and no mean or roll over the batch",
+        )
+
+
+def refuse_layout(off: float, same: float) -> None:
+    """Fail where images in channels_last become others, by more than sums in another order do."""
+    if off > same:
+        fail(
+            f"in channels_last the images differ by {off:.2g}",
+            "use reshape or permute, and no as_strided that takes a layout for granted",
+        )
