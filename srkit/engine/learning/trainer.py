@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -130,16 +130,29 @@ class Trainer:
 
     def step(self, batch: Batch) -> None:
         """Update the weights once, with a batch."""
-        due: list[Learner] = []
+        due: dict[Learner, None] = {}
         for number, part in enumerate(batch.parts(self.parts), self.world.rank * self.parts):
             torch.manual_seed(step_seed(self.options.seed, self.done, number))
-            prediction = self.predict(part)
-            due += [learner for learner in self.learners if learner.learn(prediction, self.done)]
-        for learner in dict.fromkeys(due):
-            learner.update(self.done)
+            for learner, losses in self.learn(part).items():
+                learner.count(losses)
+                due[learner] = None
+        for learner in due:
+            learner.set_rates(self.done)
+        self.update(due)
+        self.done += 1
+
+    def learn(self, part: Batch) -> dict[Learner, tuple[str, ...]]:
+        """Add a part of a batch to the gradients; return which learners were due, with the losses they computed."""
+        prediction = self.predict(part)
+        learnt = {learner: learner.learn(prediction, self.done) for learner in self.learners}
+        return {learner: losses for learner, losses in learnt.items() if losses}
+
+    def update(self, due: Iterable[Learner]) -> None:
+        """Update what learns by the gradients that there are, and the average."""
+        for learner in due:
+            learner.update()
         if self.ema is not None:
             self.ema.update(self.network, first=self.done == 0)
-        self.done += 1
 
     def fits(self, batches: BatchSource, parts: int) -> bool:
         """Say whether the memory is enough for a step whose batch is computed in so many parts; nothing is updated."""
