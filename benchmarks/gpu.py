@@ -46,6 +46,7 @@ from srkit.engine.data.opening import make_pairs
 from srkit.engine.data.pairs import Pairs
 from srkit.engine.data.pools import DevicePool, PackedPool, Pool, SourcePool, make_pool
 from srkit.engine.data.preparing import Tiles, prepare
+from srkit.engine.learning.graphs import CudaRecorder, Graphs
 from srkit.engine.learning.objective import Term
 from srkit.engine.learning.trainer import PRECISIONS, Duty, Options, Trainer, trainer_of
 from srkit.errors import describe
@@ -160,6 +161,7 @@ def all_checks(setup: Setup) -> list[Check]:
         *((f"{name} does not wait", part(no_waiting, setup, **given)) for name, given in options.items()),
         *((f"a batch from {where} does not wait", part(no_waiting_batch, setup, where)) for where in POOLS[:3]),
         *((f"a killed run continues in {name}", part(continues, setup, name)) for name in ("float32", "float16")),
+        *((f"{name} as a graph", part(as_graph, setup, **given)) for name, given in options.items()),
         ("float16 that overflows", part(overflow, setup)),
         ("upscale", part(upscale, setup)),
         ("eval", part(evaluate, setup)),
@@ -391,6 +393,32 @@ def no_waiting(setup: Setup, **given: Any) -> str:
     return without_waiting(setup, lambda: trainer.step(batch))
 
 
+def as_graph(setup: Setup, **given: Any) -> str:
+    """Updates that are recorded and replayed, beside plain ones."""
+    if setup.device.type != "cuda":
+        raise Skipped("only CUDA has graphs")
+    batch, found, launched = one_batch(setup), [], 0
+    for with_graphs in (False, True):
+        trainer = make_trainer(setup, TINY, **given)
+        if with_graphs:
+            trainer.replaying = graphs = Graphs(trainer, CudaRecorder(setup.device), exact=False)
+        else:
+            trainer.learner.keep_rates_on_device()
+        for _ in range(12):
+            trainer.step(batch)
+        finished(setup.device)
+        found.append(flat(trainer.network))
+        with torch.profiler.profile(activities=list(torch.profiler.supported_activities())) as profile:
+            trainer.step(batch)
+            finished(setup.device)
+        launched = sum(event.count for event in profile.key_averages() if "Launch" in event.key)
+    require(graphs.refusal == "", graphs.refusal)
+    require(graphs.recorded == 1, f"{graphs.recorded} kinds of steps were recorded, and there is one")
+    apart = float((found[0] - found[1]).abs().max())
+    require(apart <= 1e-3, f"weights are {apart:.1e} apart after 12 updates")
+    return f"weights {apart:.1e} apart after 12 updates, {launched} launches a step"
+
+
 def no_waiting_batch(setup: Setup, where: str) -> str:
     """Batches are made ahead of what the device computes."""
     steps = iter(range(9))
@@ -546,8 +574,10 @@ def speed(setup: Setup) -> list[dict[str, Any]]:
     pairs, drawing = drawn(count=4, size=64 if setup.small else 256), plan(batch=batch, patch=patch)
     sources: list[Batches] = []
 
-    def ours(name: str, cache: str = "auto", **given: Any) -> Way:
+    def ours(name: str, cache: str = "auto", *, graph: bool = False, **given: Any) -> Way:
         trainer = make_trainer(setup, size, **given)
+        if graph:
+            trainer.replaying = Graphs(trainer, CudaRecorder(setup.device), exact=False)
         pool = make_pool(pairs, range(len(pairs)), cache=cache, threads=2, device=setup.device)
         sources.append(made := Batches(pool, drawing, setup.device))
         return Way(f"srkit, {name}", lambda: trainer.step(made[trainer.done]), lambda: made.waited)
@@ -555,8 +585,12 @@ def speed(setup: Setup) -> list[dict[str, Any]]:
     half = {"precision": torch.bfloat16}
     ways = [ours(name, precision=precision) for name, precision in PRECISIONS.items()]
     ways.append(ours("bfloat16, images in memory", cache="memory", **half))
+    if setup.device.type == "cuda":
+        ways.append(ours("bfloat16, as a graph", graph=True, **half))
     if not setup.small:
         ways.append(ours("bfloat16, compiled", compile=True, **half))
+        if setup.device.type == "cuda":
+            ways.append(ours("bfloat16, compiled, as a graph", compile=True, graph=True, **half))
     ways.insert(0, eager(setup, size, *(images.contiguous() for images in images_of(sources[0][0]))))
     for _ in range(rounds + 1):
         for way in ways:
