@@ -85,7 +85,9 @@ class Loss(Protocol):
     computes in `train.precision`, else in float32.
 
     It may declare more: `lr`; `extras`, what the network returned beside SR; `ema`, SR of the moving average of the
-    weights; `step`, from 0. Where points were sampled, SR and HR are [n, 3, q, 1].
+    weights; `step`, from 0. One that declares `step` may have `phase(step)`, which returns what the step decides: steps
+    with equal phases compute the same function, and can be replayed as one CUDA graph. Where points were sampled, SR
+    and HR are [n, 3, q, 1].
 
     An adversarial loss is an `nn.Module` that has `adversary`, one of its modules, and
     `adversary_loss(sr, hr) -> Tensor`, which the adversary minimises with a separate optimizer. It is given SR
