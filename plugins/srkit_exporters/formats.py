@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+LARGEST_OF_EXECUTORCH = 512  # pixels of a side of LR, for which memory is planned
+
 
 class Format(NamedTuple):
     """A format by its name: its class, the packages that it needs, and what its component states."""
@@ -36,5 +38,31 @@ FORMATS = (
         ".onnx",
         ("onnx", "onnxruntime", "onnxscript"),
         {"ways": ("legacy", "dynamo"), "batches": True},
+    ),
+    Format(
+        "ncnn",
+        "Ncnn",
+        "ncnn's .param and .bin; for Upscayl, Real-ESRGAN-ncnn-vulkan, phones",
+        "https://github.com/Tencent/ncnn",
+        ".param",
+        ("ncnn", "pnnx"),
+    ),
+    Format(
+        "openvino",
+        "OpenVino",
+        "OpenVINO's .xml and .bin; for Intel's processors and graphics",
+        "https://docs.openvino.ai",
+        ".xml",
+        ("openvino",),
+        {"batches": True},
+    ),
+    Format(
+        "executorch",
+        "ExecuTorch",
+        "ExecuTorch's .pte, computed by XNNPACK; for phones",
+        "https://docs.pytorch.org/executorch",
+        ".pte",
+        ("executorch",),
+        {"largest": LARGEST_OF_EXECUTORCH},
     ),
 )

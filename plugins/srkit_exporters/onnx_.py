@@ -39,7 +39,7 @@ class Onnx:
         self, network: nn.Module, example: Tensor, path: Path, *, words: Mapping[str, str], way: str, fixed: bool
     ) -> None:
         """Write a file. Raises what torch's exporter raises."""
-        with warnings.catch_warnings(action="ignore"):  # of torch's own deprecations
+        with warnings.catch_warnings(action="ignore"):  # of torch's exporters, on themselves
             if way == "legacy":
                 self._traced(network, example, path, fixed=fixed)
             else:
@@ -66,7 +66,7 @@ class Onnx:
     def _compiled(self, network: nn.Module, example: Tensor, path: Path, *, fixed: bool) -> None:
         # One image would be taken for all that there ever is.
         example = example if fixed else example.repeat(2, 1, 1, 1)
-        free = {axis: torch.export.Dim.DYNAMIC for axis in AXES}
+        free = dict.fromkeys(AXES, torch.export.Dim.DYNAMIC)
         torch.onnx.export(
             network,
             (example,),

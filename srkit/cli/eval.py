@@ -190,7 +190,8 @@ def _is_foreign(model: Model) -> bool:
 
 def _range_hint(model: Model) -> str:
     """Return what the reason usually is."""
-    setting = read_settings(model.component.load(), KINDS["architecture"].given).get(RANGE)
+    is_exported = not model.reading.taken.taken  # what another runtime computes has no settings any more
+    setting = None if is_exported else read_settings(model.component.load(), KINDS["architecture"].given).get(RANGE)
     now = None if setting is None else model.settings.get(RANGE, setting.default)
     if not isinstance(now, int | float) or not _is_foreign(model):
         return "is it trained, and does it take values of 0..1?"

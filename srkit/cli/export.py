@@ -71,7 +71,7 @@ def main(arguments: argparse.Namespace) -> int:
     words = Words(arguments.half, arguments.size, arguments.plugins, arguments.ambient)
     with output.console(stderr=True).status(f"exporting to {entry.component.name}"):
         outcome = export(model, entry, target, words, Builder(registry), say)
-    _report(model, target, outcome, arguments)
+    _report(model, entry, target, outcome, arguments)
     return 0
 
 
@@ -97,10 +97,12 @@ def _target(out: str | None, entry: Entry, model: Model) -> Path:
     return target
 
 
-def _report(model: Model, target: Path, outcome: Outcome, arguments: argparse.Namespace) -> None:
+def _report(model: Model, entry: Entry, target: Path, outcome: Outcome, arguments: argparse.Namespace) -> None:
     out, trial, found = output.console(), outcome.trial, outcome.trial.found
     bytes_of = sum(_bytes(path) for path in outcome.paths)
-    takes = f"LR of {trial.size[0]}x{trial.size[1]} alone" if trial.size else "LR of any size"
+    largest = entry.component.facts.get("largest")
+    sides = f"up to {largest}x{largest}" if largest else "of any size"
+    takes = f"LR of {trial.size[0]}x{trial.size[1]} alone" if trial.size else f"LR {sides}"
     out.print(
         f"[green]ok[/green]  [bold]{output.clean(target)}[/bold]  "
         f"{output.clean(model.architecture)} x{model.scale}, {bytes_of / 2**20:,.1f} MiB, {takes}",

@@ -70,7 +70,9 @@ def read_network(path: str, arguments: argparse.Namespace, registry: Registry) -
     if arguments.architecture or arguments.overrides or arguments.key:
         raise UsageError(f"{path} is a network with its settings: leave out --architecture, --set and --key")
     if arguments.memory is not None:
-        raise UsageError(f"{path} is computed by {entry.component.name}, whose memory is not known: --tile N takes less")
+        raise UsageError(
+            f"{path} is computed by {entry.component.name}, whose memory is not known: --tile N takes less"
+        )
     if vars(arguments).get("precision", "float32") != "float32":
         raise UsageError(f"{path} is computed as it was exported: leave out --precision")
     if arguments.device not in ("auto", "cpu"):
@@ -79,7 +81,9 @@ def read_network(path: str, arguments: argparse.Namespace, registry: Registry) -
     refuse_other_scale(model, arguments.scale)
     if model.network.fixed is not None:
         height, width = model.network.fixed
-        print(printable(f"{path} takes LR of {height}x{width}: other images are padded, or go in tiles"), file=sys.stderr)
+        print(
+            printable(f"{path} takes LR of {height}x{width}: other images are padded, or go in tiles"), file=sys.stderr
+        )
     return model
 
 

@@ -516,6 +516,7 @@ KINDS: Mapping[str, Kind] = {
             suffix=Fact(str, "what its files end with, by which `srkit upscale` and `srkit eval` know them"),
             ways=Fact(tuple[str, ...], "ways to write a network, each tried where the one before gives another SR"),
             free_size=Fact(bool, "whether its files can take LR of any size", True),
+            largest=Fact(int, "the largest height and width of LR that its files take; any where absent"),
             batches=Fact(bool, "whether its files take several images at once", False),
         ),
     )

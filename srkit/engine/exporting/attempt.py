@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -93,16 +94,16 @@ def attempt(job: Job, registry: Registry | None = None) -> Found:
     component = registry.find("exporter", job.exporter).component
     exporter = registry.make("exporter", job.exporter, {"half": job.half}, {})
     start = time.perf_counter()
+    path, example = Path(job.path), _images(1, *taken[0])
     try:
-        exporter.write(
-            network, _images(1, *taken[0]), Path(job.path), words=words, way=job.way, fixed=job.size is not None
-        )
+        with warnings.catch_warnings(action="ignore"):  # of torch's exporters, on themselves
+            exporter.write(network, example, path, words=words, way=job.way, fixed=job.size is not None)
         seconds = time.perf_counter() - start
-        run = exporter.open(Path(job.path)).run
+        run = exporter.open(path).run
     except Exception as error:  # of torch's exporters, and of each runtime
         return Found(describe(error))
     count = 2 if component.facts.get("batches") and not job.size else 1
-    return attrs.evolve(_compared(network, run, taken, count, half=job.half), seconds=seconds)
+    return attrs.evolve(compared(network, run, taken, count, half=job.half), seconds=seconds)
 
 
 def _words(model: Model, builder: Builder, job: Job) -> dict[str, str]:
@@ -116,6 +117,7 @@ def _words(model: Model, builder: Builder, job: Job) -> dict[str, str]:
         "scale": int(model.scale),
         "facts": {name: value for name, value in known.items() if value is not None},
         "size": job.size,
+        "largest": builder.registry.find("exporter", job.exporter).component.facts.get("largest"),
         "half": job.half,
     }
     shown = {"input": "RGB, float32 0..1, [n, 3, h, w]", "scale": str(said["scale"]), "multiple_of": str(multiple)}
@@ -127,13 +129,13 @@ def _images(count: int, height: int, width: int) -> Tensor:
     return torch.rand(count, 3, height, width, generator=chance)
 
 
-def _compared(
+def compared(
     network: nn.Module,
     run: Callable[[Any], Any],
     sizes: Sequence[tuple[int, int]],
-    count: int,
+    count: int = 1,
     *,
-    half: bool,
+    half: bool = False,
 ) -> Found:
     """Compare what a file gives with what the network gives, at each size; at the second for `count` images at once."""
     differences: dict[str, float] = {}

@@ -98,9 +98,7 @@ def export(
     raise RunFailed(f"{model.reading.path} cannot be exported to {name}: no file gives the SR that torch gives")
 
 
-def _ways(
-    model: Model, entry: Entry, size: tuple[int, int] | None
-) -> Iterator[tuple[str, tuple[int, int] | None]]:
+def _ways(model: Model, entry: Entry, size: tuple[int, int] | None) -> Iterator[tuple[str, tuple[int, int] | None]]:
     """Yield each way, first for LR of any size, then for one size alone."""
     facts = entry.component.facts
     ways = facts.get("ways", ("",))
@@ -142,7 +140,9 @@ def _end(code: int, log: str) -> str:
     """Return how a process ended that has not said what it found."""
     if code < 0:
         return f"the process that exports is ended by {signal.Signals(-code).name}"
-    return f"the process that exports ends with exit code {code}: {(log.strip().splitlines() or ['it says nothing'])[-1]}"
+    return (
+        f"the process that exports ends with exit code {code}: {(log.strip().splitlines() or ['it says nothing'])[-1]}"
+    )
 
 
 def _kept(folder: Path, home: Path) -> list[Path]:

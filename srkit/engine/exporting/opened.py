@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srkit.engine.networks.padding import fit, fitting, padded
+from srkit.engine.networks.padding import fit, fitting, pad_to
 from srkit.engine.scoring.evaluate import scale_of
 from srkit.engine.scoring.tiling import OVERLAP, Grid, tiles
 from srkit.engine.weights.model import Model, Reading
@@ -26,28 +26,30 @@ SAID = "srkit"  # the word of a file under which its description stands, as JSON
 class ExportedNetwork(nn.Module):
     """A network that another runtime computes, on the CPU, image by image.
 
-    Where the file takes one size of LR alone, `fixed`, (height, width), smaller images are padded to it, larger ones go
-    in overlapping tiles. Its facts are those of the network that was exported.
+    Where the file takes one size of LR alone, `fixed`, (height, width), smaller images are padded to it. Images that are
+    larger than it, or than the largest that the file takes, go in overlapping tiles. Its facts are those of the network
+    that was exported.
     """
 
     def __init__(self, exported: Exported, said: Mapping[str, Any]) -> None:
         super().__init__()
         self._run = exported.run
         self.fixed: tuple[int, int] | None = tuple(said["size"]) if said.get("size") else None
+        largest = said.get("largest")
+        self._most = self.fixed or ((largest, largest) if largest else None)
         for name, value in dict(said.get("facts", {})).items():
             setattr(self, name, value)
 
     def forward(self, lr: Tensor) -> Tensor:
         """Return SR of LR, [n, 3, h, w] float32, on its device."""
-        if self.fixed is None:
-            return self._computed(lr)
-        if lr.shape[-2] <= self.fixed[0] and lr.shape[-1] <= self.fixed[1]:
-            return self._padded(lr)
-        return tiles(self._padded, lr, grid=Grid.within(min(self.fixed), OVERLAP))
+        run = self._computed if self.fixed is None else self._padded
+        if self._most is None or (lr.shape[-2] <= self._most[0] and lr.shape[-1] <= self._most[1]):
+            return run(lr)
+        return tiles(run, lr, grid=Grid.within(min(self._most), OVERLAP))
 
     def _padded(self, lr: Tensor) -> Tensor:
         assert self.fixed is not None
-        sr = self._computed(padded(lr, *self.fixed))
+        sr = self._computed(pad_to(lr, *self.fixed))
         scale = sr.shape[-2] // self.fixed[0]
         return sr[..., : lr.shape[-2] * scale, : lr.shape[-1] * scale]
 

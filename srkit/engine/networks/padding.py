@@ -38,7 +38,7 @@ def fit(network: nn.Module, component: Component) -> nn.Module:
         if size is not None:
             grown = (scaled(p, large / side) for p, side, large in zip(padded, sides, size, strict=True))
             words["size"] = tuple(grown)
-        made = cls.forward(self, padded(x, *padded), *more, **words)
+        made = cls.forward(self, pad_to(x, *padded), *more, **words)
         sr, extras = made if isinstance(made, tuple) else (made, None)
         height, width = size or (side * (sr.shape[-2] // padded[0]) for side in sides)
         sr = sr[..., :height, :width]
@@ -90,7 +90,7 @@ def _aligned(side: int, large: int, least: int, multiple: int) -> int:
     return nearest_to_whole(range(first, first + _TRIED * multiple, multiple), large / side)
 
 
-def padded(x: Tensor, height: int, width: int) -> Tensor:
+def pad_to(x: Tensor, height: int, width: int) -> Tensor:
     """Return images [n, c, h, w] with more rows and columns; a mirror shows at most all of an image, so small ones want several."""
     while x.shape[-2:] != (height, width):
         down, right = height - x.shape[-2], width - x.shape[-1]
