@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 LARGEST_OF_EXECUTORCH = 512  # pixels of a side of LR, for which memory is planned
+LARGEST_OF_COREML = 2048
 
 
 class Format(NamedTuple):
@@ -64,5 +65,25 @@ FORMATS = (
         ".pte",
         ("executorch",),
         {"largest": LARGEST_OF_EXECUTORCH},
+    ),
+    Format(
+        "coreml",
+        "CoreMl",
+        "Core ML's packages; for iPhones, iPads and Macs, written anywhere and run on macOS",
+        "https://apple.github.io/coremltools",
+        ".mlpackage",
+        ("coremltools",),
+        {"largest": LARGEST_OF_COREML},
+    ),
+    Format(
+        "litert",
+        "LiteRt",
+        "LiteRT's .tflite (TensorFlow Lite), for LR of one size; for Android",
+        "https://ai.google.dev/edge/litert",
+        ".tflite",
+        ("litert_torch", "ai_edge_litert"),
+        {"free_size": False},
+        # Which takes cattrs and others back to older versions.
+        "pip install litert-torch, in an environment for it alone",
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import ncnn
 import numpy as np
@@ -39,7 +40,8 @@ class Ncnn:
 
         with tempfile.TemporaryDirectory() as folder:
             traced = Path(folder) / "network.pt"
-            torch.jit.trace(network, example, check_trace=False).save(str(traced))
+            trace: Any = torch.jit.trace
+            trace(network, example, check_trace=False).save(str(traced))
             pnnx.convert(
                 str(traced),
                 [example],

@@ -108,18 +108,20 @@ def _report(model: Model, entry: Entry, target: Path, outcome: Outcome, argument
         f"{output.clean(model.architecture)} x{model.scale}, {bytes_of / 2**20:,.1f} MiB, {takes}",
         soft_wrap=True,
     )
-    first, *_ = found.differences
-    at = ", ".join(f"{difference:.1e} at {size}" for size, difference in found.differences.items())
-    lines = [
-        ("compared", f"with torch, values of 0..1: {at}"),
-        ("latency", f"{found.latency * 1e3:,.1f} ms for {first}; torch takes {found.latency_of_torch * 1e3:,.1f} ms"),
-        ("written", f"in {found.seconds:.1f} s{f' by the way {trial.way}' if trial.way else ''}"),
-    ]
+    lines = [("written", f"in {found.seconds:.1f} s{f' by the way {trial.way}' if trial.way else ''}")]
+    if found.unchecked:
+        lines.append(("compared", f"with nothing: {found.unchecked}; look at what it makes before you ship it"))
+    else:
+        first, *_ = found.differences
+        at = ", ".join(f"{difference:.1e} at {size}" for size, difference in found.differences.items())
+        times = f"{found.latency * 1e3:,.1f} ms for {first}; torch takes {found.latency_of_torch * 1e3:,.1f} ms"
+        lines += [("compared", f"with torch, values of 0..1: {at}"), ("latency", times)]
     beside = [path.name for path in outcome.paths if path.name != target.name]
     if beside:
         lines.append(("beside it", ", ".join(beside)))
-    words = [word for plugin in arguments.plugins for word in ("-p", plugin)]
-    lines.append(("next", f"{shlex.join(['srkit', 'upscale', *words, str(target)])} photo.jpg -o out/"))
+    if not found.unchecked:
+        words = [word for plugin in arguments.plugins for word in ("-p", plugin)]
+        lines.append(("next", f"{shlex.join(['srkit', 'upscale', *words, str(target)])} photo.jpg -o out/"))
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
         out.print(f"    {name:<{width}}  {output.clean(text)}", soft_wrap=True)

@@ -70,20 +70,18 @@ def read_network(path: str, arguments: argparse.Namespace, registry: Registry) -
     if arguments.architecture or arguments.overrides or arguments.key:
         raise UsageError(f"{path} is a network with its settings: leave out --architecture, --set and --key")
     if arguments.memory is not None:
-        raise UsageError(
-            f"{path} is computed by {entry.component.name}, whose memory is not known: --tile N takes less"
-        )
+        name = entry.component.name
+        raise UsageError(f"{path} is computed by {name}, whose memory is not known: --tile N takes less")
     if vars(arguments).get("precision", "float32") != "float32":
         raise UsageError(f"{path} is computed as it was exported: leave out --precision")
     if arguments.device not in ("auto", "cpu"):
         print(printable(f"{path} is computed on the CPU, and bicubic on {arguments.device}"), file=sys.stderr)
     model = open_model(Path(path), entry, registry)
     refuse_other_scale(model, arguments.scale)
-    if model.network.fixed is not None:
-        height, width = model.network.fixed
-        print(
-            printable(f"{path} takes LR of {height}x{width}: other images are padded, or go in tiles"), file=sys.stderr
-        )
+    fixed = getattr(model.network, "fixed", None)
+    if fixed is not None:
+        line = f"{path} takes LR of {fixed[0]}x{fixed[1]}: other images are padded, or go in tiles"
+        print(printable(line), file=sys.stderr)
     return model
 
 

@@ -378,7 +378,8 @@ class Exporter(Protocol):
         """
 
     def open(self, path: Path) -> Exported:
-        """Open a file. Raises ValueError where it is none."""
+        """Open a file. Raises an error where it is none, and NotImplementedError where its runtime is not for this
+        machine: `srkit export` then keeps the file, and says that it was not compared."""
 
 
 _ANY = {

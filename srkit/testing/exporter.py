@@ -151,6 +151,8 @@ def _written(
                 opened = exporter.open(path)
         except ComponentError:
             raise
+        except NotImplementedError as error:
+            raise Inapplicable(str(error)) from None
         except Exception as error:
             fail(f"of two convolutions it makes no file: {describe(error)}", "mend it, or state what it cannot do")
         yield _Written(network, path, opened)

@@ -56,13 +56,17 @@ class Job:
 @attrs.frozen
 class Found:
     """What was found of an attempt: a `reason` where it failed, or the largest difference at each size, "77x69", and
-    the seconds that writing took and that SR of the first size takes in the runtime, and in torch."""
+    the seconds that writing took and that SR of the first size takes in the runtime, and in torch.
+
+    `unchecked` says why there are no differences: this machine has no such runtime.
+    """
 
     reason: str = ""
     differences: Mapping[str, float] = attrs.field(factory=dict)
     seconds: float = 0.0
     latency: float = 0.0
     latency_of_torch: float = 0.0
+    unchecked: str = ""
 
 
 class Plain(nn.Module):
@@ -100,6 +104,10 @@ def attempt(job: Job, registry: Registry | None = None) -> Found:
             exporter.write(network, example, path, words=words, way=job.way, fixed=job.size is not None)
         seconds = time.perf_counter() - start
         run = exporter.open(path).run
+    except NotImplementedError as error:
+        if not path.exists():
+            return Found(describe(error))
+        return Found(unchecked=str(error), seconds=seconds)
     except Exception as error:  # of torch's exporters, and of each runtime
         return Found(describe(error))
     count = 2 if component.facts.get("batches") and not job.size else 1

@@ -1,4 +1,4 @@
-"""A network exported: the ways that an exporter has, one after the other, until a file gives the SR that torch gives."""
+"""A network exported: an exporter's ways, one after the other, until a file gives the SR that torch gives."""
 
 from __future__ import annotations
 
@@ -140,9 +140,8 @@ def _end(code: int, log: str) -> str:
     """Return how a process ended that has not said what it found."""
     if code < 0:
         return f"the process that exports is ended by {signal.Signals(-code).name}"
-    return (
-        f"the process that exports ends with exit code {code}: {(log.strip().splitlines() or ['it says nothing'])[-1]}"
-    )
+    *_, last = ["it says nothing", *log.strip().splitlines()]
+    return f"the process that exports ends with exit code {code}: {last}"
 
 
 def _kept(folder: Path, home: Path) -> list[Path]:

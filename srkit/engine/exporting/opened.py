@@ -26,9 +26,9 @@ SAID = "srkit"  # the word of a file under which its description stands, as JSON
 class ExportedNetwork(nn.Module):
     """A network that another runtime computes, on the CPU, image by image.
 
-    Where the file takes one size of LR alone, `fixed`, (height, width), smaller images are padded to it. Images that are
-    larger than it, or than the largest that the file takes, go in overlapping tiles. Its facts are those of the network
-    that was exported.
+    Where the file takes one size of LR alone, `fixed`, (height, width), smaller images are padded to it. Images that
+    are larger than it, or than the largest that the file takes, go in overlapping tiles. Its facts are those of the
+    network that was exported.
     """
 
     def __init__(self, exported: Exported, said: Mapping[str, Any]) -> None:

@@ -91,7 +91,7 @@ def _aligned(side: int, large: int, least: int, multiple: int) -> int:
 
 
 def pad_to(x: Tensor, height: int, width: int) -> Tensor:
-    """Return images [n, c, h, w] with more rows and columns; a mirror shows at most all of an image, so small ones want several."""
+    """Return images [n, c, h, w] with more rows and columns: their mirror image, or several of small ones."""
     while x.shape[-2:] != (height, width):
         down, right = height - x.shape[-2], width - x.shape[-1]
         if min(x.shape[-2:]) == 1:  # which has no mirror image
