@@ -366,6 +366,8 @@ def evaluate(
         name: Tiler(network, engine.device_of(network), _facts(network), tile=tile, memory=memory)
         for name, network in networks.items()
     }
+    if any(getattr(network, "fixed", None) for network in networks.values()) and method.forward == "whole":
+        method = attrs.evolve(method, forward="tiles")  # files that take one size of LR
     if method.forward == "whole" and (tile is not None or memory is not None):
         inexact = [name for name, tiler in tilers.items() if not tiler.is_exact]
         if inexact:

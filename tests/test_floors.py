@@ -23,7 +23,7 @@ FLOORS = [
     ["engine.builder", "reports"],
     ["engine.data", "engine.weights"],
     ["engine.learning", "engine.scoring"],
-    ["engine.running"],
+    ["engine.exporting", "engine.running"],
     ["sweeps"],
     ["api"],
     ["testing"],
