@@ -75,7 +75,7 @@ class Enlarger:
         from srkit.engine.networks.folding import for_inference
         from srkit.engine.scoring.tiler import Tiler
 
-        facts = registry.find("architecture", model.architecture).component.facts_of(model.network)
+        facts = model.facts
         if arguments.size is not None and not takes_size(model.network):
             raise UsageError(f"{arguments.model} is a network for scale {model.scale}: --size needs one of any scale")
         device = pick_device(arguments.device, "--device")
