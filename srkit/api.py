@@ -319,6 +319,7 @@ def evaluate(
     from srkit.engine.data.opening import make_pairs
     from srkit.engine.data.pairs import Alone, EvaluationSet, Resized
     from srkit.engine.networks.calling import scales_of
+    from srkit.engine.networks.folding import for_inference
     from srkit.engine.scoring import evaluate as engine
     from srkit.engine.scoring.metrics import make_metrics
     from srkit.engine.scoring.tiler import Tiler
@@ -363,7 +364,7 @@ def evaluate(
         if scale != int(scale):
             raise UsageError(f"LR images without HR are taken at whole scales, not {scale:g}")
     tilers = {
-        name: Tiler(network, engine.device_of(network), _facts(network), tile=tile, memory=memory)
+        name: Tiler(for_inference(network), engine.device_of(network), _facts(network), tile=tile, memory=memory)
         for name, network in networks.items()
     }
     if any(getattr(network, "fixed", None) for network in networks.values()) and method.forward == "whole":
