@@ -24,6 +24,11 @@ _LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LINE_END_OF_NAME = re.compile("\n(?!  )|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
+def escaped(text: str) -> str:
+    """Return foreign text with everything escaped that a terminal would obey: line ends, control characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
 

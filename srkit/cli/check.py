@@ -20,7 +20,10 @@ from srkit.reports.texts import toml_value
 
 if TYPE_CHECKING:
     from srkit.engine.builder import Builder
+    from srkit.engine.data.batches import Batch
+    from srkit.engine.data.opening import OpenedData
     from srkit.engine.running.stages import Stage
+    from srkit.recipe.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,48 +116,30 @@ def _another(stage: Stage, *, strict: bool) -> str:
 
 
 def _rows(stage: Stage) -> list[list[str]]:
-    """Look at all of a stage that can be looked at without training; return what there is to tell."""
+    """Look at all of a stage that can be looked at without training; return what there is to say, by labels."""
     import torch
 
     from srkit.engine import memory
-    from srkit.engine.data.batches import Batches
-    from srkit.engine.data.opening import make_plan
-    from srkit.engine.data.pools import make_pool
     from srkit.engine.device import pick_device
-    from srkit.engine.networks.calling import scaled
     from srkit.engine.running.run import inspect, inspect_state
     from srkit.engine.running.session import LESS
     from srkit.engine.weights.starting import started
 
-    recipe = stage.recipe
-    cpu = torch.device("cpu")
-    data = inspect(stage.loaded, cpu)
+    data = inspect(stage.loaded, torch.device("cpu"))
     is_new = stage.state == "new"
     starts = [started(stage.loaded).line] if is_new else []
     with memory.reported("for what it starts from", LESS):
         starts += inspect_state(stage.loaded, stage.home, is_new=is_new)
-    # One batch for real: every fault of decoding, pairing, degradation and augmentation that the first images have.
-    first = data.usable[: recipe.data.batch]
     with memory.reported("for a batch", LESS):
-        pool = make_pool(data.training, first, cache=recipe.data.cache, threads=1, device=cpu)
-        batches = Batches(pool, make_plan(stage.loaded), cpu)
-        try:
-            batch = batches[0]
-        finally:
-            batches.close()
+        batch = _first_batch(stage, data)
 
+    recipe = stage.recipe
     settings = ", ".join(f"{key} {toml_value(value)}" for key, value in as_tree(recipe.architecture.settings).items())
-    samples = f"LR {batch.lr.shape[3]}x{batch.lr.shape[2]}, HR {batch.size[1]}x{batch.size[0]}"
-    if recipe.data.scales is not None:
-        least, most = (scaled(recipe.data.patch, scale) for scale in recipe.data.scales)
-        samples = f"LR {batch.lr.shape[3]}x{batch.lr.shape[2]}, HR {least}x{least} to {most}x{most}"
-    if recipe.data.points is not None:
-        samples += f", of which {recipe.data.points:,} points"
     epochs = recipe.train.steps * recipe.data.batch / len(data.usable)
     rows = [
         ["network", f"{recipe.architecture.type} x{recipe.scale}{'; ' if settings else ''}{settings}"],
         ["data", f"{data.training.describe()}; LR by {data.training.made_by}"],
-        ["batch", f"{len(batch.lr)} samples, {samples}"],
+        ["batch", f"{len(batch.lr)} samples, {_sizes(recipe, batch)}"],
         [
             "training",
             f"{recipe.train.steps:,} steps, {epochs:,.1f} epochs, {recipe.optimizer.type}, {recipe.schedule.type}",
@@ -174,3 +159,32 @@ def _rows(stage: Stage) -> list[list[str]]:
         rows.append(["note", str(error)])
     rows += [["start", line.replace("taken", "takes", 1)] for line in starts if line]
     return rows
+
+
+def _first_batch(stage: Stage, data: OpenedData) -> Batch:
+    """Return one batch, and so raise what decoding, pairing, degradation or augmentation of its images raises."""
+    import torch
+
+    from srkit.engine.data.batches import Batches
+    from srkit.engine.data.opening import make_plan
+    from srkit.engine.data.pools import make_pool
+
+    cpu = torch.device("cpu")
+    first = data.usable[: stage.recipe.data.batch]
+    pool = make_pool(data.training, first, cache=stage.recipe.data.cache, threads=1, device=cpu)
+    batches = Batches(pool, make_plan(stage.loaded), cpu)
+    try:
+        return batches[0]
+    finally:
+        batches.close()
+
+
+def _sizes(recipe: Recipe, batch: Batch) -> str:
+    """Return the sizes of a batch's samples, "LR 24x24, HR 48x48"."""
+    from srkit.engine.networks.calling import scaled
+
+    sizes = f"LR {batch.lr.shape[3]}x{batch.lr.shape[2]}, HR {batch.size[1]}x{batch.size[0]}"
+    if recipe.data.scales is not None:
+        least, most = (scaled(recipe.data.patch, scale) for scale in recipe.data.scales)
+        sizes = f"LR {batch.lr.shape[3]}x{batch.lr.shape[2]}, HR {least}x{least} to {most}x{most}"
+    return sizes if recipe.data.points is None else f"{sizes}, of which {recipe.data.points:,} points"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srkit.cli import output, scale
@@ -12,6 +13,7 @@ from srkit.errors import UsageError, did_you_mean
 from srkit.plugin.component import Component
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
+from srkit.plugin.registry import Entry, Registry
 from srkit.plugin.settings import of_type
 from srkit.recipe import toml
 
@@ -46,55 +48,49 @@ def main(arguments: argparse.Namespace) -> int:
         if kind in (None, entry.component.kind) and all(_states(entry.component, *fact) for fact in wanted)
     ]
     if arguments.json:
-        output.print_json(
+        output.print_json(_document(registry, entries), arguments.stdout)
+    else:
+        _print(registry, entries)
+    return 0
+
+
+def _document(registry: Registry, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    return {
+        "schema": 1,
+        "components": [
             {
-                "schema": 1,
-                "components": [
-                    {
-                        "kind": entry.component.kind,
-                        "name": entry.component.name,
-                        "recipe_name": registry.name_of(entry),
-                        "summary": entry.component.summary,
-                        "source": entry.component.source,
-                        "facts": dict(entry.component.facts),
-                        "missing": entry.component.missing,
-                        "distribution": entry.origin.distribution,
-                        "version": entry.origin.version,
-                    }
-                    for entry in entries
-                ],
-                "clashes": registry.clashes(),
-                "failures": [
-                    {
-                        "plugin": failure.plugin,
-                        "distribution": failure.origin.distribution,
-                        "version": failure.origin.version,
-                        "reason": failure.reason,
-                    }
-                    for failure in registry.failures
-                ],
-                "slow": registry.slow,
-            },
-            arguments.stdout,
-        )
-        return 0
+                "kind": entry.component.kind,
+                "name": entry.component.name,
+                "recipe_name": registry.name_of(entry),
+                "summary": entry.component.summary,
+                "source": entry.component.source,
+                "facts": dict(entry.component.facts),
+                "missing": entry.component.missing,
+                "distribution": entry.origin.distribution,
+                "version": entry.origin.version,
+            }
+            for entry in entries
+        ],
+        "clashes": registry.clashes(),
+        "failures": [
+            {
+                "plugin": failure.plugin,
+                "distribution": failure.origin.distribution,
+                "version": failure.origin.version,
+                "reason": failure.reason,
+            }
+            for failure in registry.failures
+        ],
+        "slow": registry.slow,
+    }
+
+
+def _print(registry: Registry, entries: Sequence[Entry]) -> None:
     out = output.console()
-    previous, rows = "", []
-    for entry in entries:
-        component = entry.component
-        shown = "" if component.kind == previous else component.kind
-        previous = component.kind
-        scales = component.facts.get("scales")
-        only = f" [dim](x{', x'.join(map(str, scales))})[/dim]" if scales else ""
-        name, summary = output.clean(registry.name_of(entry)), output.clean(component.summary)
-        rows.append(
-            [
-                f"[dim]{shown}[/dim]",
-                f"[dim]{name}[/dim]" if component.missing else f"[bold]{name}[/bold]",
-                f"[dim]{summary}[/dim]" if component.missing else summary + only,
-                f"[dim]{output.clean(entry.origin)}[/dim]",
-            ]
-        )
+    rows = [_row(registry, entry) for entry in entries]
+    for row, before in itertools.pairwise(reversed(rows)):
+        row[0] = "" if row[0] == before[0] else row[0]  # a kind stands once
     if rows:
         out.print(output.grid(rows, ["kind", "name", "summary", "from"], cut=2))
     else:
@@ -102,7 +98,7 @@ def main(arguments: argparse.Namespace) -> int:
     for entry in entries:
         component = entry.component
         for word, what in (("missing", component.missing), ("needs  ", component.facts.get("needs"))):
-            if what:  # whole, on a line of its own: it says what to type
+            if what:  # whole, on its own line: it says what to type
                 text = f"{component.kind} '{registry.name_of(entry)}': {what}"
                 out.print(f"[dim]{word} {output.clean(text)}[/dim]", soft_wrap=True)
     for clash in registry.clashes():
@@ -111,7 +107,20 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(f"[yellow]slow[/yellow]    {output.clean(slow)}", soft_wrap=True)
     for failure in registry.failures:
         out.print(f"[red]broken[/red]  {output.clean(failure)}", soft_wrap=True)
-    return 0
+
+
+def _row(registry: Registry, entry: Entry) -> list[str]:
+    """Return a component's kind, name, summary and distribution; dim where something must be installed first."""
+    component = entry.component
+    scales = component.facts.get("scales")
+    only = f" [dim](x{', x'.join(map(str, scales))})[/dim]" if scales else ""
+    name, summary = output.clean(registry.name_of(entry)), output.clean(component.summary)
+    return [
+        f"[dim]{component.kind}[/dim]",
+        f"[dim]{name}[/dim]" if component.missing else f"[bold]{name}[/bold]",
+        f"[dim]{summary}[/dim]" if component.missing else summary + only,
+        f"[dim]{output.clean(entry.origin)}[/dim]",
+    ]
 
 
 def _parse(text: str, kind: str | None) -> tuple[str, Any]:

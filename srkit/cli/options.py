@@ -9,9 +9,8 @@ from typing import Any
 
 import attrs
 
-from srkit.errors import UsageError
+from srkit.errors import UsageError, escaped
 from srkit.recipe import toml
-from srkit.recipe.layers import one_line
 from srkit.recipe.toml import TomlProblem
 
 LARGEST = 1_000_000  # bytes; the option files of those projects have some thousand
@@ -91,7 +90,7 @@ class Options:
 
 def read_options(path: Path) -> Options:
     """Read a YAML or TOML file; nothing in it is run. Raises UsageError for what is neither, or no table."""
-    name = one_line(str(path))
+    name = escaped(str(path))
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -111,7 +110,7 @@ def read_options(path: Path) -> Options:
 
 def dotted(path: KeyPath) -> str:
     """Return a path as people write it: `train.optim_g.lr`."""
-    return ".".join(one_line(str(key)) for key in path)
+    return ".".join(escaped(str(key)) for key in path)
 
 
 def shown(value: Any) -> str:
@@ -159,8 +158,8 @@ def _from_yaml(text: str, name: str) -> Any:
         return Loader(text).get_single_data()  # a SafeLoader: no tag makes anything but plain data
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"{name}{line}: {one_line(str(error.problem))}") from None
+        raise UsageError(f"{name}{line}: {escaped(str(error.problem))}") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise UsageError(f"{name}: {one_line(str(error)).splitlines()[0]}") from None
+        raise UsageError(f"{name}: {escaped(str(error)).splitlines()[0]}") from None
     except RecursionError:
         raise UsageError(f"{name}: is nested too deep") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from srkit.errors import RecipeError, UsageError, did_you_mean
+from srkit.errors import RecipeError, UsageError, did_you_mean, escaped
 from srkit.plugin.part import Part
 from srkit.recipe import toml
 from srkit.recipe.packaged import packaged_recipes
@@ -76,7 +76,7 @@ class Override:
 
         Raises UsageError for a KEY that is none.
         """
-        shown = one_line(text if len(text) <= 100 else f"{text[:97]}...")
+        shown = escaped(text if len(text) <= 100 else f"{text[:97]}...")
         try:
             text.encode()
         except UnicodeEncodeError:
@@ -99,7 +99,7 @@ class Override:
             raise UsageError(f"--set {self.text}: write KEY=VALUE, as in --set train.steps=500")
         if self.stage and self.stage not in stages:
             near = did_you_mean(self.stage, stages)
-            raise UsageError(f"--set {self.text}: there is no stage '{one_line(self.stage)}'{near}")
+            raise UsageError(f"--set {self.text}: there is no stage '{escaped(self.stage)}'{near}")
 
 
 def _stage_and_key(text: str) -> tuple[str, Any]:
@@ -123,11 +123,6 @@ def as_set(key: str, value: str) -> str:
     """Return the `--set` that gives a key this text, to be pasted into a shell."""
     given = value if value.strip() == value and _value(value) == value else json.dumps(value, ensure_ascii=False)
     return f"--set {shlex.quote(f'{key}={given}')}"
-
-
-def one_line(text: str) -> str:
-    """Return foreign text with everything escaped that a terminal would obey: line ends, control characters."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _try_toml(text: str) -> dict[str, Any] | None:
@@ -175,7 +170,7 @@ class Origins:
                 if any("srkit " in line for line in document.head):
                     notes = ["", f"{document.label} begins with:", *(f"    {line}" for line in document.head[:HEAD])]
                     break
-        error = RecipeError(self.lines(problems), [one_line(note) for note in notes])
+        error = RecipeError(self.lines(problems), [escaped(note) for note in notes])
         error.__cause__ = next((problem.cause for problem in problems if problem.cause is not None), None)
         return error
 
@@ -190,7 +185,7 @@ class Origins:
     def lines(self, problems: Sequence[Problem]) -> list[str]:
         """Return a line a problem, sorted by place; of very many, the first and how many more there are."""
         placed = sorted({(self.place(problem.path), problem.message) for problem in problems[:MOST]})
-        lines = [one_line(f"{text}: {message}" if text else message) for (_, _, text), message in placed]
+        lines = [escaped(f"{text}: {message}" if text else message) for (_, _, text), message in placed]
         return lines if len(problems) <= MOST else [*lines, f"and {len(problems) - MOST} more problems"]
 
 
@@ -201,7 +196,7 @@ def read_layers(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], O
     for another stage.
     """
     documents = _read_files(path)
-    defaults = {**long_forms(DEFAULTS), "title": one_line(path.stem)}
+    defaults = {**long_forms(DEFAULTS), "title": escaped(path.stem)}
     tree = {key: value for key, value in defaults.items() if key != "title"}
     for document in reversed(documents):
         tree = merge(tree, document.tree)
@@ -257,7 +252,7 @@ def _read_files(path: Path) -> list[Document]:
             document = toml.read(path)
         except TomlProblem as error:
             at = "" if error.line is None else f":{error.line}"
-            raise RecipeError([one_line(f"{path}{at}: {error}")]) from None
+            raise RecipeError([escaped(f"{path}{at}: {error}")]) from None
         documents.append(attrs.evolve(document, tree=long_forms(document.tree)))
         seen.append(path.resolve())
         base = document.tree.get("extends")
@@ -265,7 +260,7 @@ def _read_files(path: Path) -> list[Document]:
             return documents
         path = path.parent / str(base)
         if problem := _refused(base, path, seen):
-            raise RecipeError([one_line(f"{document.label}:{document.line(('extends',))}: {problem}")])
+            raise RecipeError([escaped(f"{document.label}:{document.line(('extends',))}: {problem}")])
 
 
 def _refused(base: Any, path: Path, seen: Sequence[Path]) -> str:

@@ -14,7 +14,7 @@ from typing import IO, Any
 import attrs
 import torch
 
-from srkit.recipe.layers import one_line
+from srkit.errors import escaped
 
 MOST_STEPS = 1_000_000  # of a pickle; a tensor takes 35, and an object of one byte may take 64 in memory
 SLACK = 1 << 20  # bytes that tensors may claim beyond their file's: views of one another
@@ -299,5 +299,5 @@ def _last(stack: list[Any], length: int) -> list[Any]:
 
 def shown(name: str) -> str:
     """Return a name from a file as one line, and not a long one."""
-    name = one_line(name)
+    name = escaped(name)
     return name if len(name) <= 100 else f"{name[:97]}..."

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from srkit.engine.weights import vetting
 from srkit.engine.weights.pickles import Refusal, shown
-from srkit.errors import InputRejected, UsageError, describe, did_you_mean
-from srkit.recipe.layers import one_line
+from srkit.errors import InputRejected, UsageError, describe, did_you_mean, escaped
 
 # What state dicts are found under, moving averages before what they are of.
 WRAPPERS = (
@@ -154,7 +153,7 @@ def _rejected(path: Path, wrong: str, error: Exception) -> InputRejected:
     if isinstance(error, Refusal):
         return InputRejected(path, f"{wrong}: {error}")
     reason = describe(error).partition(". ")[0]  # torch goes on to say how to read it nevertheless
-    return InputRejected(path, f"{wrong}: it is damaged: {one_line(reason)}")
+    return InputRejected(path, f"{wrong}: it is damaged: {escaped(reason)}")
 
 
 def _unwrap(path: Path, found: Mapping[Any, Any]) -> tuple[dict[str, Tensor], str]:

@@ -13,8 +13,7 @@ from fnmatch import fnmatchcase
 import attrs
 from torch import Tensor, nn
 
-from srkit.errors import InputRejected, nearest
-from srkit.recipe.layers import one_line
+from srkit.errors import InputRejected, escaped, nearest
 
 AVERAGE = re.compile(r"[-_.]ema\b|\bema[-_.]", re.IGNORECASE)  # in the key of a moving average
 
@@ -190,5 +189,5 @@ def _did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def _shown(name: str) -> str:
-    name = one_line(name)
+    name = escaped(name)
     return name if len(name) <= 100 else f"{name[:97]}..."
