@@ -35,7 +35,7 @@ TOGETHER = "\n".join([TEXT, *(path.read_text(encoding="utf-8") for path in DOCS)
 
 def blocks(text: str) -> list[tuple[str, str, str]]:
     """The language, the file's name or "", and the text of each example."""
-    return re.findall(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", text, re.M | re.S)
+    return re.findall(r'^```(\w+)(?: title="([^"\s]+)")?\n(.*?)^```$', text, re.M | re.S)
 
 
 def commands(block: str) -> list[list[str]]:
@@ -74,10 +74,12 @@ def reader(tmp_path, monkeypatch, capsys):
         ran = 0
         shown = ""
         for language, name, text in found:
-            if name == "output":  # ```text output: lines of what the commands before have printed, "..." for others
+            if (
+                name == "output"
+            ):  # ```text title="output": lines of what the commands before have printed, "..." for others
                 lines = {" ".join(line.split()) for line in shown.splitlines()}
                 assert {" ".join(line.split()) for line in text.splitlines()} - {"..."} <= lines, shown
-            elif name:  # ```python my_net.py: a file of the reader's, whose name stands in the line before, too
+            elif name:  # ```python title="my_net.py": a file of the reader's, whose name stands in the line before, too
                 Path(name).write_text(text)
             elif language == "python":
                 with redirect_stdout(io.StringIO()):
@@ -128,8 +130,15 @@ def test_the_mistakes_of_the_docs_are_reported_in_their_words(reader, capsys):
 @pytest.mark.parametrize("path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
 def test_the_name_of_each_file_to_save_stands_before_it(path):
     text = path.read_text(encoding="utf-8")
-    for fence, name in re.findall(r"^(```\w+ (\S+\.\w+))\n", text, re.M):
+    for fence, name in re.findall(r'^(```\w+ title="(\S+\.\w+)")\n', text, re.M):
         assert text[: text.index(fence)].rstrip().endswith(f"`{name}`:"), name
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
+def test_the_site_and_the_tests_understand_each_fence(path):
+    text = path.read_text(encoding="utf-8")
+    fences = re.findall(r"^```.*$", text, re.M)
+    assert len(fences) == 2 * len(blocks(text)), [f for f in fences if not re.fullmatch(r'```(\w+( title="\S+")?)?', f)]
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
