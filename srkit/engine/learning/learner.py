@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from srkit.engine.builder import Builder
 from srkit.engine.distributed import ALONE, World
 from srkit.engine.learning.exchange import Tree, sum_gradients
-from srkit.engine.learning.objective import Objective, Term, opposing, trainable, weighted
+from srkit.engine.learning.objective import Objective, Opposing, Term, Weighted, trainable
 from srkit.engine.learning.prediction import Prediction
 from srkit.errors import ComponentError
 from srkit.recipe.recipe import Adversary, Recipe
@@ -35,6 +35,7 @@ class Learner:
         self.name, self.objective, self.optimizer, self.schedule = name, objective, optimizer, schedule
         self.parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._rates: list[float] | None = None  # where the optimizer has them on the device
         self._clipped = list(self.parameters if clipped is None else clipped)
         self._world: World = ALONE
         self._modules: Sequence[nn.Module] = ()
@@ -91,11 +92,44 @@ class Learner:
 
     def set_rates(self, step: int) -> None:
         """Give the optimizer the learning rates of a step."""
-        for group, rate in zip(self.optimizer.param_groups, self.rates(step), strict=True):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
+        rates = self.rates(step)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            if self._rates is None:
                 group["lr"] = rate
+            else:
+                group["lr"].fill_(rate)
+        self._rates = None if self._rates is None else rates
+
+    @property
+    def current_rates(self) -> list[float]:
+        """The learning rate of each of the optimizer's groups, as it was last set."""
+        return [group["lr"] for group in self.optimizer.param_groups] if self._rates is None else self._rates
+
+    def keep_rates_on_device(self) -> None:
+        """Keep the learning rates on the device, where a recorded update reads them."""
+        self._rates = self.current_rates
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = torch.tensor(rate, device=self._bad.device)
+            if "capturable" in group:
+                group["capturable"] = True
+
+    def tensors(self) -> dict[str, list[Tensor]]:
+        """Return what an update changes beside parameters, by kind: the optimizer's state, and the learner's counts."""
+        found: dict[str, list[Tensor]] = {"losses": list(self._sums.values())}
+        for values in self.optimizer.state.values():
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    found.setdefault(name, []).append(value)
+        found["counts"] = [self._spoilt, self._bad, self._worst]
+        found["counts"] += [t for t in (self.scaler._scale, self.scaler._growth_tracker) if t is not None]
+        return found
+
+    def abandon(self) -> None:
+        """Forget an update that was begun and cannot be ended."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._tree = Tree()
+        state = self.scaler.state_dict()
+        self.scaler.update(state["scale"] if state else None)
 
     def update(self) -> None:
         """Update the parameters once, by the gradients that there are, which it takes away."""
@@ -198,7 +232,7 @@ def network_learner(
     network: nn.Module, terms: Sequence[Term], optimizer: Optimizer, schedule: Callable[[int], float]
 ) -> Learner:
     """Return what trains a network to minimise its losses."""
-    return Learner(NETWORK, weighted(terms), optimizer, schedule, clipped=network.parameters())
+    return Learner(NETWORK, Weighted(terms), optimizer, schedule, clipped=network.parameters())
 
 
 def make_learners(builder: Builder, recipe: Recipe, network: nn.Module, terms: Sequence[Term]) -> list[Learner]:
@@ -218,5 +252,5 @@ def make_learners(builder: Builder, recipe: Recipe, network: nn.Module, terms: S
             cure = "it takes the recipe's optimizer, and may have another: adversary.optimizer"
             raise ComponentError(f"the adversary of loss '{term.name}': {error}; {cure}") from None
         schedule = builder.make(own.schedule or recipe.schedule, **recipe.words)
-        learners.append(Learner(term.name, opposing(term, own.from_step, own.every), optimizer, schedule))
+        learners.append(Learner(term.name, Opposing(term, own.from_step, own.every), optimizer, schedule))
     return learners

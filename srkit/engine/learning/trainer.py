@@ -49,6 +49,16 @@ class BatchSource(Protocol):
         """Return the batch of a step, on the device."""
 
 
+class Work(Protocol):
+    """The work of a step on the device: the trainer's own, or recorded and replayed."""
+
+    def learn(self, part: Batch, number: int) -> dict[Learner, tuple[str, ...]]:
+        """Add a part of a batch to the gradients; return which learners were due, with the losses they computed."""
+
+    def update(self, due: Iterable[Learner]) -> None:
+        """Update what learns by the gradients that there are, and the average."""
+
+
 @attrs.frozen
 class Options:
     """How a trainer trains; see `[train]` of a recipe."""
@@ -97,6 +107,7 @@ class Trainer:
         self.network, self.learners, self.device, self.options = network, list(learners), device, options
         self.world, self.parts = world, -(-options.accumulate // world.size)
         self.done = 0
+        self.replaying: Callable[[Sequence[Batch]], Work] | None = None  # what does the work of a step of such parts
         self.losses = nn.ModuleList(term.loss for term in terms if isinstance(term.loss, nn.Module))
         self._declared = named(network.forward, WORDS)  # looked up once, not in each step
         self.forward = torch.compile(network) if options.compile else network
@@ -131,17 +142,19 @@ class Trainer:
     def step(self, batch: Batch) -> None:
         """Update the weights once, with a batch."""
         due: dict[Learner, None] = {}
-        for number, part in enumerate(batch.parts(self.parts), self.world.rank * self.parts):
-            torch.manual_seed(step_seed(self.options.seed, self.done, number))
-            for learner, losses in self.learn(part).items():
+        parts = list(batch.parts(self.parts))
+        work = self if self.replaying is None else self.replaying(parts)
+        for number, part in enumerate(parts):
+            torch.manual_seed(step_seed(self.options.seed, self.done, self.world.rank * self.parts + number))
+            for learner, losses in work.learn(part, number).items():
                 learner.count(losses)
                 due[learner] = None
         for learner in due:
             learner.set_rates(self.done)
-        self.update(due)
+        work.update(due)
         self.done += 1
 
-    def learn(self, part: Batch) -> dict[Learner, tuple[str, ...]]:
+    def learn(self, part: Batch, number: int) -> dict[Learner, tuple[str, ...]]:
         """Add a part of a batch to the gradients; return which learners were due, with the losses they computed."""
         prediction = self.predict(part)
         learnt = {learner: learner.learn(prediction, self.done) for learner in self.learners}
