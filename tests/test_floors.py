@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 FLOORS = [
     ["errors", "version"],
     ["files", "protocol", "plugin"],
-    ["images", "recipe"],
+    ["images", "recipe", "video"],
     [
         *("runs", "engine.device", "engine.distributed", "engine.memory", "engine.networks", "engine.reading"),
         "engine.supervising",
