@@ -22,7 +22,7 @@ FLOORS = [
     ],
     ["engine.builder", "reports"],
     ["engine.data", "engine.weights"],
-    ["engine.learning", "engine.scoring"],
+    ["engine.learning", "engine.scoring", "engine.speed"],
     ["engine.exporting", "engine.running"],
     ["sweeps"],
     ["api"],
