@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
 from srkit.cli import printable, whole_number
 from srkit.errors import UsageError
 from srkit.plugin.registry import Registry
-from srkit.protocol import Method
+from srkit.protocol import Method, Precision
 
 if TYPE_CHECKING:
     from srkit.engine.networks.calling import Scales
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what says how much memory an image may take, and where it is computed."""
+    """Declare what says how much memory an image may take, where it is computed, and in which precision."""
     limits = parser.add_mutually_exclusive_group()
     limits.add_argument(
         "--memory",
@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as in 2G: what this process may take, or the tensors on a GPU; images go in parts of the size for it",
     )
     limits.add_argument("--tile", type=_tile, metavar="N", help="images go in parts of about N x N pixels of the input")
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="float32",
+        help="what the network computes in (float32); parts whose output is not finite are computed again in float32",
+    )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 
 
@@ -82,7 +88,7 @@ class Enlarger:
         bicubic = Builder(registry).baseline(model.scale).to(device)
         return Enlarger(
             model,
-            Tiler(model.network.to(device), device, facts, precision=arguments.precision, **words),
+            Tiler(model.network.to(device), device, facts, **words),
             Tiler(bicubic, device, {"tileable": True}, **words),
             scales_of(model.network, facts, model.made_for),
             arguments,
@@ -105,7 +111,8 @@ class Enlarger:
         from srkit.engine.scoring.projection import back_projected
         from srkit.engine.scoring.tiler import grey_of
 
-        method = Method(forward=self.arguments.forward or "whole", ensemble=self.arguments.ensemble)
+        given = self.arguments
+        method = Method(forward=given.forward or "whole", ensemble=given.ensemble, precision=given.precision)
         times = self.arguments.back_projection
         sr = self.tiler.upscale(image, self.size_of(image), method, progress, grey=grey and not times)
         if not times:
