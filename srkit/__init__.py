@@ -12,6 +12,7 @@ from srkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from srkit.api import components, create, evaluate, load, load_recipe, report, run, upscale
+    from srkit.choosing import check_weights
     from srkit.errors import (
         ComponentError,
         InputRejected,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from srkit.images.manifest import ImageRecord, Manifest
     from srkit.images.reading import decode_image, image_size, read_image
     from srkit.images.writing import encode_image, save_image
+    from srkit.matlab import read_matrices
     from srkit.plugin.component import Component, hookimpl
     from srkit.plugin.contracts import (
         Architecture,
@@ -74,6 +76,7 @@ _HOME = {
     "Stopped": "errors",
     "UsageError": "errors",
     "Window": "plugin.contracts",
+    "check_weights": "choosing",
     "components": "api",
     "create": "api",
     "decode_image": "images.reading",
@@ -86,6 +89,7 @@ _HOME = {
     "load": "api",
     "load_recipe": "api",
     "read_image": "images.reading",
+    "read_matrices": "matlab",
     "report": "api",
     "run": "api",
     "save_image": "images.writing",
@@ -120,6 +124,7 @@ __all__ = [
     "Stopped",
     "UsageError",
     "Window",
+    "check_weights",
     "components",
     "create",
     "decode_image",
@@ -132,6 +137,7 @@ __all__ = [
     "load",
     "load_recipe",
     "read_image",
+    "read_matrices",
     "report",
     "run",
     "save_image",
