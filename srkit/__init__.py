@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from srkit.api import components, create, evaluate, load, load_recipe, report, run, upscale
+    from srkit.api import components, create, evaluate, load, load_recipe, report, run, sweep, upscale
     from srkit.choosing import check_weights
     from srkit.errors import (
         ComponentError,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         Discriminator,
         Distortion,
         Draws,
+        Exported,
+        Exporter,
         Loss,
         Metric,
         OptimizerFactory,
@@ -59,6 +61,8 @@ _HOME = {
     "Discriminator": "plugin.contracts",
     "Distortion": "plugin.contracts",
     "Draws": "plugin.contracts",
+    "Exported": "plugin.contracts",
+    "Exporter": "plugin.contracts",
     "ImageRecord": "images.manifest",
     "InputRejected": "errors",
     "Loss": "plugin.contracts",
@@ -93,6 +97,7 @@ _HOME = {
     "report": "api",
     "run": "api",
     "save_image": "images.writing",
+    "sweep": "api",
     "upscale": "api",
 }
 
@@ -107,6 +112,8 @@ __all__ = [
     "Discriminator",
     "Distortion",
     "Draws",
+    "Exported",
+    "Exporter",
     "ImageRecord",
     "InputRejected",
     "Loss",
@@ -141,6 +148,7 @@ __all__ = [
     "report",
     "run",
     "save_image",
+    "sweep",
     "upscale",
 ]
 

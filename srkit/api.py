@@ -113,6 +113,56 @@ def run(
                 raise KeyboardInterrupt from None
 
 
+def sweep(
+    recipe: PathLike,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    seeds: int | None = None,
+    processes: int = 1,
+    out: PathLike | None = None,
+    set: Sequence[str] = (),
+    trials: int = 0,
+    ranges: Mapping[str, Sequence[Any]] | None = None,
+    plugins: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> dict[str, Any]:
+    """Train a recipe with each combination of the grid's values, {"optimizer.lr": [1e-4, 5e-4]}, for so many seeds.
+
+    So many `processes` run at once and share the machine. The same call goes on: what is finished is used. With
+    `trials` that many combinations are chosen by optuna, of the grid's values and of the `ranges`, [low, high] or [low,
+    high, "log"]. Each run is a process, which is given the `plugins` by -p. Returns the document of `srkit sweep
+    --json`; the folder, `out` or runs/<the recipe file's name>-sweep, has its page. Raises RecipeError and UsageError
+    for mistakes, before any run begins; Stopped after a signal. A run that fails is in the document, with its reason.
+    """
+    from srkit.engine.builder import Builder
+    from srkit.recipe.packaged import find_recipe
+    from srkit.runs.stopping import StopFlag
+    from srkit.sweeps.grid import parse_space
+    from srkit.sweeps.search import run_grid, run_search
+    from srkit.sweeps.sweep import Sweep
+
+    with StopFlag() as stop:
+        if processes < 1:
+            raise UsageError(f"the processes of a sweep are at least 1, not {processes}")
+        path = find_recipe(os.fspath(recipe))
+        folder = Path(out) if out is not None else Path("runs") / f"{path.stem}-sweep"
+        space = parse_space(grid or {}, ranges or {}, trials=trials, seeds=seeds)
+        found = Sweep(
+            path,
+            folder,
+            Builder(registry or installed()),
+            overrides=list(set),
+            plugins=plugins,
+            processes=processes,
+            say=log.info,
+        )
+        whole = (run_search if trials else run_grid)(found, space, stop, os.environ)
+        found.write()
+        if not whole:
+            raise Stopped(f"stopped by {stop.by or 'a signal'}; {folder / REPORT} has what there is")
+        return found.document()
+
+
 def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     """Write a page on runs, each a run directory or a file in one, and return its path: one HTML file.
 
@@ -269,6 +319,7 @@ def evaluate(
     from srkit.engine.data.opening import make_pairs
     from srkit.engine.data.pairs import Alone, EvaluationSet, Resized
     from srkit.engine.networks.calling import scales_of
+    from srkit.engine.networks.folding import for_inference
     from srkit.engine.scoring import evaluate as engine
     from srkit.engine.scoring.metrics import make_metrics
     from srkit.engine.scoring.tiler import Tiler
@@ -313,9 +364,11 @@ def evaluate(
         if scale != int(scale):
             raise UsageError(f"LR images without HR are taken at whole scales, not {scale:g}")
     tilers = {
-        name: Tiler(network, engine.device_of(network), _facts(network), tile=tile, memory=memory)
+        name: Tiler(for_inference(network), engine.device_of(network), _facts(network), tile=tile, memory=memory)
         for name, network in networks.items()
     }
+    if any(getattr(network, "fixed", None) for network in networks.values()) and method.forward == "whole":
+        method = attrs.evolve(method, forward="tiles")  # files that take one size of LR
     if method.forward == "whole" and (tile is not None or memory is not None):
         inexact = [name for name, tiler in tilers.items() if not tiler.is_exact]
         if inexact:

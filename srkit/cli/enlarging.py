@@ -78,9 +78,10 @@ class Enlarger:
         from srkit.engine.builder import Builder
         from srkit.engine.device import pick_device
         from srkit.engine.networks.calling import scales_of, takes_size
+        from srkit.engine.networks.folding import for_inference
         from srkit.engine.scoring.tiler import Tiler
 
-        facts = registry.find("architecture", model.architecture).component.facts_of(model.network)
+        facts = model.facts
         if arguments.size is not None and not takes_size(model.network):
             raise UsageError(f"{arguments.model} is a network for scale {model.scale}: --size needs one of any scale")
         device = pick_device(arguments.device, "--device")
@@ -88,7 +89,7 @@ class Enlarger:
         bicubic = Builder(registry).baseline(model.scale).to(device)
         return Enlarger(
             model,
-            Tiler(model.network.to(device), device, facts, **words),
+            Tiler(for_inference(model.network.to(device)), device, facts, **words),
             Tiler(bicubic, device, {"tileable": True}, **words),
             scales_of(model.network, facts, model.made_for),
             arguments,

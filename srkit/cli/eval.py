@@ -3,7 +3,8 @@
 With several models, the differences to the first one have 95 % intervals (paired bootstrap over the images). Without a
 model, but with --scale N, bicubic alone is scored.
 
-A MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set.
+A MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set; or a file
+of `srkit export`, which its own runtime computes (model.onnx).
 """
 
 from __future__ import annotations
@@ -110,14 +111,14 @@ def main(arguments: argparse.Namespace) -> int:
     registry = discover(arguments.plugins, arguments.ambient)
     sets = _sets(arguments, registry)
     finished = _finished(arguments.images)
-    found = [models.read(path, arguments, registry) for path in arguments.models]
+    found = [models.read_network(path, arguments, registry) for path in arguments.models]
     sets = {
         name: registry.create("dataset", "folder", path=given) if isinstance(given, str) else given
         for name, given in sets.items()
     }
     if arguments.forward == "tiles":
-        for name, network in {model.architecture: model.network for model in found}.items():
-            if registry.find("architecture", name).component.facts_of(network).get("tileable") is False:
+        for name, model in {model.architecture: model for model in found}.items():
+            if model.facts.get("tileable") is False:
                 text = f"architecture '{name}' states that tiles do not make up its output: these are scores of tiles"
                 print(printable(text), file=sys.stderr)
     scales = {model.scale for model in found} or {arguments.scale}
@@ -150,7 +151,7 @@ def main(arguments: argparse.Namespace) -> int:
     ]
     for line in _left_out(sets):
         print(printable(line), file=sys.stderr)
-    for line in dict.fromkeys(_hints(found_tables, by_name, registry)):
+    for line in dict.fromkeys(_hints(found_tables, by_name)):
         print(printable(line), file=sys.stderr)
     spoilt = list(dict.fromkeys(_spoilt(found_tables)))
     for line in spoilt:
@@ -164,7 +165,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if spoilt else 0
 
 
-def _hints(found: Sequence[dict[str, Any]], by_name: Mapping[str, Model], registry: Registry) -> typing.Iterator[str]:
+def _hints(found: Sequence[dict[str, Any]], by_name: Mapping[str, Model]) -> typing.Iterator[str]:
     """Yield a line on each network that is worse than bicubic by more than training explains.
 
     That is any distance for weights from elsewhere, which may want another range of values, and FAR for srkit's own.
@@ -180,7 +181,7 @@ def _hints(found: Sequence[dict[str, Any]], by_name: Mapping[str, Model], regist
             if model is None or gain >= (0.0 if _is_foreign(model) else -FAR):
                 continue
             far = "far " if gain < -FAR else ""
-            yield f"{row['model']} is {far}below bicubic: {_range_hint(model, registry)}"
+            yield f"{row['model']} is {far}below bicubic: {_range_hint(model)}"
 
 
 def _is_foreign(model: Model) -> bool:
@@ -188,10 +189,10 @@ def _is_foreign(model: Model) -> bool:
     return "recipe_hash" not in model.metadata and (not model.metadata or "converted_from" in model.metadata)
 
 
-def _range_hint(model: Model, registry: Registry) -> str:
+def _range_hint(model: Model) -> str:
     """Return what the reason usually is."""
-    component = registry.find("architecture", model.architecture).component
-    setting = read_settings(component.load(), KINDS["architecture"].given).get(RANGE)
+    is_exported = not model.reading.taken.taken  # what another runtime computes has no settings any more
+    setting = None if is_exported else read_settings(model.component.load(), KINDS["architecture"].given).get(RANGE)
     now = None if setting is None else model.settings.get(RANGE, setting.default)
     if not isinstance(now, int | float) or not _is_foreign(model):
         return "is it trained, and does it take values of 0..1?"

@@ -1,8 +1,8 @@
 """Enlarge images with a network: names, grey, alpha, 16 bits, colours, resolution and EXIF are kept.
 
-MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set. Or it is a
-recipe, such as zssr: then a network is trained on each image itself, in a run directory below runs; the same command
-goes on where it was stopped.
+MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set; or a file of
+`srkit export`, which its own runtime computes (model.onnx). Or it is a recipe, such as zssr: then a network is trained
+on each image itself, in a run directory below runs; the same command goes on where it was stopped.
 INPUT is an image, a folder of images, a pattern ('photos/**/*.jpg'), or - for the standard input. What is there already
 is not done again. A bad image is named and the rest goes on; the exit code is then 3.
 An image that its own format cannot hold enlarged becomes a PNG. CMYK becomes sRGB, by its profile if it has one.
@@ -200,7 +200,7 @@ def _enlargers(arguments: argparse.Namespace, registry: Registry) -> tuple[Calla
         near = nearest(arguments.model, packaged_recipes())
         if near is not None and not Path(arguments.model).exists():
             raise UsageError(f"{arguments.model}: there is no such file, nor such a recipe; did you mean '{near}'?")
-        enlarger = Enlarger.of(models.read(arguments.model, arguments, registry), arguments, registry)
+        enlarger = Enlarger.of(models.read_network(arguments.model, arguments, registry), arguments, registry)
         if enlarger.warning:
             print(printable(enlarger.warning), file=sys.stderr)
         return lambda source: enlarger, to or f"x{enlarger.model.scale}"

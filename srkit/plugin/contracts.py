@@ -54,6 +54,9 @@ class Architecture(Protocol):
 
     With a method `stages() -> Sequence[Stage]`, large images go through it stage by stage, each in strips of rows: with
     the whole image's SR, though it takes means over the image, and in a part of the memory.
+
+    With a method `for_inference() -> nn.Module`, `eval` and `upscale` take that network in its place: the same function
+    of weights that are copied and folded, which need not be trained. It offers stages where the network does.
     """
 
     def __call__(self, lr: Tensor) -> Tensor:
@@ -85,7 +88,9 @@ class Loss(Protocol):
     computes in `train.precision`, else in float32.
 
     It may declare more: `lr`; `extras`, what the network returned beside SR; `ema`, SR of the moving average of the
-    weights; `step`, from 0. Where points were sampled, SR and HR are [n, 3, q, 1].
+    weights; `step`, from 0. One that declares `step` may have `phase(step)`, which returns what the step decides: steps
+    with equal phases compute the same function, and can be replayed as one CUDA graph. Where points were sampled, SR
+    and HR are [n, 3, q, 1].
 
     An adversarial loss is an `nn.Module` that has `adversary`, one of its modules, and
     `adversary_loss(sr, hr) -> Tensor`, which the adversary minimises with a separate optimizer. It is given SR
@@ -318,15 +323,19 @@ class Picture(NamedTuple):
 class Observer(Protocol):
     """Made from `**settings`; has any of these methods. It only watches: one that raises is dropped with a warning.
 
-    `values` are plain floats: `loss` (the mean since the last event) and each loss by its name, `epoch` (samples drawn
-    since the first step, in training sets), `learning_rate`, `it_per_s` (updates a second), `images_per_s` (samples a
-    second), `data_share` (0..1 of the time spent waiting for data), `eta_s` (seconds left).
+    `values` are plain floats: `loss`, the weighted sum (the mean since the last event), and each loss by its name, a
+    second one of a name as `l1_2`; of an adversarial loss its adversary's, too, `adversarial.adversary`; one that was
+    not due since then is absent. `epoch` (samples drawn since the first step, in training sets), `learning_rate` (of
+    the network's first group of parameters), `it_per_s` (updates a second), `images_per_s` (samples a second),
+    `data_share` (0..1 of the time spent waiting for data), `eta_s` (seconds left). The times are those of training:
+    validations and saves do not count.
 
     `tables` has a table for each validation set, plain values of JSON: `data` (the set's name), `scale`, `protocol`,
-    and `rows`, the network's first, bicubic's behind it. A row has `model`, `mean` ({metric: value}) and `images`
-    ({image: {metric: value}}); values may be infinite, and are NaN where the network's output is not finite. A
-    protocol has `scale`, `color` and `border` (by metric), `rounding`, `fit`, `lr`, `forward`, `ensemble`, `images`
-    (how many), `fingerprint`, and `padding` (by network) where LR was padded.
+    and `rows`, the network's first, bicubic's behind it. A row has `model` (the component's name, or "bicubic"), `mean`
+    ({metric: value}) and `images` ({image: {metric: value}}); values may be infinite, and are NaN where the network's
+    output is not finite. Where images are exact, of infinite PSNR, `exact` names them ({metric: [image]}): no mean has
+    them. A protocol has `scale`, `color` and `border` (by metric), `rounding`, `fit`, `lr`, `forward`, `ensemble`,
+    `images` (how many), `fingerprint`, and `padding` (by network) where LR was padded.
     """
 
     def run_started(self, run: Run) -> None:
@@ -346,6 +355,40 @@ class Observer(Protocol):
 
     def run_ended(self, step: int, outcome: str) -> None:
         """Be given the last step and "finished", "stopped" or "failed"."""
+
+
+class Exported(NamedTuple):
+    """A file of an exporter's, opened in the runtime that it is for.
+
+    `run` takes LR and returns SR, float32 [n, 3, h, w] of numpy. `words` is what the file says of its network; empty
+    where it says nothing.
+    """
+
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    words: Mapping[str, str]
+
+
+class Exporter(Protocol):
+    """Made from `**settings`, in a process for each attempt: writes a network for another runtime, and opens what it
+    wrote there. `srkit export` compares the two, and keeps no file that gives another SR.
+
+    Where it declares `half`, it is given whether the weights are to have 16 bits; images go in and come out as float32
+    all the same.
+    """
+
+    def write(
+        self, network: nn.Module, example: Tensor, path: Path, *, words: Mapping[str, str], way: str, fixed: bool
+    ) -> None:
+        """Write a network, in eval mode on the CPU, from LR to SR alone; `example` is LR, [1, 3, h, w].
+
+        The file takes LR of any height and width, or if `fixed` of the example's alone. `way` is one of the `ways` that
+        the component states, "" where there is one only. `words` are kept in the file, or beside it; other files that
+        belong to it have its stem. Raises ValueError where the format has no form for the network.
+        """
+
+    def open(self, path: Path) -> Exported:
+        """Open a file. Raises an error where it is none, and NotImplementedError where its runtime is not for this
+        machine: `srkit export` then keeps the file, and says that it was not compared."""
 
 
 _ANY = {
@@ -474,6 +517,18 @@ KINDS: Mapping[str, Kind] = {
         _kind("schedule", "the learning rate's factor at each step", Schedule, given=("steps",)),
         _kind("observer", "watches a run", Observer, Run, events=True),
         _kind("detector", "tells which network a file of weights is of", Detector, Detected),
+        _kind(
+            "exporter",
+            "writes a network for another runtime, and runs it there",
+            Exporter,
+            Exported,
+            given=("half",),
+            suffix=Fact(str, "what its files end with, by which `srkit upscale` and `srkit eval` know them"),
+            ways=Fact(tuple[str, ...], "ways to write a network, each tried where the one before gives another SR"),
+            free_size=Fact(bool, "whether its files can take LR of any size", True),
+            largest=Fact(int, "the largest height and width of LR that its files take; any where absent"),
+            batches=Fact(bool, "whether its files take several images at once", False),
+        ),
     )
 }
 
