@@ -33,6 +33,8 @@ def test_the_public_names_are_these():
         "Discriminator",
         "Distortion",
         "Draws",
+        "Exported",
+        "Exporter",
         "ImageRecord",
         "InputRejected",
         "Loss",
