@@ -144,7 +144,7 @@ class Tiler:
             was_training = self.network.training
             self.network.eval()
             try:
-                with torch.no_grad(), self._autocast(self.precision):
+                with torch.no_grad(), self._autocast(method.precision):
                     x = torch.cat([to_batch(image, self.device) for image in images]).to(self._dtype)
                     sr = forward(self.network, x, way.way, job.ensemble, job.size)
                 if bool(sr.isfinite().all()):
