@@ -46,7 +46,10 @@ from srkit.engine.data.opening import make_pairs
 from srkit.engine.data.pairs import Pairs
 from srkit.engine.data.pools import DevicePool, PackedPool, Pool, SourcePool, make_pool
 from srkit.engine.data.preparing import Tiles, prepare
-from srkit.engine.learning.objective import Term
+from srkit.engine.data.sampling import stream
+from srkit.engine.learning.graphs import CudaRecorder, Graphs
+from srkit.engine.learning.learner import Learner, network_learner
+from srkit.engine.learning.objective import Opposing, Term
 from srkit.engine.learning.trainer import PRECISIONS, Duty, Options, Trainer, trainer_of
 from srkit.errors import describe
 from srkit.files import json_text
@@ -160,8 +163,12 @@ def all_checks(setup: Setup) -> list[Check]:
         *((f"{name} does not wait", part(no_waiting, setup, **given)) for name, given in options.items()),
         *((f"a batch from {where} does not wait", part(no_waiting_batch, setup, where)) for where in POOLS[:3]),
         *((f"a killed run continues in {name}", part(continues, setup, name)) for name in ("float32", "float16")),
+        *((f"{name} as a graph", part(as_graph, setup, **given)) for name, given in options.items()),
+        *((f"steps of a GAN{how}", part(gan, setup, graphs=bool(how))) for how in ("", " as graphs")),
+        *((f"degradation of {name}", part(degradation, setup, name)) for name in ("realesrnet_x4", "bsrgan_x4")),
         ("float16 that overflows", part(overflow, setup)),
         ("upscale", part(upscale, setup)),
+        ("upscale in tiles", part(tiles, setup)),
         ("eval", part(evaluate, setup)),
     ]
 
@@ -391,6 +398,92 @@ def no_waiting(setup: Setup, **given: Any) -> str:
     return without_waiting(setup, lambda: trainer.step(batch))
 
 
+def as_graph(setup: Setup, **given: Any) -> str:
+    """Updates that are recorded and replayed, beside plain ones."""
+    if setup.device.type != "cuda":
+        raise Skipped("only CUDA has graphs")
+    batch, found, launched = one_batch(setup), [], 0
+    for with_graphs in (False, True):
+        trainer = make_trainer(setup, TINY, **given)
+        if with_graphs:
+            trainer.replaying = graphs = Graphs(trainer, CudaRecorder(setup.device), exact=False)
+        else:
+            trainer.learner.keep_rates_on_device()
+        for _ in range(12):
+            trainer.step(batch)
+        finished(setup.device)
+        found.append(flat(trainer.network))
+        with torch.profiler.profile(activities=list(torch.profiler.supported_activities())) as profile:
+            trainer.step(batch)
+            finished(setup.device)
+        launched = sum(event.count for event in profile.key_averages() if "Launch" in event.key)
+    require(graphs.refusal == "", graphs.refusal)
+    require(graphs.recorded == 1, f"{graphs.recorded} kinds of steps were recorded, and there is one")
+    apart = float((found[0] - found[1]).abs().max())
+    require(apart <= 1e-3, f"weights are {apart:.1e} apart after 12 updates")
+    return f"weights {apart:.1e} apart after 12 updates, {launched} launches a step"
+
+
+def gan(setup: Setup, *, graphs: bool) -> str:
+    """Steps with an adversary and R1: what the network and the adversary learn is finite, and both change."""
+    if graphs and setup.device.type != "cuda":
+        raise Skipped("only CUDA has graphs")
+    torch.manual_seed(0)
+    made = srkit.create("architecture", "a2n", scale=SCALE, **TINY).to(setup.device)
+    loss = srkit.create("loss", "adversarial", discriminator=srkit.create("discriminator", "patch"), r1=1.0, r1_every=4)
+    terms = [Term("l1", srkit.create("loss", "l1"), 1.0, False), Term("gan", loss.to(setup.device), 0.1, False)]
+    learners = [
+        network_learner(made, terms, srkit.create("optimizer", "adam", made.parameters()), lambda step: 1.0),
+        Learner(
+            "gan", Opposing(terms[1]), srkit.create("optimizer", "adam", loss.adversary.parameters()), lambda _: 1.0
+        ),
+    ]
+    trainer = Trainer(made, terms, learners, setup.device, Options(steps=40, seed=1, precision=torch.bfloat16))
+    if graphs:
+        trainer.replaying = replaying = Graphs(trainer, CudaRecorder(setup.device), exact=False)
+    drawing = plan(batch=4, patch=16)
+    with contextlib.closing(Batches(pool_of(setup, "memory")[0], drawing, setup.device)) as source:
+        before = flat(made), flat(loss.adversary)
+        for step in range(8 if setup.small else 40):
+            trainer.step(source[step])
+    losses, after = trainer.read_losses(), (flat(made), flat(loss.adversary))
+    text = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+    require(all(map(math.isfinite, losses.values())), text)
+    moved = [bool(now.isfinite().all()) and not torch.equal(now, then) for now, then in zip(after, before, strict=True)]
+    require(all(moved), f"{text}, but weights stand still or are not finite")
+    if graphs:
+        require(
+            replaying.refusal == "" and replaying.recorded == 2, replaying.refusal or "not both kinds were recorded"
+        )
+    return text
+
+
+def degradation(setup: Setup, recipe: str) -> str:
+    """LR of random degradations on the device and on the CPU, of the same draws; and how many samples a second."""
+    size, count, scale = (32, 2, 4) if setup.small else (256, 32, 4)
+    settings = srkit.load_recipe(recipe).data.degradation.settings
+    chain = srkit.create("degradation", "chain", scale=scale, **settings)
+    source = drawn(count=count, size=size).source
+    hr = torch.stack([torch.from_numpy(source.read(index)).permute(2, 0, 1) for index in range(count)]).float() / 255
+
+    def degraded(images: Tensor, step: int) -> Tensor:
+        draws = stream(1, "degradation", step, np.arange(count), images.device)
+        return chain(images, (size // scale,) * 2, draws)
+
+    images = hr.to(setup.device)
+    off = (degraded(images, 0).cpu() - degraded(hr, 0)).abs() * 255
+    # JPEG rounds: what was a last bit before it may be a step of its tables after.
+    share = float((off > 1).float().mean())
+    finished(setup.device)
+    started = time.perf_counter()
+    for step in range(3):
+        degraded(images, step)
+    finished(setup.device)
+    text = f"{share:.2%} of the values are more than a level apart, at most {float(off.max()):.0f}"
+    require(share <= 0.02, text)
+    return f"{text}; {3 * count / (time.perf_counter() - started):.0f} samples/s"
+
+
 def no_waiting_batch(setup: Setup, where: str) -> str:
     """Batches are made ahead of what the device computes."""
     steps = iter(range(9))
@@ -479,6 +572,20 @@ def upscale(setup: Setup) -> str:
     return text
 
 
+def tiles(setup: Setup) -> str:
+    """A large image in parts, as strips of stages and as tiles, beside the whole image: within one of 256 levels."""
+    image = np.tile(drawn(count=1, size=64).source.read(0)[:64, :64], (4, 4, 1))
+    apart = {}
+    for name, given in (("a2n", TINY if setup.small else {}), ("edsr", {"features": 8, "blocks": 2})):
+        torch.manual_seed(0)
+        made = srkit.create("architecture", name, scale=SCALE, **given).to(setup.device).eval()
+        whole, parts = srkit.upscale(image, made, forward="whole"), srkit.upscale(image, made, tile=96)
+        apart[name] = int(np.abs(whole.astype(int) - parts).max())
+    text = ", ".join(f"{name} {levels}" for name, levels in apart.items()) + " levels of 256 apart"
+    require(max(apart.values()) <= 1, text)
+    return text
+
+
 def evaluate(setup: Setup) -> str:
     """Scores within 0.01 dB and 0.001 SSIM, of whole images and of the mean of eight symmetries in tiles."""
     folder = Path(tempfile.mkdtemp(dir=setup.folder))
@@ -546,8 +653,10 @@ def speed(setup: Setup) -> list[dict[str, Any]]:
     pairs, drawing = drawn(count=4, size=64 if setup.small else 256), plan(batch=batch, patch=patch)
     sources: list[Batches] = []
 
-    def ours(name: str, cache: str = "auto", **given: Any) -> Way:
+    def ours(name: str, cache: str = "auto", *, graph: bool = False, **given: Any) -> Way:
         trainer = make_trainer(setup, size, **given)
+        if graph:
+            trainer.replaying = Graphs(trainer, CudaRecorder(setup.device), exact=False)
         pool = make_pool(pairs, range(len(pairs)), cache=cache, threads=2, device=setup.device)
         sources.append(made := Batches(pool, drawing, setup.device))
         return Way(f"srkit, {name}", lambda: trainer.step(made[trainer.done]), lambda: made.waited)
@@ -555,8 +664,12 @@ def speed(setup: Setup) -> list[dict[str, Any]]:
     half = {"precision": torch.bfloat16}
     ways = [ours(name, precision=precision) for name, precision in PRECISIONS.items()]
     ways.append(ours("bfloat16, images in memory", cache="memory", **half))
+    if setup.device.type == "cuda":
+        ways.append(ours("bfloat16, as a graph", graph=True, **half))
     if not setup.small:
         ways.append(ours("bfloat16, compiled", compile=True, **half))
+        if setup.device.type == "cuda":
+            ways.append(ours("bfloat16, compiled, as a graph", compile=True, graph=True, **half))
     ways.insert(0, eager(setup, size, *(images.contiguous() for images in images_of(sources[0][0]))))
     for _ in range(rounds + 1):
         for way in ways:

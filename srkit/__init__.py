@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from srkit.api import components, create, evaluate, load, load_recipe, report, run, upscale
+    from srkit.api import components, create, evaluate, load, load_recipe, report, run, sweep, upscale
     from srkit.errors import (
         ComponentError,
         InputRejected,
@@ -93,6 +93,7 @@ _HOME = {
     "report": "api",
     "run": "api",
     "save_image": "images.writing",
+    "sweep": "api",
     "upscale": "api",
 }
 
@@ -141,6 +142,7 @@ __all__ = [
     "report",
     "run",
     "save_image",
+    "sweep",
     "upscale",
 ]
 

@@ -113,6 +113,56 @@ def run(
                 raise KeyboardInterrupt from None
 
 
+def sweep(
+    recipe: PathLike,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    seeds: int | None = None,
+    processes: int = 1,
+    out: PathLike | None = None,
+    set: Sequence[str] = (),
+    trials: int = 0,
+    ranges: Mapping[str, Sequence[Any]] | None = None,
+    plugins: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> dict[str, Any]:
+    """Train a recipe with each combination of the grid's values, {"optimizer.lr": [1e-4, 5e-4]}, for so many seeds.
+
+    So many `processes` run at once and share the machine. The same call goes on: what is finished is used. With
+    `trials` that many combinations are chosen by optuna, of the grid's values and of the `ranges`, [low, high] or [low,
+    high, "log"]. Each run is a process, which is given the `plugins` by -p. Returns the document of `srkit sweep
+    --json`; the folder, `out` or runs/<the recipe file's name>-sweep, has its page. Raises RecipeError and UsageError
+    for mistakes, before any run begins; Stopped after a signal. A run that fails is in the document, with its reason.
+    """
+    from srkit.engine.builder import Builder
+    from srkit.recipe.packaged import find_recipe
+    from srkit.runs.stopping import StopFlag
+    from srkit.sweeps.grid import parse_space
+    from srkit.sweeps.search import run_grid, run_search
+    from srkit.sweeps.sweep import Sweep
+
+    with StopFlag() as stop:
+        if processes < 1:
+            raise UsageError(f"the processes of a sweep are at least 1, not {processes}")
+        path = find_recipe(os.fspath(recipe))
+        folder = Path(out) if out is not None else Path("runs") / f"{path.stem}-sweep"
+        space = parse_space(grid or {}, ranges or {}, trials=trials, seeds=seeds)
+        found = Sweep(
+            path,
+            folder,
+            Builder(registry or installed()),
+            overrides=list(set),
+            plugins=plugins,
+            processes=processes,
+            say=log.info,
+        )
+        whole = (run_search if trials else run_grid)(found, space, stop, os.environ)
+        found.write()
+        if not whole:
+            raise Stopped(f"stopped by {stop.by or 'a signal'}; {folder / REPORT} has what there is")
+        return found.document()
+
+
 def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     """Write a page on runs, each a run directory or a file in one, and return its path: one HTML file.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,10 @@ hypothesis.settings.load_profile("srkit")
 
 # Several processes on few cores wait for each other when each takes all of them.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell that starts the tests in the background has SIGINT ignored, and what they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):

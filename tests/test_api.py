@@ -65,6 +65,7 @@ def test_the_public_names_are_these():
         "report",
         "run",
         "save_image",
+        "sweep",
         "upscale",
     ]
     for name in srkit.__all__:

@@ -24,6 +24,7 @@ FLOORS = [
     ["engine.data", "engine.weights"],
     ["engine.learning", "engine.scoring"],
     ["engine.exporting", "engine.running"],
+    ["sweeps"],
     ["api"],
     ["testing"],
     ["cli"],

@@ -26,6 +26,7 @@ SKIPPED = (
     "it needs spandrel",
     "left out with --small",
     "only CUDA tells what waits for it",
+    "only CUDA has graphs",
 )
 
 

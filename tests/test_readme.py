@@ -81,7 +81,7 @@ def reader(tmp_path, monkeypatch, capsys):
                 capsys.readouterr()
                 for words in commands(text):
                     assert words[0] == "srkit", words
-                    command = [*words[1:], *(SHORT if "run" in words else [])]
+                    command = [*words[1:], *(SHORT if {"run", "sweep"} & {*words} else [])]
                     assert main(command) == 0, (words, capsys.readouterr().err)
                     ran += 1
                 shown = capsys.readouterr().out

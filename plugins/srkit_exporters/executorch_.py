@@ -50,7 +50,7 @@ class ExecuTorch:
 
         def run(lr: NDArray[np.float32]) -> NDArray[np.float32]:
             (sr,) = method.execute([torch.from_numpy(lr)])
-            return np.array(sr)
+            return np.array(sr.numpy())
 
         return srkit.Exported(run, beside.read(path))
 

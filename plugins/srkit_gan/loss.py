@@ -70,9 +70,13 @@ class Adversarial(nn.Module):
             loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
         else:
             loss = _relativistic(above=real, below=fake)
-        if self.r1 and step % self.r1_every == 0:
+        if self.phase(step):
             loss = loss + self.r1_every * self.r1 * self._penalty(hr)
         return loss
+
+    def phase(self, step: int) -> bool:
+        """Return what the number of a step decides: whether R1 is computed."""
+        return self.r1 > 0 and step % self.r1_every == 0
 
     def _penalty(self, hr: Tensor) -> Tensor:
         """Return half the squared norm of the gradient at HR: Mescheder et al., arXiv:1801.04406. A second derivative,

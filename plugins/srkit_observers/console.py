@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import srkit
 from srkit_observers import lines
+from srkit_observers.curve import Scores, draw
 
 if TYPE_CHECKING:
     from srkit_observers.display import Display
+
+PLAIN_WIDTH = 80  # columns of a curve where there is no terminal
 
 
 class Console:
     """Shows a progress bar and tables where stderr is a terminal, plain lines elsewhere; stdout stays for results.
 
-    A save is not shown: log.txt has it.
+    At the end the scores are drawn as a small curve, those of an earlier part of the run among them. A save is not
+    shown: log.txt has it.
 
     Args:
         plain: write plain lines even to a terminal.
@@ -24,12 +28,13 @@ class Console:
 
     def __init__(self, *, plain: bool = False) -> None:
         self._plain = plain
-        self._steps = 0
+        self._steps, self._scores = 0, Scores()
         self._display: Display | None = None
 
     def run_started(self, run: srkit.Run) -> None:
         """Print title, steps and directory; begin the progress bar on a terminal that can redraw a line."""
-        self._steps = run.steps
+        self._steps, self._scores = run.steps, Scores()
+        self._scores.read(run.directory / "metrics.jsonl", run.first_step)
         if not self._plain and sys.stderr.isatty():
             from srkit_observers.display import Display  # slow to import, and a batch job has no use for it
 
@@ -46,16 +51,20 @@ class Console:
 
     def validated(self, step: int, tables: list[dict[str, Any]]) -> None:
         """Print the tables above the bar, or one line a table."""
+        self._scores.add(step, tables)
         if self._display is not None:
-            self._display.validated(step, tables)
+            self._display.validated(step, tables, self._scores.last)
         else:
             for table in tables:
                 _print(lines.validated(step, table))
 
     def run_ended(self, step: int, outcome: str) -> None:
-        """Stop the bar and print the outcome: "finished", "stopped" or "failed"."""
+        """Stop the bar, draw the curve and print the outcome: "finished", "stopped" or "failed"."""
         if self._display is not None:
-            self._display.stop()
+            self._display.curve(self._scores)
+        else:
+            for line in draw(self._scores, width=PLAIN_WIDTH, unicode=False):
+                _print(line)
         _print(lines.ended(step, outcome))
 
 

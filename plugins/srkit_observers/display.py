@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,11 +14,15 @@ from rich.text import Text
 
 import srkit
 from srkit_observers import lines
+from srkit_observers.curve import Scores, draw
 
 STARVED = 0.2  # of the time spent waiting for data: worth a colour
 OF_THE_DATA = ("images", "fingerprint", "padding")  # keys of a protocol that say what was measured, not how
-STATE_WIDTH = 72  # columns, of "step 120000/200000  loss 0.0213  5.1 it/s  data 2 %  eta 100:12:40" and a margin
-EPOCH_WIDTH = 14  # columns more, of "epoch 1234.5"; it is left out on narrower terminals
+STATE_WIDTH = 116  # columns, of all that can stand beside the bar
+LEAST_BAR, MOST_BAR = 8, 32  # columns
+GAP = "  "  # between what stands beside the bar
+# What stands beside the bar where the terminal is too narrow for all, the first of them first.
+RANKS = ("step", "eta", "loss", "score", "images/s", "data", "it/s", "epoch")
 
 
 class Display:
@@ -29,18 +33,16 @@ class Display:
     """
 
     def __init__(self, run: srkit.Run, console: Console) -> None:
-        epoch = console.width >= STATE_WIDTH + EPOCH_WIDTH + 4
-        width = STATE_WIDTH + (EPOCH_WIDTH if epoch else 0)
-        self._epoch = epoch
+        bar = max(LEAST_BAR, min(MOST_BAR, console.width - STATE_WIDTH))
         self._progress = Progress(
-            BarColumn(max(4, min(32, console.width - width)), "bright_black", "cyan", "cyan"),
-            _State(table_column=Column(no_wrap=True)),
+            BarColumn(bar, "bright_black", "cyan", "cyan"),
+            _State(lambda: console.width - bar - 1),
             console=console,
             auto_refresh=False,
             redirect_stdout=False,  # it would move results to stderr
         )
         console.print(Text(lines.started(run), "dim"))
-        self._task = self._progress.add_task("", total=run.steps, completed=run.first_step, values={})
+        self._task = self._progress.add_task("", total=run.steps, completed=run.first_step, values={}, score="")
         self._progress.start()
         self.stop = weakref.finalize(self, self._progress.stop)
 
@@ -51,32 +53,75 @@ class Display:
         return None if console.is_dumb_terminal else cls(run, console)
 
     def logged(self, step: int, values: Mapping[str, float]) -> None:
-        """Redraw the bar at a step with the values beside it; the epoch only where the terminal is wide enough."""
-        shown = {name: value for name, value in values.items() if name != "epoch" or self._epoch}
-        self._progress.update(self._task, completed=step, values=shown, refresh=True)
+        """Redraw the bar at a step with the values beside it, as far as the terminal is wide enough."""
+        self._progress.update(self._task, completed=step, values=values, refresh=True)
 
-    def validated(self, step: int, tables: Sequence[Mapping[str, Any]]) -> None:
-        """Print the tables of a validation above the bar."""
-        for part in scores(step, tables):
-            self._progress.console.print(part)
+    def validated(self, step: int, tables: Sequence[Mapping[str, Any]], score: str) -> None:
+        """Print the tables of a validation above the bar; `score` stands beside it from now on."""
+        self._progress.update(self._task, score=score)
+        console = self._progress.console
+        found = list(scores(step, tables))
+        if any(
+            console.measure(part, options=console.options.update(max_width=10_000)).maximum > console.width
+            for part in found
+        ):
+            # Cut to this width, numbers would be other numbers.
+            found = [Text(lines.validated(step, table)) for table in tables]
+        for part in found:
+            console.print(part)
+
+    def curve(self, scores: Scores) -> None:
+        """Stop the bar, and draw the scores of the run below it, in Braille where the terminal can show it."""
+        self.stop()
+        console = self._progress.console
+        found = draw(scores, width=console.width, unicode=not console.options.ascii_only)
+        for line in found:
+            text = Text(line, "dim" if line in (found[0], found[-1]) else "", no_wrap=True)
+            text.highlight_regex("[\u2801-\u28ff]+|[*]+", "cyan")
+            text.highlight_regex("[│|╌-]+|bicubic.*", "dim")
+            console.print(text, soft_wrap=True)
 
 
 class _State(ProgressColumn):
-    """What stands beside the bar: the plain line with its labels dimmed."""
+    """What stands beside the bar, its labels dimmed: as much as there is room for, by rank."""
+
+    def __init__(self, room: Callable[[], int]) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+        self._room = room
 
     def render(self, task: Task) -> Text:
-        """Return the text beside the bar of a task; the data share is yellow above `STARVED`."""
-        text = Text.assemble(("step ", "dim"), f"{int(task.completed)}", (f"/{int(task.total or 0)}", "dim"))
-        values = task.fields["values"]
-        for first, second in lines.parts(values):
-            text.append("  ")
-            if first == "data":
-                text.append("data ", "dim").append(second, "yellow" if values["data_share"] > STARVED else "")
-            elif second == "it/s":
-                text.append(first).append(" it/s", "dim")
-            else:
-                text.append(f"{first} ", "dim").append(second)
-        return text
+        """Return the text beside the bar of a task."""
+        fields = _fields(task)
+        left, kept = self._room() + len(GAP), []
+        for name in sorted(fields, key=lambda name: RANKS.index(name) if name in RANKS else len(RANKS)):
+            if len(GAP) + fields[name].cell_len <= left:
+                kept.append(name)
+                left -= len(GAP) + fields[name].cell_len
+        return Text(GAP).join(fields[name] for name in fields if name in kept)
+
+
+def _fields(task: Task) -> dict[str, Text]:
+    """Return what can stand beside the bar, by what it is; the share of waiting is yellow above `STARVED`."""
+    values, score = task.fields["values"], task.fields["score"]
+    step = Text.assemble(("step ", "dim"), f"{int(task.completed)}", (f"/{int(task.total or 0)}", "dim"))
+    found = {"step": step}
+    for first, second in lines.parts(values):
+        if first == "data":
+            found["data"] = Text.assemble(("data ", "dim"), (second, "yellow" if _is_starved(values) else ""))
+        elif second == "it/s":
+            found["it/s"] = Text.assemble(first, (" it/s", "dim"))
+        else:
+            found[first] = Text.assemble((f"{first} ", "dim"), second)
+        if first == "loss" and score:
+            name, _, number = score.partition(" ")
+            found["score"] = Text.assemble((f"{name} ", "dim"), number)
+        if second == "it/s" and "images_per_s" in values:
+            found["images/s"] = Text.assemble(lines.rate(values["images_per_s"]), (" images/s", "dim"))
+    return found
+
+
+def _is_starved(values: Mapping[str, float]) -> bool:
+    return values["data_share"] > STARVED
 
 
 def scores(step: int, tables: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:

@@ -24,6 +24,7 @@ VERBS = {
     "show": "a component's settings, its code and a table to paste",
     "check": "find every mistake of a recipe, and look at its data",
     "run": "train a recipe, or continue its run",
+    "sweep": "train a recipe with lists of settings and several seeds",
     "eval": "score networks on folders of images, beside bicubic",
     "compare": "runs side by side: settings, scores, curves",
     "report": "a page on runs: scores, curves, pictures",

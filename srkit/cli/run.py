@@ -21,7 +21,7 @@ from srkit import api
 from srkit.cli import output, whole_number
 from srkit.errors import Elsewhere, RunFailed, Stopped, UsageError
 from srkit.plugin.discovery import discover
-from srkit.runs.stopping import StopFlag, end_with_parent
+from srkit.runs.stopping import WITH_PARENT, StopFlag, end_with_parent
 
 FLAGS = ("--restart", "--accept-dataset-change", "--traceback")  # that each of several processes is given, too
 
@@ -72,7 +72,7 @@ def _main(arguments: argparse.Namespace) -> int:
     # Of several processes, which torchrun has started and numbered, the first one speaks; it restarts them, too.
     first = os.environ.get("RANK", "0") == "0"
     restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    if "RANK" in os.environ:
+    if "RANK" in os.environ or WITH_PARENT in os.environ:
         end_with_parent()
     show_log(logging.INFO if first else logging.CRITICAL)
     try:

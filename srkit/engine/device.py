@@ -25,3 +25,8 @@ def pick_device(name: str, said_by: str = "train.device") -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError(f"{said_by} is 'mps', which is not there; \"auto\" takes what there is")
     return device
+
+
+def gpus() -> int:
+    """Return how many CUDA devices this process sees."""
+    return torch.cuda.device_count()

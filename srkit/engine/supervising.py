@@ -55,7 +55,7 @@ def supervise(command: Sequence[str], processes: int, environment: Mapping[str, 
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": str(attempt),
         # Each alone would take all cores.
-        "OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", str(max(1, _cores() // processes))),
+        "OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", str(max(1, cores() // processes))),
     }
     ranks = range(processes)
     with _signals_kept():
@@ -78,7 +78,8 @@ def supervise(command: Sequence[str], processes: int, environment: Mapping[str, 
     return Ended(*first, asked=bool(asked))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -85,7 +85,9 @@ class Loss(Protocol):
     computes in `train.precision`, else in float32.
 
     It may declare more: `lr`; `extras`, what the network returned beside SR; `ema`, SR of the moving average of the
-    weights; `step`, from 0. Where points were sampled, SR and HR are [n, 3, q, 1].
+    weights; `step`, from 0. One that declares `step` may have `phase(step)`, which returns what the step decides: steps
+    with equal phases compute the same function, and can be replayed as one CUDA graph. Where points were sampled, SR
+    and HR are [n, 3, q, 1].
 
     An adversarial loss is an `nn.Module` that has `adversary`, one of its modules, and
     `adversary_loss(sr, hr) -> Tensor`, which the adversary minimises with a separate optimizer. It is given SR
@@ -318,15 +320,19 @@ class Picture(NamedTuple):
 class Observer(Protocol):
     """Made from `**settings`; has any of these methods. It only watches: one that raises is dropped with a warning.
 
-    `values` are plain floats: `loss` (the mean since the last event) and each loss by its name, `epoch` (samples drawn
-    since the first step, in training sets), `learning_rate`, `it_per_s` (updates a second), `images_per_s` (samples a
-    second), `data_share` (0..1 of the time spent waiting for data), `eta_s` (seconds left).
+    `values` are plain floats: `loss`, the weighted sum (the mean since the last event), and each loss by its name, a
+    second one of a name as `l1_2`; of an adversarial loss its adversary's, too, `adversarial.adversary`; one that was
+    not due since then is absent. `epoch` (samples drawn since the first step, in training sets), `learning_rate` (of
+    the network's first group of parameters), `it_per_s` (updates a second), `images_per_s` (samples a second),
+    `data_share` (0..1 of the time spent waiting for data), `eta_s` (seconds left). The times are those of training:
+    validations and saves do not count.
 
     `tables` has a table for each validation set, plain values of JSON: `data` (the set's name), `scale`, `protocol`,
-    and `rows`, the network's first, bicubic's behind it. A row has `model`, `mean` ({metric: value}) and `images`
-    ({image: {metric: value}}); values may be infinite, and are NaN where the network's output is not finite. A
-    protocol has `scale`, `color` and `border` (by metric), `rounding`, `fit`, `lr`, `forward`, `ensemble`, `images`
-    (how many), `fingerprint`, and `padding` (by network) where LR was padded.
+    and `rows`, the network's first, bicubic's behind it. A row has `model` (the component's name, or "bicubic"), `mean`
+    ({metric: value}) and `images` ({image: {metric: value}}); values may be infinite, and are NaN where the network's
+    output is not finite. Where images are exact, of infinite PSNR, `exact` names them ({metric: [image]}): no mean has
+    them. A protocol has `scale`, `color` and `border` (by metric), `rounding`, `fit`, `lr`, `forward`, `ensemble`,
+    `images` (how many), `fingerprint`, and `padding` (by network) where LR was padded.
     """
 
     def run_started(self, run: Run) -> None:

@@ -205,6 +205,7 @@ class Train:
         threads: of torch on the CPU; 0 is torch's own choice, and their number decides the last bits
         precision: "float32", "bfloat16" or "float16"
         compile: torch.compile
+        graph: "auto": on CUDA a step is recorded and launched as one graph, where that is possible; "off": never
         channels_last: memory layout
         ema: decay of a moving average of the weights, which is then what is scored and kept; 0 for none
         clip: largest norm of the gradients; 0 for none
@@ -222,6 +223,7 @@ class Train:
     threads: int = _number(0, least=0, below=1025)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
+    graph: Literal["auto", "off"] = "auto"
     channels_last: bool = True
     ema: float = _number(0.0, least=0, below=1)
     clip: float = _number(0.0, least=0)

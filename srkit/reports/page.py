@@ -15,7 +15,7 @@ import attrs
 
 from srkit.plugin.registry import Registry
 from srkit.recipe import toml
-from srkit.reports import plot
+from srkit.reports import plot, sweeps
 from srkit.reports.curves import Curve, loss_curves
 from srkit.reports.intervals import interval
 from srkit.reports.runs import describe, missing
@@ -41,8 +41,10 @@ class Shown:
     images: dict[str, str]
 
 
-def page(runs: Mapping[str, History], registry: Registry) -> str:
-    """Return the page of runs, by their names, as HTML."""
+def page(
+    runs: Mapping[str, History], registry: Registry, *, sweep: Sequence[sweeps.Member] = (), title: str = ""
+) -> str:
+    """Return the page of runs, by their names, as HTML; of a sweep's, with its table."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -51,7 +53,8 @@ def page(runs: Mapping[str, History], registry: Registry) -> str:
     template = environment.from_string(resources.files("srkit.reports").joinpath("page.html").read_text("utf-8"))
     tables = side_by_side(runs, registry)
     return template.render(
-        title=_title(runs),
+        title=title or _title(runs),
+        sweep=_sweep(sweep, runs, registry),
         version=__version__,
         runs=[_run(name, run, registry) for name, run in runs.items()],
         differences=_differences(runs),
@@ -60,6 +63,20 @@ def page(runs: Mapping[str, History], registry: Registry) -> str:
         plots=list(_plots(runs, tables, registry)),
         colors=dict(zip(runs, plot.colors(len(runs)), strict=True)),
     )
+
+
+def _sweep(members: Sequence[sweeps.Member], runs: Mapping[str, History], registry: Registry) -> dict[str, Any] | None:
+    """Return what a page says of a sweep: a table for each set, and the runs that are not finished."""
+    if not members:
+        return None
+    tables = []
+    for table in sweeps.document(members, runs, registry)["tables"]:
+        head, rows, what = sweeps.cells(table)
+        best = [row["best"] for row in table["rows"]]
+        numbers = len(head) - len(table["metrics"]) - 1
+        name = f"{table['data']} x{table['scale']}"
+        tables.append({"name": name, "head": head, "rows": rows, "best": best, "numbers": numbers, "what": what})
+    return {"tables": tables, "unfinished": sweeps.unfinished(members)}
 
 
 def _title(runs: Mapping[str, History]) -> str:

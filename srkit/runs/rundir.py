@@ -25,7 +25,16 @@ SHOWN = 5  # images of a change
 ANEW = "use --restart to set it aside and begin anew, or --out DIR for another place"
 
 # What may differ when a run is continued; `train.steps` may grow, and a dataset may have moved.
-FREE = ("title", "train.device", "train.log_every", "train.keep", "data.threads", "data.cache", "observer")
+FREE = (
+    "title",
+    "train.device",
+    "train.graph",
+    "train.log_every",
+    "train.keep",
+    "data.threads",
+    "data.cache",
+    "observer",
+)
 
 
 @attrs.frozen

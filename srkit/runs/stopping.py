@@ -9,6 +9,8 @@ import time
 import types
 from typing import Any
 
+WITH_PARENT = "SRKIT_ENDS_WITH_PARENT"  # in the environment of a run that is to end with the one that has started it
+
 
 class Interrupted(Exception):
     """Raised where a signal came before there was anything to save; `by` is its name."""

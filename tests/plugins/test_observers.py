@@ -216,20 +216,150 @@ def test_a_terminal_shows_a_bar_below_the_tables(terminal: Terminal) -> None:
         "step 1200  psnr_y  bicubic         ssim_y  bicubic",
         "Set5 x2     35.84    33.66  +2.18  0.9501   0.9299  +0.0202",
         "Set14 x2    35.84    33.66  +2.18  0.9501   0.9299  +0.0202",
-        "━━━━━━━╺━━━━━━ step 2500/5000  epoch 3.2  loss 0.0213  5.1 it/s  data 2 %  eta 00:12:40",
+        "━━━━╺━━━ step 2500/5000  loss 0.0213  psnr_y 35.84 (+2.18)  5.1 it/s  data 2 %  eta 00:12:40",
         "step 2500  stopped",
         "",
     ]
 
 
-def test_a_narrow_terminal_leaves_the_epoch_out(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+ALL = {**VALUES, "images_per_s": 81.92}
+
+
+@pytest.mark.parametrize(
+    ("columns", "bar", "text"),
+    [
+        (140, 24, "epoch 3.2  loss 0.0213  psnr_y 35.84 (+2.18)  5.1 it/s  81.9 images/s  data 2 %  eta 00:12:40"),
+        (100, 8, "loss 0.0213  psnr_y 35.84 (+2.18)  81.9 images/s  data 2 %  eta 00:12:40"),
+        (80, 8, "loss 0.0213  psnr_y 35.84 (+2.18)  eta 00:12:40"),
+        (44, 8, "eta 00:12:40"),
+    ],
+)
+def test_the_live_line_has_what_the_terminal_has_room_for(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, columns: int, bar: int, text: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     console = Console()
     with terminal:
         console.run_started(run_of(Path("runs/a2n_x2")))
-        console.logged(2500, VALUES)
+        console.validated(1200, [table()])
+        console.logged(2500, ALL)
         console.run_ended(2500, "stopped")
-    assert screen(terminal.read())[-3] == "━━━━╺━━━ step 2500/5000  loss 0.0213  5.1 it/s  data 2 %  eta 00:12:40"
+    drawn, _, beside = screen(terminal.read())[-3].partition(" ")
+    assert (len(drawn), beside) == (bar, f"step 2500/5000  {text}")
+
+
+def test_a_terminal_that_is_too_narrow_for_a_table_shows_whole_numbers(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
+    console = Console()
+    with terminal:
+        console.run_started(run_of(Path("runs/a2n_x2")))
+        console.validated(1200, [table()])
+        console.run_ended(1200, "stopped")
+    assert screen(terminal.read())[1:4] == [
+        "step 1200  Set5 x2  psnr_y 35.84 (bicubic",
+        "33.66, +2.18)  ssim_y 0.9501 (bicubic",
+        "0.9299, +0.0202)",
+    ]
+
+
+def scored(value: float) -> list[dict[str, Any]]:
+    """Return the tables of a validation with this PSNR."""
+    found = table()
+    found["rows"][0]["mean"]["psnr_y"] = value
+    return [found]
+
+
+def tell_scores(console: Console, directory: Path) -> None:
+    console.run_started(run_of(directory))
+    for step, value in ((1000, 32.66), (2000, 34.66), (5000, 35.66)):
+        console.validated(step, scored(value))
+    console.run_ended(5000, "finished")
+
+
+def test_the_end_of_a_run_shows_its_scores_as_a_curve_with_bicubics_line(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    with terminal:
+        tell_scores(Console(), tmp_path)
+    written = terminal.read()
+    assert screen(written)[-11:-1] == [
+        "psnr_y, Set5 x2, by step",
+        "35.66 │                    ⢀⣀⣀⠤⠤⠒⠒⠊⠉",
+        "      │           ⣀⣀⡠⠤⠔⠒⠒⠉⠉⠁",
+        "      │      ⢀⠖⠊⠉⠉",
+        "      │     ⡔⠁",
+        "      │╌╌╌⡠⠊╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ bicubic 33.66",
+        "      │ ⢀⠔⠁",
+        "32.66 │⡠⠃",
+        "       1000                     5000",
+        "step 5000  finished",
+    ]
+    assert "\x1b[36m" in written
+
+
+def test_no_color_leaves_the_colours_out(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    with terminal:
+        tell_scores(Console(), tmp_path)
+    assert not re.findall(r"\x1b\[[0-9;]*3[0-7]m", terminal.read())
+
+
+PLAIN_CURVE = """\
+psnr_y, Set5 x2, by step
+35.66 |                                             ***********
+      |                         ********************
+      |             ************
+      |         ****
+      |------***----------------------------------------------- bicubic 33.66
+      |  ****
+32.66 |**
+       1000                                                5000
+"""
+
+
+def test_a_pipe_gets_the_curve_in_plain_characters(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tell_scores(Console(), tmp_path)
+    lines_ = capfd.readouterr().err.splitlines()
+    assert lines_[4:] == [*PLAIN_CURVE.splitlines(), "step 5000  finished"]
+    assert all(line.isascii() for line in lines_)
+
+
+def test_a_terminal_of_a_code_page_without_braille_gets_the_curve_in_plain_characters(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    terminal.stderr.reconfigure(encoding="cp1252")  # type: ignore[attr-defined]
+    with terminal:
+        tell_scores(Console(), tmp_path)
+    assert screen(terminal.read())[-11:-2] == PLAIN_CURVE.splitlines()
+
+
+def test_the_curve_of_a_continued_run_begins_with_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    observers = [MetricsJsonl(), Console()]
+    for observer in observers:
+        observer.run_started(run_of(tmp_path))
+        for step, value in ((1000, 32.66), (2000, 34.66)):
+            observer.validated(step, scored(value))
+    console = Console()
+    capfd.readouterr()
+    console.run_started(run_of(tmp_path, first_step=2000))
+    console.validated(5000, scored(35.66))
+    console.run_ended(5000, "finished")
+    assert capfd.readouterr().err.splitlines()[2:-1] == PLAIN_CURVE.splitlines()
+
+
+def test_one_score_is_no_curve_and_neither_are_those_that_are_not_finite(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    console = Console()
+    console.run_started(run_of(tmp_path))
+    console.validated(1000, scored(32.0))
+    console.validated(2000, scored(math.nan))
+    console.validated(3000, scored(math.inf))
+    console.run_ended(3000, "finished")
+    assert capfd.readouterr().err.splitlines()[4:] == ["step 3000  finished"]
 
 
 def test_scores_of_two_protocols_stand_in_two_tables_below_what_differs(terminal: Terminal, tmp_path: Path) -> None:
@@ -265,7 +395,7 @@ def test_a_warning_during_the_display_stands_above_the_bar(terminal: Terminal, t
         print("a warning", file=sys.stderr)
         console.run_ended(0, "stopped")
     shown = screen(terminal.read())
-    assert shown[-4:-2] == ["a warning", "━" * 14 + " step 0/5000"]
+    assert shown[-4:-2] == ["a warning", "━" * 8 + " step 0/5000"]
 
 
 def test_a_console_that_is_dropped_gives_the_terminal_back(terminal: Terminal, tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def test_every_default_is_written_out(tmp_path):
         "threads": 0,
         "precision": "float32",
         "compile": False,
+        "graph": "auto",
         "channels_last": True,
         "ema": 0.0,
         "clip": 0.0,

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from srkit.engine.builder import Builder
 from srkit.engine.distributed import ALONE, World
 from srkit.engine.learning.exchange import Tree, sum_gradients
-from srkit.engine.learning.objective import Objective, Term, opposing, trainable, weighted
+from srkit.engine.learning.objective import Objective, Opposing, Term, Weighted, trainable
 from srkit.engine.learning.prediction import Prediction
 from srkit.errors import ComponentError
 from srkit.recipe.recipe import Adversary, Recipe
@@ -35,6 +35,7 @@ class Learner:
         self.name, self.objective, self.optimizer, self.schedule = name, objective, optimizer, schedule
         self.parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._rates: list[float] | None = None  # where the optimizer has them on the device
         self._clipped = list(self.parameters if clipped is None else clipped)
         self._world: World = ALONE
         self._modules: Sequence[nn.Module] = ()
@@ -65,31 +66,78 @@ class Learner:
         """What its objective is called in logs."""
         return "loss" if self.name == NETWORK else f"{self.name}.adversary"
 
-    def learn(self, prediction: Prediction, step: int) -> bool:
-        """Add a part of a batch to the gradients of the parameters; say whether the objective is due at this step."""
+    def learn(self, prediction: Prediction, step: int) -> tuple[str, ...]:
+        """Add a part of a batch to the gradients of the parameters; return the names of the losses that were computed,
+        none where the objective is not due at this step. What it keeps are tensors that stay where they are."""
         value = self.objective(prediction, step)
         if value is None:
-            return False
-        for name, loss in {**value.losses, self.total: value.total}.items():
-            self._sums[name] = self._sums.get(name, 0) + loss.detach()
-            self._counts[name] = self._counts.get(name, 0) + 1
+            return ()
+        losses = {**value.losses, self.total: value.total}
+        for name, loss in losses.items():
+            if name not in self._sums:
+                self._sums[name] = torch.zeros_like(loss, requires_grad=False)
+            self._sums[name] += loss.detach()
         self._spoilt |= ~value.total.detach().isfinite()
         # Confined: what a loss's adversary computes for the network leaves no gradient in the adversary, nor the
         # other way round.
         torch.autograd.backward(self.scaler.scale(value.total), inputs=self.parameters)
         if self._ordered:
             self._tree.take(self.parameters)
-        return True
+        return tuple(losses)
 
-    def update(self, step: int) -> None:
+    def count(self, losses: Iterable[str]) -> None:
+        """Count that these losses were computed for a part of a batch."""
+        for name in losses:
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def set_rates(self, step: int) -> None:
+        """Give the optimizer the learning rates of a step."""
+        rates = self.rates(step)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            if self._rates is None:
+                group["lr"] = rate
+            else:
+                group["lr"].fill_(rate)
+        self._rates = None if self._rates is None else rates
+
+    @property
+    def current_rates(self) -> list[float]:
+        """The learning rate of each of the optimizer's groups, as it was last set."""
+        return [group["lr"] for group in self.optimizer.param_groups] if self._rates is None else self._rates
+
+    def keep_rates_on_device(self) -> None:
+        """Keep the learning rates on the device, where a recorded update reads them."""
+        self._rates = self.current_rates
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = torch.tensor(rate, device=self._bad.device)
+            if "capturable" in group:
+                group["capturable"] = True
+
+    def tensors(self) -> dict[str, list[Tensor]]:
+        """Return what an update changes beside parameters, by kind: the optimizer's state, and the learner's counts."""
+        found: dict[str, list[Tensor]] = {"losses": list(self._sums.values())}
+        for values in self.optimizer.state.values():
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    found.setdefault(name, []).append(value)
+        found["counts"] = [self._spoilt, self._bad, self._worst]
+        found["counts"] += [t for t in (self.scaler._scale, self.scaler._growth_tracker) if t is not None]
+        return found
+
+    def abandon(self) -> None:
+        """Forget an update that was begun and cannot be ended."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._tree = Tree()
+        state = self.scaler.state_dict()
+        self.scaler.update(state["scale"] if state else None)
+
+    def update(self) -> None:
         """Update the parameters once, by the gradients that there are, which it takes away."""
-        for group, rate in zip(self.optimizer.param_groups, self.rates(step), strict=True):
-            group["lr"] = rate
         if self._ordered:
             self._tree.give(self.parameters)
         if self._world.size > 1:
             given = self._world, self.parameters, self._modules, self._spoilt
-            self._spoilt = sum_gradients(*given, ordered=self._ordered)
+            self._spoilt.copy_(sum_gradients(*given, ordered=self._ordered))
         if self._clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._clipped, self._clip)
@@ -111,29 +159,35 @@ class Learner:
             for found in self.scaler._found_inf_per_device(self.optimizer).values():  # what it left the update out for
                 # In float16 gradients are too large until the scale is found; where that is small, it is not the cause.
                 bad = bad | (found > 0) & (scale <= 1)
-        self._bad = torch.where(bad, self._bad + 1, 0)
-        self._worst = torch.maximum(self._worst, self._bad)
-        self._spoilt = torch.zeros_like(self._spoilt)
+        self._bad.copy_(torch.where(bad, self._bad + 1, 0))
+        torch.maximum(self._worst, self._bad, out=self._worst)
+        self._spoilt.zero_()
 
     def collect(self) -> None:
         """Bring the sums of the losses of all processes to the first one, where they are logged and saved."""
         if self._world.size > 1 and self._sums:
             sums = torch.stack([total.reshape(()) for total in self._sums.values()])
             self._world.sum([sums])
-            self._sums = dict(zip(self._sums, sums.unbind(), strict=True))
+            for own, total in zip(self._sums.values(), sums.unbind(), strict=True):
+                own.copy_(total)
             self.leave_to_first()
 
     def leave_to_first(self) -> None:
         """Begin the sums of the losses anew in all processes but the first one, which has those of all."""
         if not self._world.is_first:
-            self._sums = {name: torch.zeros_like(total) for name, total in self._sums.items()}
+            self._begin_sums()
 
     def means(self, parts: int) -> dict[str, float]:
         """Return the mean of each loss over the updates since the last call that it counted in; `parts` is how many
         parts a batch has. This waits for the device."""
-        means = {name: float(total) / max(1, self._counts[name] // parts) for name, total in self._sums.items()}
-        self._sums, self._counts = {}, {}
+        means = {name: float(self._sums[name]) / max(1, count // parts) for name, count in self._counts.items()}
+        self._begin_sums()
+        self._counts = {}
         return means
+
+    def _begin_sums(self) -> None:
+        for total in self._sums.values():
+            total.zero_()
 
     @property
     def is_bad(self) -> bool:
@@ -147,7 +201,7 @@ class Learner:
 
     def spoilt_losses(self) -> list[str]:
         """Return which losses have not been finite since the last call of `means`, where it has several."""
-        losses = [name for name in self._sums if name != self.total]
+        losses = [name for name in self._counts if name != self.total]
         return [name for name in losses if len(losses) > 1 and not math.isfinite(float(self._sums[name]))]
 
     def counts(self) -> dict[str, Any]:
@@ -155,7 +209,7 @@ class Learner:
 
         With these a continued run logs, and ends, as a straight one would. As JSON has it, non-finite numbers included.
         """
-        sums = {name: float(total) for name, total in self._sums.items()}
+        sums = {name: float(self._sums[name]) for name in self._counts}
         counted = max(self._counts.values(), default=0)
         return {
             "losses": sums | {"": float(counted)},
@@ -178,7 +232,7 @@ def network_learner(
     network: nn.Module, terms: Sequence[Term], optimizer: Optimizer, schedule: Callable[[int], float]
 ) -> Learner:
     """Return what trains a network to minimise its losses."""
-    return Learner(NETWORK, weighted(terms), optimizer, schedule, clipped=network.parameters())
+    return Learner(NETWORK, Weighted(terms), optimizer, schedule, clipped=network.parameters())
 
 
 def make_learners(builder: Builder, recipe: Recipe, network: nn.Module, terms: Sequence[Term]) -> list[Learner]:
@@ -198,5 +252,5 @@ def make_learners(builder: Builder, recipe: Recipe, network: nn.Module, terms: S
             cure = "it takes the recipe's optimizer, and may have another: adversary.optimizer"
             raise ComponentError(f"the adversary of loss '{term.name}': {error}; {cure}") from None
         schedule = builder.make(own.schedule or recipe.schedule, **recipe.words)
-        learners.append(Learner(term.name, opposing(term, own.from_step, own.every), optimizer, schedule))
+        learners.append(Learner(term.name, Opposing(term, own.from_step, own.every), optimizer, schedule))
     return learners

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 import torch
@@ -26,7 +26,19 @@ class Value(NamedTuple):
     losses: dict[str, Tensor]
 
 
-Objective = Callable[[Prediction, int], Value | None]  # of a step; None where nothing is due
+class Objective(Protocol):
+    """What a learner minimises."""
+
+    def __call__(self, prediction: Prediction, step: int) -> Value | None:
+        """Return its value for a part of a step's batch, or None where nothing is due at that step."""
+
+    def at(self, step: int) -> Hashable:
+        """Return what of it the step decides, or None where nothing is due: steps for which this is equal compute the
+        same function."""
+
+    @property
+    def reads_step(self) -> bool:
+        """Whether it may be another function at each step: a loss is given its number, and has no `phase`."""
 
 
 @attrs.frozen
@@ -58,6 +70,15 @@ class Term:
     def is_due(self, step: int) -> bool:
         """Say whether it counts at a step."""
         return step >= self.from_step and step % self.every == 0
+
+    def phase(self, step: int) -> Hashable:
+        """Return what of the loss, or of its adversary's, the number of a step decides."""
+        phase = getattr(self.loss, "phase", None)
+        return phase(step) if callable(phase) else None
+
+    def reads_step(self, words: Collection[str]) -> bool:
+        """Say whether nothing is known of what the number of a step decides, for a loss that is given these words."""
+        return "step" in words and not callable(getattr(self.loss, "phase", None))
 
     def weight_at(self, step: int) -> float:
         """Return its weight at a step."""
@@ -131,11 +152,15 @@ def _is_adversarial(loss: Any) -> bool:
     return hasattr(loss, "adversary") or hasattr(loss, "adversary_loss")
 
 
-def weighted(terms: Sequence[Term]) -> Objective:
-    """Return the objective of the network: the sum of those losses that are due, each times its weight."""
+@attrs.frozen
+class Weighted:
+    """The objective of the network: the sum of those losses that are due, each times its weight."""
 
-    def objective(prediction: Prediction, step: int) -> Value | None:
-        due = [term for term in terms if term.is_due(step)]
+    terms: Sequence[Term]
+
+    def __call__(self, prediction: Prediction, step: int) -> Value | None:
+        """Return the sum for a part of a step's batch, or None where no loss is due."""
+        due = [term for term in self.terms if term.is_due(step)]
         if not due:
             return None
         total, losses = prediction.sr.new_zeros(()), {}
@@ -144,19 +169,40 @@ def weighted(terms: Sequence[Term]) -> Objective:
             total = total + term.weight_at(step) * losses[term.name]
         return Value(total, losses)
 
-    return objective
+    def at(self, step: int) -> Hashable:
+        """Return the losses that are due at a step, with their weights and phases."""
+        due = [term for term in self.terms if term.is_due(step)]
+        return tuple((term.name, term.weight_at(step), term.phase(step)) for term in due) or None
+
+    @property
+    def reads_step(self) -> bool:
+        """Whether one of the losses may be another function at each step."""
+        return any(term.reads_step(term.words) for term in self.terms)
 
 
-def opposing(term: Term, from_step: int | None = None, every: int = 1) -> Objective:
-    """Return the objective of a loss's adversary, from the loss's own first step on where no other is given."""
-    first = term.from_step if from_step is None else from_step
+@attrs.frozen
+class Opposing:
+    """The objective of a loss's adversary, from the loss's own first step on where no other is given."""
 
-    def objective(prediction: Prediction, step: int) -> Value | None:
-        if step < first or step % every:
+    term: Term
+    from_step: int | None = None
+    every: int = 1
+
+    def __call__(self, prediction: Prediction, step: int) -> Value | None:
+        """Return its loss for a part of a step's batch, or None where it is not due."""
+        if self.at(step) is None:
             return None
-        return Value(term.share(prediction, term.returned_to_adversary(prediction, step)), {})
+        return Value(self.term.share(prediction, self.term.returned_to_adversary(prediction, step)), {})
 
-    return objective
+    def at(self, step: int) -> Hashable:
+        """Return its phase where it is due at a step."""
+        first = self.term.from_step if self.from_step is None else self.from_step
+        return (self.term.phase(step),) if step >= first and step % self.every == 0 else None
+
+    @property
+    def reads_step(self) -> bool:
+        """Whether the adversary's loss may be another function at each step."""
+        return self.term.reads_step(self.term.words_of_adversary)
 
 
 def trainable(network: nn.Module, terms: Sequence[Term]) -> list[tuple[str, nn.Parameter]]:

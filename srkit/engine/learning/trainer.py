@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -47,6 +47,16 @@ class BatchSource(Protocol):
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, on the device."""
+
+
+class Work(Protocol):
+    """The work of a step on the device: the trainer's own, or recorded and replayed."""
+
+    def learn(self, part: Batch, number: int) -> dict[Learner, tuple[str, ...]]:
+        """Add a part of a batch to the gradients; return which learners were due, with the losses they computed."""
+
+    def update(self, due: Iterable[Learner]) -> None:
+        """Update what learns by the gradients that there are, and the average."""
 
 
 @attrs.frozen
@@ -97,6 +107,7 @@ class Trainer:
         self.network, self.learners, self.device, self.options = network, list(learners), device, options
         self.world, self.parts = world, -(-options.accumulate // world.size)
         self.done = 0
+        self.replaying: Callable[[Sequence[Batch]], Work] | None = None  # what does the work of a step of such parts
         self.losses = nn.ModuleList(term.loss for term in terms if isinstance(term.loss, nn.Module))
         self._declared = named(network.forward, WORDS)  # looked up once, not in each step
         self.forward = torch.compile(network) if options.compile else network
@@ -130,16 +141,31 @@ class Trainer:
 
     def step(self, batch: Batch) -> None:
         """Update the weights once, with a batch."""
-        due: list[Learner] = []
-        for number, part in enumerate(batch.parts(self.parts), self.world.rank * self.parts):
-            torch.manual_seed(step_seed(self.options.seed, self.done, number))
-            prediction = self.predict(part)
-            due += [learner for learner in self.learners if learner.learn(prediction, self.done)]
-        for learner in dict.fromkeys(due):
-            learner.update(self.done)
+        due: dict[Learner, None] = {}
+        parts = list(batch.parts(self.parts))
+        work = self if self.replaying is None else self.replaying(parts)
+        for number, part in enumerate(parts):
+            torch.manual_seed(step_seed(self.options.seed, self.done, self.world.rank * self.parts + number))
+            for learner, losses in work.learn(part, number).items():
+                learner.count(losses)
+                due[learner] = None
+        for learner in due:
+            learner.set_rates(self.done)
+        work.update(due)
+        self.done += 1
+
+    def learn(self, part: Batch, number: int) -> dict[Learner, tuple[str, ...]]:
+        """Add a part of a batch to the gradients; return which learners were due, with the losses they computed."""
+        prediction = self.predict(part)
+        learnt = {learner: learner.learn(prediction, self.done) for learner in self.learners}
+        return {learner: losses for learner, losses in learnt.items() if losses}
+
+    def update(self, due: Iterable[Learner]) -> None:
+        """Update what learns by the gradients that there are, and the average."""
+        for learner in due:
+            learner.update()
         if self.ema is not None:
             self.ema.update(self.network, first=self.done == 0)
-        self.done += 1
 
     def fits(self, batches: BatchSource, parts: int) -> bool:
         """Say whether the memory is enough for a step whose batch is computed in so many parts; nothing is updated."""

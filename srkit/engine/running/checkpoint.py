@@ -110,7 +110,9 @@ def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
 
 def _state_of(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors of a learner's optimizer, and all else of its state, which JSON can hold."""
-    tensors, rest = _split(learner.optimizer.state_dict())
+    state = learner.optimizer.state_dict()
+    groups = zip(state["param_groups"], learner.current_rates, strict=True)
+    tensors, rest = _split({**state, "param_groups": [{**group, "lr": rate} for group, rate in groups]})
     return tensors, {"optimizer": rest, "scaler": learner.scaler.state_dict(), **learner.counts()}
 
 

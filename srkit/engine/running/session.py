@@ -21,6 +21,7 @@ from srkit.engine.data.batches import Batches
 from srkit.engine.data.opening import OpenedData, make_plan
 from srkit.engine.data.pools import Pool, make_pool
 from srkit.engine.distributed import ALONE, World
+from srkit.engine.learning.graphs import CudaRecorder, Graphs
 from srkit.engine.learning.learner import make_learners
 from srkit.engine.learning.objective import Term, make_terms
 from srkit.engine.learning.trainer import Diverged, Duty, Options, Trainer
@@ -175,6 +176,8 @@ class Session:
             Duty(train.checkpoint_every, self._save),
         ]
         outcome = "failed"
+        if self.device.type == "cuda" and train.graph == "auto":
+            trainer.replaying = Graphs(trainer, CudaRecorder(self.device), exact=train.deterministic != "off")
         try:
             if trainer.done < train.steps:
                 trainer.fit(batches, duties, world.heard(stop))
@@ -244,7 +247,7 @@ class Session:
     def _warn_of_rise(self) -> None:
         """Warn where a run that was made longer has a higher learning rate from here on than it had."""
         trainer, schedule = self.trainer, self.recipe.schedule.type
-        had = float(trainer.learner.optimizer.param_groups[0]["lr"])
+        had = trainer.learner.current_rates[0]
         would_have_had, has = (trainer.learner.rates(step)[0] for step in (max(0, trainer.done - 1), trainer.done))
         if has > had and not math.isclose(had, would_have_had):
             end = self.recipe.train.steps
@@ -277,7 +280,7 @@ class Session:
         values = {
             **losses,
             "epoch": trainer.done * self.recipe.data.batch / len(self.data.usable),
-            "learning_rate": float(trainer.learner.optimizer.param_groups[0]["lr"]),
+            "learning_rate": trainer.learner.current_rates[0],
             "it_per_s": updates / seconds,
             "images_per_s": updates * self.recipe.data.batch / seconds,
             "data_share": min(1.0, (batches.waited - self._waited) / seconds),

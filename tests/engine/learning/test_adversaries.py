@@ -11,7 +11,7 @@ from torch import nn
 
 from srkit.engine.data.batches import Batch
 from srkit.engine.learning.learner import Learner, network_learner
-from srkit.engine.learning.objective import Term, opposing
+from srkit.engine.learning.objective import Opposing, Term
 from srkit.engine.learning.prediction import Prediction
 from srkit.engine.learning.trainer import Options, Trainer, trainer_of
 from srkit.engine.running import checkpoint
@@ -63,7 +63,7 @@ def made(r1=0.0, from_step=0, every=1, adversary_from=None, adversary_every=1, *
     own = [*net.parameters()]
     learners = [
         network_learner(net, terms, adam(own), lambda step: 1.0),
-        Learner("gan", opposing(terms[1], adversary_from, adversary_every), adam(loss.adversary.parameters()), _flat),
+        Learner("gan", Opposing(terms[1], adversary_from, adversary_every), adam(loss.adversary.parameters()), _flat),
     ]
     return Trainer(net, terms, learners, CPU, Options(**{"steps": 24, "seed": 3, **options}))
 

@@ -1,0 +1,1 @@
+"""Runs of one recipe that differ in some settings."""
