@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from srkit.api import components, create, evaluate, load, load_recipe, report, run, sweep, upscale
+    from srkit.api import bench, components, create, evaluate, load, load_recipe, report, run, sweep, upscale
     from srkit.errors import (
         ComponentError,
         InputRejected,
@@ -78,6 +78,7 @@ _HOME = {
     "Stopped": "errors",
     "UsageError": "errors",
     "Window": "plugin.contracts",
+    "bench": "api",
     "components": "api",
     "create": "api",
     "decode_image": "images.reading",
@@ -127,6 +128,7 @@ __all__ = [
     "Stopped",
     "UsageError",
     "Window",
+    "bench",
     "components",
     "create",
     "decode_image",

@@ -163,6 +163,49 @@ def sweep(
         return found.document()
 
 
+def bench(
+    *models: PathLike,
+    sizes: Sequence[tuple[int, int]] = ((128, 128),),
+    precisions: Sequence[str] = ("float32",),
+    forms: Sequence[str] = ("eager",),
+    device: str = "auto",
+    threads: int = 0,
+    batch: int = 1,
+    seconds: float = 2.0,
+    scale: float | None = None,
+    set: Sequence[str] = (),
+    memory: bool = True,
+    plugins: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> dict[str, Any]:
+    """Measure networks side by side: files, run directories or names of architectures; return `srkit bench --json`.
+
+    Sizes are of LR, (height, width); precisions "float32", "bfloat16", "float16"; forms "eager", "compiled", "folded".
+    Of one size all are called in turns, each for so many `seconds`, and `ratio` says how many times as fast as its
+    first row one is. `set` and `scale` are of the networks that are named. Peak memory is that of the tensors on a GPU,
+    and on a CPU that of a process apart for each row, which is given the `plugins` by -p. Raises UsageError for what
+    cannot be meant, InputRejected for files; what cannot be computed is a row with its reason.
+    """
+    from srkit.engine.builder import Builder
+    from srkit.engine.speed.bench import Words
+    from srkit.engine.speed.bench import bench as measure
+
+    words = Words(
+        sizes=sizes,
+        precisions=precisions,
+        forms=forms,
+        device=device,
+        threads=threads,
+        batch=batch,
+        seconds=seconds,
+        scale=scale,
+        overrides=set,
+        memory=memory,
+        plugins=plugins,
+    )
+    return measure([os.fspath(model) for model in models], Builder(registry or installed()), words)
+
+
 def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     """Write a page on runs, each a run directory or a file in one, and return its path: one HTML file.
 
@@ -319,6 +362,7 @@ def evaluate(
     from srkit.engine.data.opening import make_pairs
     from srkit.engine.data.pairs import Alone, EvaluationSet, Resized
     from srkit.engine.networks.calling import scales_of
+    from srkit.engine.networks.folding import for_inference
     from srkit.engine.scoring import evaluate as engine
     from srkit.engine.scoring.metrics import make_metrics
     from srkit.engine.scoring.tiler import Tiler
@@ -363,7 +407,7 @@ def evaluate(
         if scale != int(scale):
             raise UsageError(f"LR images without HR are taken at whole scales, not {scale:g}")
     tilers = {
-        name: Tiler(network, engine.device_of(network), _facts(network), tile=tile, memory=memory)
+        name: Tiler(for_inference(network), engine.device_of(network), _facts(network), tile=tile, memory=memory)
         for name, network in networks.items()
     }
     if any(getattr(network, "fixed", None) for network in networks.values()) and method.forward == "whole":

@@ -15,14 +15,14 @@ from tests.conftest import ROOT
 FLOORS = [
     ["errors", "version"],
     ["files", "protocol", "plugin"],
-    ["images", "recipe"],
+    ["images", "recipe", "video"],
     [
         *("runs", "engine.device", "engine.distributed", "engine.memory", "engine.networks", "engine.reading"),
         "engine.supervising",
     ],
     ["engine.builder", "reports"],
     ["engine.data", "engine.weights"],
-    ["engine.learning", "engine.scoring"],
+    ["engine.learning", "engine.scoring", "engine.speed"],
     ["engine.exporting", "engine.running"],
     ["sweeps"],
     ["api"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -72,6 +73,7 @@ class Enlarger:
         from srkit.engine.builder import Builder
         from srkit.engine.device import pick_device
         from srkit.engine.networks.calling import scales_of, takes_size
+        from srkit.engine.networks.folding import for_inference
         from srkit.engine.scoring.tiler import Tiler
 
         facts = model.facts
@@ -82,7 +84,7 @@ class Enlarger:
         bicubic = Builder(registry).baseline(model.scale).to(device)
         return Enlarger(
             model,
-            Tiler(model.network.to(device), device, facts, precision=arguments.precision, **words),
+            Tiler(for_inference(model.network.to(device)), device, facts, precision=arguments.precision, **words),
             Tiler(bicubic, device, {"tileable": True}, **words),
             scales_of(model.network, facts, model.made_for),
             arguments,
@@ -105,13 +107,22 @@ class Enlarger:
         from srkit.engine.scoring.projection import back_projected
         from srkit.engine.scoring.tiler import grey_of
 
-        method = Method(forward=self.arguments.forward or "whole", ensemble=self.arguments.ensemble)
         times = self.arguments.back_projection
-        sr = self.tiler.upscale(image, self.size_of(image), method, progress, grey=grey and not times)
+        sr = self.tiler.upscale(image, self.size_of(image), self._method, progress, grey=grey and not times)
         if not times:
             return sr
         sr = back_projected(sr, image, self.bicubic.network, self.tiler.device, times=times)
         return grey_of(sr) if grey else sr
+
+    def enlarge_together(self, images: Sequence[Any]) -> list[Any]:
+        """Return images at rest of one size and dtype, [h, w, 3], enlarged. Raises ValueError as `enlarge` does."""
+        if self.arguments.back_projection:
+            return [self.enlarge(image) for image in images]
+        return self.tiler.upscale_together(images, self.size_of(images[0]), self._method)
+
+    @property
+    def _method(self) -> Method:
+        return Method(forward=self.arguments.forward or "whole", ensemble=self.arguments.ensemble)
 
     def enlarge_alpha(self, alpha: Any) -> Any:
         """Return a map at rest, [h, w], enlarged by bicubic."""
@@ -122,9 +133,12 @@ class Enlarger:
 
     def size_of(self, image: Any) -> tuple[int, int]:
         """Return (height, width) of SR. Raises ValueError where the network does not make an image that large."""
+        return self.size_for(*image.shape[:2])
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        """Return what `size_of` does, of an image that large."""
         from srkit.engine.networks.calling import scaled
 
-        height, width = image.shape[:2]
         if self.arguments.size is None:
             return scaled(height, self.model.scale), scaled(width, self.model.scale)
         tall, wide = self.arguments.size

@@ -54,6 +54,9 @@ class Architecture(Protocol):
 
     With a method `stages() -> Sequence[Stage]`, large images go through it stage by stage, each in strips of rows: with
     the whole image's SR, though it takes means over the image, and in a part of the memory.
+
+    With a method `for_inference() -> nn.Module`, `eval` and `upscale` take that network in its place: the same function
+    of weights that are copied and folded, which need not be trained. It offers stages where the network does.
     """
 
     def __call__(self, lr: Tensor) -> Tensor:

@@ -21,7 +21,20 @@ def fit(network: nn.Module, component: Component) -> nn.Module:
     with LR, which then has sides whose enlargement is as near to whole pixels as it gets.
     """
     facts = component.facts_of(network)
-    least, multiple = facts.get("min_size", 1), facts.get("multiple_of", 1)
+    return _fitted(network, facts.get("min_size", 1), facts.get("multiple_of", 1))
+
+
+def fit_like(network: nn.Module, other: nn.Module) -> nn.Module:
+    """Let a network take LR of any size as another does, which may have been fitted."""
+    return _fitted(network, *getattr(other, _SIDES, (1, 1)))
+
+
+def is_fitted(cls: type) -> bool:
+    """Say whether a class is the one that `fit` made of a network's."""
+    return _SIDES in vars(cls)
+
+
+def _fitted(network: nn.Module, least: int, multiple: int) -> nn.Module:
     if least <= 1 and multiple <= 1:
         return network
     cls = type(network)
