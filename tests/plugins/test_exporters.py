@@ -124,6 +124,7 @@ def test_what_must_be_installed_is_said_in_a_line():
 
 
 @needs("coremltools")
+@pytest.mark.slow
 @pytest.mark.skipif(os.uname().sysname == "Darwin", reason="it runs there")
 def test_a_core_ml_package_is_written_anywhere_and_said_not_to_be_compared(tmp_path, monkeypatch, capsys):
     from tests.exporting import PLUGIN, save
