@@ -465,8 +465,6 @@ def degradation(setup: Setup, recipe: str) -> str:
     chain = srkit.create("degradation", "chain", scale=scale, **settings)
     source = drawn(count=count, size=size).source
     hr = torch.stack([torch.from_numpy(source.read(index)).permute(2, 0, 1) for index in range(count)]).float() / 255
-    if hr.shape[2:] != (size, size):
-        hr = hr[..., :size, :size]
 
     def degraded(images: Tensor, step: int) -> Tensor:
         draws = stream(1, "degradation", step, np.arange(count), images.device)

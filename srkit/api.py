@@ -277,10 +277,9 @@ def upscale(
         _facts(network),
         tile=tile,
         memory=memory,
-        precision=precision,
         approximate=True,
     )
-    method = attrs.evolve(PAPER, forward=forward or "whole")
+    method = attrs.evolve(PAPER, forward=forward or "whole", precision=precision)
     return tiler.upscale(image, _size(image, network, scale, size), method)
 
 
@@ -338,6 +337,7 @@ def evaluate(
     ensemble: Literal["none", "x8", "median"] = "none",
     tile: int | None = None,
     memory: int | None = None,
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
     registry: Registry | None = None,
 ) -> list[dict[str, Any]]:
     """Return a table for each set of images: a row for each network by name, and bicubic's.
@@ -348,11 +348,11 @@ def evaluate(
     "weights": "alexnet-owt-7be5be79.pth"}. LR is what stands beside HR, or else MATLAB's bicubic. Without a
     `reference` there is no HR: `data` are LR images, and all `metrics` look at SR alone. `protocol` is "paper" or
     "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
-    "x8" the output is the mean over the eight symmetries, with "median" their median. `tile` and `memory` are those of
-    `upscale`: where parts do not make up the whole image's output of a network, all networks take tiles; a warning says
-    so, and so does the protocol. The rows of the second network and those behind it have their difference to the first
-    one's, with a 95 % interval. Means and differences are of the images whose scores are finite; the others are named
-    under "exact". The tables are those of `srkit eval --table
+    "x8" the output is the mean over the eight symmetries, with "median" their median. `tile`, `memory` and `precision`
+    (of the networks, not of bicubic) are those of `upscale`: where parts do not make up the whole image's output of a
+    network, all networks take tiles; a warning says so, and so does the protocol. The rows of the second network and
+    those behind it have their difference to the first one's, with a 95 % interval. Means and differences are of the
+    images whose scores are finite; the others are named under "exact". The tables are those of `srkit eval --table
     json`. Raises InputRejected for images, UsageError for what cannot be meant.
     """
     import attrs
@@ -362,6 +362,7 @@ def evaluate(
     from srkit.engine.data.opening import make_pairs
     from srkit.engine.data.pairs import Alone, EvaluationSet, Resized
     from srkit.engine.networks.calling import scales_of
+    from srkit.engine.networks.folding import for_inference
     from srkit.engine.scoring import evaluate as engine
     from srkit.engine.scoring.metrics import make_metrics
     from srkit.engine.scoring.tiler import Tiler
@@ -376,7 +377,7 @@ def evaluate(
     if isinstance(metrics, str):
         raise UsageError(f"metrics are a list of names: metrics=[{metrics!r}]")
     builder = Builder(registry or installed())
-    method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
+    method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble, precision=precision)
     scored_by = make_metrics(builder, [read_part(builder.registry, "metric", given) for given in metrics])
     names = [*networks, *(images or {})]
     if engine.BASELINE in names:
@@ -406,9 +407,11 @@ def evaluate(
         if scale != int(scale):
             raise UsageError(f"LR images without HR are taken at whole scales, not {scale:g}")
     tilers = {
-        name: Tiler(network, engine.device_of(network), _facts(network), tile=tile, memory=memory)
+        name: Tiler(for_inference(network), engine.device_of(network), _facts(network), tile=tile, memory=memory)
         for name, network in networks.items()
     }
+    if any(getattr(network, "fixed", None) for network in networks.values()) and method.forward == "whole":
+        method = attrs.evolve(method, forward="tiles")  # files that take one size of LR
     if method.forward == "whole" and (tile is not None or memory is not None):
         inexact = [name for name, tiler in tilers.items() if not tiler.is_exact]
         if inexact:
@@ -439,7 +442,8 @@ def evaluate(
             add(model, engine.score(network, evaluation, scored_by, tiler.device, method=method, tiler=tiler))
         for model, folder in (images or {}).items():
             add(model, engine.score_finished(folder, evaluation, scored_by, method=method))
-        scored = engine.score(baseline, evaluation, scored_by, torch.device("cpu"), method=method)
+        plain = attrs.evolve(method, precision="float32")
+        scored = engine.score(baseline, evaluation, scored_by, torch.device("cpu"), method=plain)
         rows.append(engine.row(engine.BASELINE, scored))
         tables.append(engine.table(evaluation, scored_by, rows, method, networks))
     if not tables:

@@ -131,6 +131,24 @@ def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
     sync_directory(path.parent)
 
 
+def copy(source: Path, path: Path) -> None:
+    """Copy a file, or a folder and all that is in it, whole or not at all. Raises OSError, and leaves no remains."""
+    if not source.is_dir():
+        with open(source, "rb") as file:
+            write_file(path, iter(lambda: file.read(2**20), b""))
+        return
+    temporary = _aside(path)
+    try:
+        about_to("write", temporary)
+        shutil.copytree(source, temporary)
+        sync_tree(temporary)
+        rename(temporary, path)
+    except BaseException:
+        remove_quietly(temporary)
+        raise
+    sync_directory(path.parent)
+
+
 def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
     """Write a directory of files and a manifest with their sizes and sha256, then rename it. As `write_file`."""
     temporary = _aside(path)

@@ -151,10 +151,17 @@ class A2N(nn.Module):
     def stages(self) -> list[srkit.Stage]:
         """Return the network in stages. Features of LR's size alone are kept between them: the last makes the first
         features once more for its skip."""
-        trunk = [srkit.Stage(block, halo=2, pooled=block.entered) for block in self._blocks()]
+        trunk = [srkit.Stage(block, halo=2, pooled=block.entered) for block in self.blocks()]
         return [srkit.Stage(self._first, halo=1), *trunk, srkit.Stage(self._last, halo=3, scale=self.scale)]
 
-    def _blocks(self) -> list[AttentionInAttentionBlock]:
+    def for_inference(self) -> nn.Module:
+        """Return the same function with folded weights, which are copies: faster, and not to be trained."""
+        from srkit_a2n.folded import FoldedA2N  # which is made of what is here
+
+        return FoldedA2N(self)
+
+    def blocks(self) -> list[AttentionInAttentionBlock]:
+        """Return the blocks of the trunk."""
         return [block for block in self.AAB_trunk if isinstance(block, AttentionInAttentionBlock)]
 
     def _first(self, x: Tensor) -> Tensor:

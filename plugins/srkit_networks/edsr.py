@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import srkit
+from srkit_networks.folding import frozen, times
 from srkit_networks.layers import LongSkip, conv, enlarging, factors, refuse_below_one, refuse_not_positive
 
 
@@ -87,3 +88,13 @@ class EDSR(Trunk):
     def stages(self) -> list[srkit.Stage]:
         """Return the network in stages."""
         return self.in_stages([srkit.Stage(block, halo=2) for block in list(self.body)[:-1]], self.scale)
+
+    def for_inference(self) -> nn.Module:
+        """Return the same function with folded weights, which are copies: faster, and not to be trained."""
+        own = self.folded()
+        for block in own.body:
+            if isinstance(block, ResidualBlock):
+                conv_first, relu, conv_last = block.body
+                block.body = nn.Sequential(conv_first, relu, times(conv_last, block.res_scale))
+                block.res_scale = 1.0
+        return frozen(own)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 import srkit
+from srkit_networks.folding import copied, frozen, subpixel, times
 
 Upsampler = Literal["subpixel", "deconvolution", "interpolation"]
 
@@ -60,9 +61,9 @@ class LongSkip(nn.Module):
     `sub_mean` and `add_mean` convolutions of their authors are the setting `mean`, and hold no parameters.
     """
 
-    head: nn.Module
+    head: nn.Sequential
     body: nn.Sequential
-    tail: nn.Module
+    tail: nn.Sequential
     mean: Tensor
 
     def __init__(self, *, img_range: float = 1.0, mean: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
@@ -93,6 +94,20 @@ class LongSkip(nn.Module):
         """Return SR of features."""
         out: Tensor = self.tail(features) / self.img_range + self.mean
         return out
+
+    def folded(self) -> Self:
+        """Return a copy with fixed weights: the range is in the first convolution and the last, and pixel shuffles are
+        quick ones."""
+        own = copied(self)
+        (head,) = own.head
+        steps, last = own.tail
+        layers: list[Any] = list(steps.children())
+        own.head = nn.Sequential(times(head, own.img_range, bias=False))
+        pairs = zip(layers[::2], layers[1::2], strict=True)
+        convs = [subpixel(conv, shuffle.upscale_factor) for conv, shuffle in pairs]
+        own.tail = nn.Sequential(nn.Sequential(*convs), times(last, 1 / own.img_range))
+        own.img_range = 1.0
+        return frozen(own)
 
     def in_stages(self, between: Sequence[srkit.Stage], scale: int) -> list[srkit.Stage]:
         """Return the network in stages: what stands between head and tail, of which the last convolution of the body is

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import srkit
+from srkit_networks.folding import AttentiveTail, copied, frozen, leaky_, pointwise
 from srkit_networks.layers import conv, factors, refuse_below_one
 
 SLOPE = 0.2  # of LeakyReLU
@@ -111,6 +112,10 @@ class PAN(nn.Module):
         blocks = [srkit.Stage(block, halo=2) for block in self.SCPA_trunk]
         return [srkit.Stage(self.conv_first, halo=1), *blocks, srkit.Stage(self._last, halo=3, scale=self.scale)]
 
+    def for_inference(self) -> nn.Module:
+        """Return the same function with folded weights, which are copies: faster, and not to be trained."""
+        return FoldedPAN(self)
+
     def _last(self, x: Tensor, lr: Tensor) -> Tensor:
         return self._enlarged(self.conv_first(lr) + self.trunk_conv(x), lr)
 
@@ -126,3 +131,49 @@ class PAN(nn.Module):
 
 def _leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, SLOPE, inplace=True)
+
+
+class FoldedSCPA(nn.Module):
+    """A self-calibrated block whose 1x1 convolutions are products of matrices."""
+
+    def __init__(self, block: SCPA) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the block makes of [n, c, h, w]."""
+        block, attention = self.block, self.block.PAConv
+        first = leaky_(block.k1(leaky_(pointwise(block.conv1_a, x))))
+        entered = leaky_(pointwise(block.conv1_b, x))
+        gated = attention.k3(entered) * pointwise(attention.k2, entered).sigmoid_()
+        second = leaky_(attention.k4(gated))
+        return torch.add(pointwise(block.conv3, torch.cat((first, second), 1)), x)
+
+
+class FoldedPAN(nn.Module):
+    """PAN with fixed weights: RGB [n, 3, h, w] in 0..1 to [n, 3, h * scale, w * scale], not clamped."""
+
+    def __init__(self, network: PAN) -> None:
+        super().__init__()
+        own = copied(network)
+        names = [(f"upconv{step}", f"att{step}.conv", f"HRconv{step}") for step in range(1, len(own.factors) + 1)]
+        steps = [tuple(own.get_submodule(name) for name in step) for step in names]
+        self.scale = own.scale
+        self.conv_first, self.trunk_conv = own.conv_first, own.trunk_conv
+        self.trunk = nn.Sequential(*(FoldedSCPA(block) for block in own.SCPA_trunk if isinstance(block, SCPA)))
+        self.tail = AttentiveTail(steps, own.factors, own.conv_last)
+        frozen(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return SR of LR; SR may leave 0..1."""
+        first = self.conv_first(x)
+        return self._last(self.trunk(first), x, first)
+
+    def stages(self) -> list[srkit.Stage]:
+        """Return the network in stages, those of PAN."""
+        last = srkit.Stage(lambda x, lr: self._last(x, lr, self.conv_first(lr)), halo=3, scale=self.scale)
+        return [srkit.Stage(self.conv_first, halo=1), *(srkit.Stage(b, halo=2) for b in self.trunk), last]
+
+    def _last(self, x: Tensor, lr: Tensor, first: Tensor) -> Tensor:
+        out: Tensor = self.tail(first + self.trunk_conv(x), lr)
+        return out

@@ -119,3 +119,7 @@ class RCAN(LongSkip):
         """Return the network in stages: the convolutions of each block, whose channels the next one weighs."""
         groups = [group for group in self.body if isinstance(group, ResidualGroup)]
         return self.in_stages([stage for group in groups for stage in group.stages()], self.scale)
+
+    def for_inference(self) -> nn.Module:
+        """Return the same function with folded weights, which are copies: faster, and not to be trained."""
+        return self.folded()

@@ -31,6 +31,7 @@ VERBS = {
     "report": "a page on runs: scores, curves, pictures",
     "upscale": "enlarge images",
     "convert": "any checkpoint to a file that describes itself",
+    "export": "a network for another runtime: ONNX, ncnn, OpenVINO...",
     "degrade": "make LR images from HR images",
     "prepare": "pack images for training: LMDB, HDF5 or a folder of tiles",
     "fit": "make the file that a metric needs, of photographs: niqe",

@@ -39,6 +39,8 @@ NAMED = {
     ("eval", "architecture"): "architecture",
     ("upscale", "architecture"): "architecture",
     ("convert", "architecture"): "architecture",
+    ("export", "to"): "exporter",
+    ("export", "architecture"): "architecture",
     ("degrade", "type"): "degradation",
     ("prepare", "to"): "writer",
     ("prepare", "origin"): "dataset",

@@ -3,7 +3,8 @@
 With several models, the differences to the first one have 95 % intervals (paired bootstrap over the images). Without a
 model, but with --scale N, bicubic alone is scored.
 
-A MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set.
+A MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set; or a file
+of `srkit export`, which its own runtime computes (model.onnx).
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from srkit import api
 from srkit.cli import enlarging, models, output, printable, tables
-from srkit.cli.datasets import make_dataset
+from srkit.cli.datasets import inline_table, is_table, make_dataset
 from srkit.errors import UsageError
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 from srkit.plugin.settings import read_settings
 from srkit.protocol import METHODS, Ensemble, Forward
-from srkit.recipe import toml
 
 if TYPE_CHECKING:
     from srkit.engine.weights.model import Model
@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]TYPE[:PATH]",
         action="append",
         default=[],
-        help="images of any dataset that `srkit list dataset` names, h5:photos.h5; may be given several times",
+        help="images of any dataset that `srkit list dataset` names, h5:photos.h5, or a table as in a recipe, "
+        """'{type = "leaves", count = 4}'; may be given several times""",
     )
     parser.add_argument(
         "--images",
@@ -110,14 +111,14 @@ def main(arguments: argparse.Namespace) -> int:
     registry = discover(arguments.plugins, arguments.ambient)
     sets = _sets(arguments, registry)
     finished = _finished(arguments.images)
-    found = [models.read(path, arguments, registry) for path in arguments.models]
+    found = [models.read_network(path, arguments, registry) for path in arguments.models]
     sets = {
         name: registry.create("dataset", "folder", path=given) if isinstance(given, str) else given
         for name, given in sets.items()
     }
     if arguments.forward == "tiles":
-        for name, network in {model.architecture: model.network for model in found}.items():
-            if registry.find("architecture", name).component.facts_of(network).get("tileable") is False:
+        for name, model in {model.architecture: model for model in found}.items():
+            if model.facts.get("tileable") is False:
                 text = f"architecture '{name}' states that tiles do not make up its output: these are scores of tiles"
                 print(printable(text), file=sys.stderr)
     scales = {model.scale for model in found} or {arguments.scale}
@@ -144,12 +145,13 @@ def main(arguments: argparse.Namespace) -> int:
             ensemble=arguments.ensemble,
             tile=arguments.tile,
             memory=arguments.memory,
+            precision=arguments.precision,
             registry=registry,
         )
     ]
     for line in _left_out(sets):
         print(printable(line), file=sys.stderr)
-    for line in dict.fromkeys(_hints(found_tables, by_name, registry)):
+    for line in dict.fromkeys(_hints(found_tables, by_name)):
         print(printable(line), file=sys.stderr)
     spoilt = list(dict.fromkeys(_spoilt(found_tables)))
     for line in spoilt:
@@ -163,7 +165,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if spoilt else 0
 
 
-def _hints(found: Sequence[dict[str, Any]], by_name: Mapping[str, Model], registry: Registry) -> typing.Iterator[str]:
+def _hints(found: Sequence[dict[str, Any]], by_name: Mapping[str, Model]) -> typing.Iterator[str]:
     """Yield a line on each network that is worse than bicubic by more than training explains.
 
     That is any distance for weights from elsewhere, which may want another range of values, and FAR for srkit's own.
@@ -179,7 +181,7 @@ def _hints(found: Sequence[dict[str, Any]], by_name: Mapping[str, Model], regist
             if model is None or gain >= (0.0 if _is_foreign(model) else -FAR):
                 continue
             far = "far " if gain < -FAR else ""
-            yield f"{row['model']} is {far}below bicubic: {_range_hint(model, registry)}"
+            yield f"{row['model']} is {far}below bicubic: {_range_hint(model)}"
 
 
 def _is_foreign(model: Model) -> bool:
@@ -187,10 +189,10 @@ def _is_foreign(model: Model) -> bool:
     return "recipe_hash" not in model.metadata and (not model.metadata or "converted_from" in model.metadata)
 
 
-def _range_hint(model: Model, registry: Registry) -> str:
+def _range_hint(model: Model) -> str:
     """Return what the reason usually is."""
-    component = registry.find("architecture", model.architecture).component
-    setting = read_settings(component.load(), KINDS["architecture"].given).get(RANGE)
+    is_exported = not model.reading.taken.taken  # what another runtime computes has no settings any more
+    setting = None if is_exported else read_settings(model.component.load(), KINDS["architecture"].given).get(RANGE)
     now = None if setting is None else model.settings.get(RANGE, setting.default)
     if not isinstance(now, int | float) or not _is_foreign(model):
         return "is it trained, and does it take values of 0..1?"
@@ -216,14 +218,9 @@ def _is_nan(scores: Mapping[str, float], bicubic: Mapping[str, float]) -> bool:
 
 def _metric(text: str) -> str | dict[str, Any]:
     """Return a metric of --metric: its name, or its table."""
-    if not text.lstrip().startswith("{"):
+    if not is_table(text):
         return text
-    try:
-        table: dict[str, Any] = toml.parse(f"metric = {text}")["metric"]
-    except toml.TomlProblem:
-        example = """{type = "lpips", weights = "FILE"}"""
-        raise UsageError(f"--metric {text}: is no table; text stands in quotes, as in '{example}'") from None
-    return table
+    return inline_table(text, f"--metric {text}", """{type = "lpips", weights = "FILE"}""")
 
 
 def _without_hr(arguments: argparse.Namespace) -> bool:

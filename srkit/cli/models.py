@@ -60,6 +60,31 @@ def read(path: str, arguments: argparse.Namespace, registry: Registry) -> Model:
     return _told(model)
 
 
+def read_network(path: str, arguments: argparse.Namespace, registry: Registry) -> Model:
+    """Return the network of a file, as `read` does, or one that an exporter wrote, which its own runtime computes."""
+    from srkit.engine.exporting.opened import exporter_of, open_model, refuse_other_scale
+
+    entry = exporter_of(Path(path), registry)
+    if entry is None:
+        return read(path, arguments, registry)
+    if arguments.architecture or arguments.overrides or arguments.key:
+        raise UsageError(f"{path} is a network with its settings: leave out --architecture, --set and --key")
+    if arguments.memory is not None:
+        name = entry.component.name
+        raise UsageError(f"{path} is computed by {name}, whose memory is not known: --tile N takes less")
+    if vars(arguments).get("precision", "float32") != "float32":
+        raise UsageError(f"{path} is computed as it was exported: leave out --precision")
+    if arguments.device not in ("auto", "cpu"):
+        print(printable(f"{path} is computed on the CPU, and bicubic on {arguments.device}"), file=sys.stderr)
+    model = open_model(Path(path), entry, registry)
+    refuse_other_scale(model, arguments.scale)
+    fixed = getattr(model.network, "fixed", None)
+    if fixed is not None:
+        line = f"{path} takes LR of {fixed[0]}x{fixed[1]}: other images are padded, or go in tiles"
+        print(printable(line), file=sys.stderr)
+    return model
+
+
 def _told(model: Model) -> Model:
     if model.reading.note:
         print(printable(model.reading.note), file=sys.stderr)

@@ -35,6 +35,7 @@ HEADERS = {
     "schedule": "[schedule]",
     "observer": "[[observer]]",
 }
+COMMANDS = {"writer": "srkit prepare SRC DST --to {}", "exporter": "srkit export MODEL --to {}"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -195,7 +196,7 @@ def _print(found: Mapping[str, Any], *, first: bool) -> None:
     if found["reason"]:
         return
     out.print()
-    for line in found["toml"].splitlines() or [f"srkit prepare SRC DST --to {found['name']}"]:
+    for line in found["toml"].splitlines() or [COMMANDS.get(found["kind"], "").format(found["name"])]:
         out.print(output.clean(line), soft_wrap=True)
 
 

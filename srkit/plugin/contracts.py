@@ -54,6 +54,9 @@ class Architecture(Protocol):
 
     With a method `stages() -> Sequence[Stage]`, large images go through it stage by stage, each in strips of rows: with
     the whole image's SR, though it takes means over the image, and in a part of the memory.
+
+    With a method `for_inference() -> nn.Module`, `eval` and `upscale` take that network in its place: the same function
+    of weights that are copied and folded, which need not be trained. It offers stages where the network does.
     """
 
     def __call__(self, lr: Tensor) -> Tensor:
@@ -354,6 +357,40 @@ class Observer(Protocol):
         """Be given the last step and "finished", "stopped" or "failed"."""
 
 
+class Exported(NamedTuple):
+    """A file of an exporter's, opened in the runtime that it is for.
+
+    `run` takes LR and returns SR, float32 [n, 3, h, w] of numpy. `words` is what the file says of its network; empty
+    where it says nothing.
+    """
+
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    words: Mapping[str, str]
+
+
+class Exporter(Protocol):
+    """Made from `**settings`, in a process for each attempt: writes a network for another runtime, and opens what it
+    wrote there. `srkit export` compares the two, and keeps no file that gives another SR.
+
+    Where it declares `half`, it is given whether the weights are to have 16 bits; images go in and come out as float32
+    all the same.
+    """
+
+    def write(
+        self, network: nn.Module, example: Tensor, path: Path, *, words: Mapping[str, str], way: str, fixed: bool
+    ) -> None:
+        """Write a network, in eval mode on the CPU, from LR to SR alone; `example` is LR, [1, 3, h, w].
+
+        The file takes LR of any height and width, or if `fixed` of the example's alone. `way` is one of the `ways` that
+        the component states, "" where there is one only. `words` are kept in the file, or beside it; other files that
+        belong to it have its stem. Raises ValueError where the format has no form for the network.
+        """
+
+    def open(self, path: Path) -> Exported:
+        """Open a file. Raises an error where it is none, and NotImplementedError where its runtime is not for this
+        machine: `srkit export` then keeps the file, and says that it was not compared."""
+
+
 _ANY = {
     "deviations": Fact(
         dict[str, str], "checks of its contract (`srkit check-plugin`) that it does not pass, each with the reason"
@@ -480,6 +517,18 @@ KINDS: Mapping[str, Kind] = {
         _kind("schedule", "the learning rate's factor at each step", Schedule, given=("steps",)),
         _kind("observer", "watches a run", Observer, Run, events=True),
         _kind("detector", "tells which network a file of weights is of", Detector, Detected),
+        _kind(
+            "exporter",
+            "writes a network for another runtime, and runs it there",
+            Exporter,
+            Exported,
+            given=("half",),
+            suffix=Fact(str, "what its files end with, by which `srkit upscale` and `srkit eval` know them"),
+            ways=Fact(tuple[str, ...], "ways to write a network, each tried where the one before gives another SR"),
+            free_size=Fact(bool, "whether its files can take LR of any size", True),
+            largest=Fact(int, "the largest height and width of LR that its files take; any where absent"),
+            batches=Fact(bool, "whether its files take several images at once", False),
+        ),
     )
 }
 

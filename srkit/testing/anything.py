@@ -152,7 +152,7 @@ def _is_optional(subject: Subject, name: str) -> bool:
         target: Any = subject.component.load()
         called = getattr(target, "forward", target.__call__)
         return len(subject.facts.get("scales", ())) == 1 or takes(called, "size")
-    return name == "steps"
+    return name in ("steps", "half")
 
 
 CHECKS = (

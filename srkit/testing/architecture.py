@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from srkit.engine.builder import Builder
 from srkit.engine.learning.prediction import split
 from srkit.engine.networks.calling import Size, needs_size, scaled, scales_of, takes, takes_size
+from srkit.engine.networks.folding import for_inference, offers_form
 from srkit.engine.networks.padding import fitting
+from srkit.engine.scoring.streaming import stages_of
 from srkit.engine.weights.model import read_model, save_model
 from srkit.errors import describe, located
 from srkit.plugin.part import as_tree
@@ -30,6 +32,7 @@ LARGEST_SCALE = 8  # that is looked for
 LARGEST = 64  # pixels: the largest multiple and the largest least side that are looked for
 # Sums of float32 in another order: measured at most 1e-6 of the largest value for srkit's networks and thirty others.
 SAME = 1e-4
+SAME_IN_DOUBLE = 1e-9  # measured at most 4e-15; a wrong tap at an edge shows by far more
 DEVIATION = 'or state the deviation with its reason: facts={{"deviations": {{"{}": "..."}}}}'
 
 
@@ -260,6 +263,29 @@ def channels_last_is_the_same(subject: Subject) -> None:
         )
 
 
+def form_for_inference_is_the_network(subject: Subject) -> None:
+    """Where it offers `for_inference()`, that is the same function, in float64 to the last digits: of one image and of
+    several, of odd sides; it offers stages where the network does, and leaves the network as it was."""
+    network = stirred(_seeded(subject, 1)).eval().double()
+    if not offers_form(network):
+        raise Inapplicable("it offers no form for inference")
+    x = _images(subject, 2).double()
+    before = _run(network, x)
+    form = for_inference(network)
+    if not isinstance(form, nn.Module):
+        fail(f"for_inference() returns a {type(form).__name__}", "return a torch.nn.Module")
+    if not torch.equal(_run(network, x), before):
+        fail("for_inference() changes the network", "fold copies of its weights")
+    for images in (x, x[:1]):
+        whole, folded = _run(network, images), _run(form, images)
+        off = largest(whole - folded) if whole.shape == folded.shape else math.inf
+        if off > SAME_IN_DOUBLE * largest(whole):
+            found = f"of {len(images)} image{'s' if len(images) > 1 else ''} its form for inference makes values that "
+            fail(f"{found}differ by {off:.2g} in float64", "fold weights as they are, and pad as the network does")
+    if stages_of(network, (2**10, 2**10)) and not stages_of(form, (2**10, 2**10)):
+        fail("it offers stages, and its form for inference does not", "give that one stages(), too")
+
+
 def tiles_are_as_stated(subject: Subject) -> None:
     """Whether a window's SR is the window of the whole image's is stated by `tileable`, and true of a network with
     strong weights: by chance, first weights are so small that a mean over the image hardly shows."""
@@ -346,6 +372,7 @@ CHECKS = (
     Check(batch_mates_do_not_matter, needs=(same_image_gives_same_output,)),
     Check(same_seed_gives_same_weights),
     Check(weights_survive_a_file, needs=(same_image_gives_same_output,)),
+    Check(form_for_inference_is_the_network, needs=(same_image_gives_same_output,)),
     Check(tiles_are_as_stated, needs=(output_is_scaled, same_image_gives_same_output)),
     Check(channels_last_is_the_same, needs=(same_image_gives_same_output,)),
     Check(bfloat16_is_finite, needs=(output_is_scaled,)),

@@ -15,6 +15,7 @@ from srkit.testing import (
     detector,
     discriminator,
     distortion,
+    exporter,
     learning,
     loss,
     metric,
@@ -38,6 +39,7 @@ _OWN: Mapping[str, tuple[Check, ...]] = {
     "schedule": learning.SCHEDULE_CHECKS,
     "observer": observer.CHECKS,
     "detector": detector.CHECKS,
+    "exporter": exporter.CHECKS,
 }
 
 

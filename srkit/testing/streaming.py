@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit.engine.networks.calling import enlarge
+from srkit.engine.networks.folding import for_inference, offers_form
 from srkit.engine.scoring.streaming import declared, run, stages_of
 from srkit.plugin.contracts import Stage
 from srkit.testing.check import Check, Inapplicable, Subject, fail
@@ -19,8 +20,12 @@ SAME = 1e-4  # relative: sums of float32 in another order
 
 def stages_make_up_the_network(subject: Subject) -> None:
     """Where it offers `stages()`, these make SR one after the other; each enlarges by its `scale`, and declares `lr`
-    only where none before it enlarges."""
-    network, stages = _stages_of(subject)
+    only where none before it enlarges. So do those of its form for inference."""
+    for network, stages in _stages_of(subject):
+        _refuse_other_stages(network, stages)
+
+
+def _refuse_other_stages(network: nn.Module, stages: Sequence[Stage]) -> None:
     lr = x = _strip(WIDTH)
     enlarged = False
     for number, stage in enumerate(stages, 1):
@@ -47,7 +52,11 @@ def stages_make_up_the_network(subject: Subject) -> None:
 def strips_make_up_the_stages(subject: Subject) -> None:
     """Of each stage, rows computed of a strip with `halo` more above and below are those computed of the whole image:
     what sees more takes the mean of what it `pooled`, each pixel of which depends on that pixel alone."""
-    _, stages = _stages_of(subject)
+    for _, stages in _stages_of(subject):
+        _refuse_other_strips(stages)
+
+
+def _refuse_other_strips(stages: Sequence[Stage]) -> None:
     lr = x = _strip(2 * max(stage.halo for stage in stages) + 3 * ROWS)
     for number, stage in enumerate(stages, 1):
         first = stage.halo + ROWS
@@ -105,12 +114,14 @@ def _strong(subject: Subject) -> nn.Module:
     return stirred(subject.make(), 1.5).eval()
 
 
-def _stages_of(subject: Subject) -> tuple[nn.Module, Sequence[Stage]]:
+def _stages_of(subject: Subject) -> list[tuple[nn.Module, Sequence[Stage]]]:
+    """Return the network with its stages, and its form for inference with those of that where it offers one."""
     network = _strong(subject)
-    stages = stages_of(network, (2**10, 2**10))
-    if not stages:
+    forms = [network, for_inference(network)] if offers_form(network) else [network]
+    found = [(form, stages) for form in forms if (stages := stages_of(form, (2**10, 2**10)))]
+    if not found:
         raise Inapplicable("it offers no stages")
-    return network, stages
+    return found
 
 
 def _strip(height: int) -> Tensor:

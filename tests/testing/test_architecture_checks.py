@@ -257,8 +257,51 @@ class FlatPoints(AnySize):
         return super().forward(x, size) if points is None else super().forward(x, size, points)[..., 0]
 
 
+import copy
+
+
+class WithForm(Good):
+    """Its form for inference is a copy."""
+
+    def for_inference(self):
+        return copy.deepcopy(self)
+
+
+class OtherForm(WithForm):
+    """Forgets a ReLU."""
+
+    def for_inference(self):
+        return nn.Sequential(self.head, self.tail, nn.PixelShuffle(self.scale))
+
+
+class SpoilingForm(WithForm):
+    """Folds the weights themselves."""
+
+    def for_inference(self):
+        form = copy.deepcopy(self)
+        self.tail.weight.data.mul_(2)
+        return form
+
+
+class CallableForm(WithForm):
+    def for_inference(self):
+        return self.forward
+
+
+class FormOfOneStage(WithForm):
+    """Its form forgets that there are stages."""
+
+    def stages(self):
+        return [srkit.Stage(self.forward, 2, self.scale)]
+
+    def for_inference(self):
+        return nn.Sequential(self.head, nn.ReLU(), self.tail, nn.PixelShuffle(self.scale))
+
+
 @srkit.hookimpl
 def srkit_components():
+    for cls in (WithForm, OtherForm, SpoilingForm, CallableForm, FormOfOneStage):
+        yield srkit.Component("architecture", cls.__name__, f"{__name__}:{cls.__name__}", summary="one", facts=LOCAL)
     for cls in (AnySize, RoundedSize, RoundedPlaces, OtherPoints, FlatPoints):
         yield srkit.Component("architecture", cls.__name__, f"{__name__}:{cls.__name__}", summary="one", facts=LOCAL)
     for cls, facts in (
@@ -292,12 +335,30 @@ def srkit_components():
 '''
 
 
-@pytest.mark.parametrize("name", ["Good", "Eights", "Pooled_pooled", "AnySize", "AnySize_fits"])
+@pytest.mark.parametrize("name", ["Good", "WithForm", "Eights", "Pooled_pooled", "AnySize", "AnySize_fits"])
 def test_a_network_that_keeps_all_promises_passes(failures, name):
     assert failures(name) == {}
 
 
 ALONE = [
+    (
+        "SpoilingForm",
+        "form_for_inference_is_the_network",
+        "for_inference() changes the network",
+        "fold copies of its weights",
+    ),
+    (
+        "CallableForm",
+        "form_for_inference_is_the_network",
+        "for_inference() returns a method",
+        "return a torch.nn.Module",
+    ),
+    (
+        "FormOfOneStage",
+        "form_for_inference_is_the_network",
+        "it offers stages, and its form for inference does not",
+        "give that one stages(), too",
+    ),
     (
         "Unstated",
         "returns_one_tensor",
@@ -445,6 +506,12 @@ OFF_TILE = (
     "(count them in whole numbers)"
 )
 MEASURED = [
+    (
+        "OtherForm",
+        "form_for_inference_is_the_network",
+        "of 2 images its form for inference makes values that differ by # in float64",
+        "fold weights as they are, and pad as the network does",
+    ),
     (
         "Batch",
         "batch_mates_do_not_matter",

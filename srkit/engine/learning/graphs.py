@@ -265,12 +265,14 @@ def _none_replaced(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Raise ValueError where a buffer has become another tensor meanwhile: the recorded work would go on with the old
     one. The old ones are put back."""
     held = [(module, dict(module._buffers)) for root in modules for module in root.modules()]
-    yield
     replaced = []
-    for module, buffers in held:
-        for name, buffer in buffers.items():
-            if module._buffers.get(name) is not buffer:
-                replaced.append(f"{type(module).__name__}.{name}")
-                module._buffers[name] = buffer
+    try:
+        yield
+    finally:
+        for module, buffers in held:
+            for name, buffer in buffers.items():
+                if module._buffers.get(name) is not buffer:
+                    replaced.append(f"{type(module).__name__}.{name}")
+                    module._buffers[name] = buffer
     if replaced:
         raise ValueError(f"each step puts another tensor in the place of {', '.join(sorted(set(replaced)))}")

@@ -21,7 +21,20 @@ def fit(network: nn.Module, component: Component) -> nn.Module:
     with LR, which then has sides whose enlargement is as near to whole pixels as it gets.
     """
     facts = component.facts_of(network)
-    least, multiple = facts.get("min_size", 1), facts.get("multiple_of", 1)
+    return _fitted(network, facts.get("min_size", 1), facts.get("multiple_of", 1))
+
+
+def fit_like(network: nn.Module, other: nn.Module) -> nn.Module:
+    """Let a network take LR of any size as another does, which may have been fitted."""
+    return _fitted(network, *getattr(other, _SIDES, (1, 1)))
+
+
+def is_fitted(cls: type) -> bool:
+    """Say whether a class is the one that `fit` made of a network's."""
+    return _SIDES in vars(cls)
+
+
+def _fitted(network: nn.Module, least: int, multiple: int) -> nn.Module:
     if least <= 1 and multiple <= 1:
         return network
     cls = type(network)
@@ -38,7 +51,7 @@ def fit(network: nn.Module, component: Component) -> nn.Module:
         if size is not None:
             grown = (scaled(p, large / side) for p, side, large in zip(padded, sides, size, strict=True))
             words["size"] = tuple(grown)
-        made = cls.forward(self, _padded(x, *padded), *more, **words)
+        made = cls.forward(self, pad_to(x, *padded), *more, **words)
         sr, extras = made if isinstance(made, tuple) else (made, None)
         height, width = size or (side * (sr.shape[-2] // padded[0]) for side in sides)
         sr = sr[..., :height, :width]
@@ -53,10 +66,23 @@ _TRIED = 8
 _SIDES = "_srkit_sides"  # (least, multiple) of a network's class that was fitted
 
 
+def sides_of(network: nn.Module) -> tuple[int, int]:
+    """Return the least side of LR that a network takes as it is, and what its sides must be a multiple of."""
+    least, multiple = getattr(network, _SIDES, (1, 1))
+    return least, multiple
+
+
+def unfitted(network: nn.Module) -> nn.Module:
+    """Return a network, itself, as it was before `fit`: it takes LR of its own sides alone."""
+    if hasattr(network, _SIDES):
+        network.__class__ = type(network).__mro__[1]
+    return network
+
+
 def padding_of(network: nn.Module, sizes: Iterable[tuple[int, int]]) -> str:
     """Return what LR of these sizes, (height, width), is padded to for a network: "multiples of 8"; nothing where it
     takes all of them as they are."""
-    least, multiple = getattr(network, _SIDES, (1, 1))
+    least, multiple = sides_of(network)
     sides = {side for size in sizes for side in size}
     if all(fitting(side, least, multiple) == side for side in sides):
         return ""
@@ -77,8 +103,8 @@ def _aligned(side: int, large: int, least: int, multiple: int) -> int:
     return nearest_to_whole(range(first, first + _TRIED * multiple, multiple), large / side)
 
 
-def _padded(x: Tensor, height: int, width: int) -> Tensor:
-    """Return images with more rows and columns; a mirror shows at most all of an image, so small ones want several."""
+def pad_to(x: Tensor, height: int, width: int) -> Tensor:
+    """Return images [n, c, h, w] with more rows and columns: their mirror image, or several of small ones."""
     while x.shape[-2:] != (height, width):
         down, right = height - x.shape[-2], width - x.shape[-1]
         if min(x.shape[-2:]) == 1:  # which has no mirror image

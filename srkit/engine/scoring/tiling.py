@@ -63,14 +63,14 @@ def _halves(length: int, scale: Fraction) -> list[tuple[Span, Span]]:
     return [((0, _end(size, length, scale)), (0, half)), ((_start(length - size, scale), length), (half, length))]
 
 
-def tiles(network: Network, lr: Tensor, size: Size | None = None) -> Tensor:
+def tiles(network: Network, lr: Tensor, size: Size | None = None, grid: Grid | None = None) -> Tensor:
     """Return the output put together of overlapping tiles.
 
     It is the whole image's where no output depends on LR further away than OVERLAP; a network that pools over the image
     has another one.
     """
     size = size if takes_size(network) else None
-    return _stitched(network, lr, _pieces(Grid().spans, lr.shape[-2], lr.shape[-1], size), size)
+    return _stitched(network, lr, _pieces((grid or Grid()).spans, lr.shape[-2], lr.shape[-1], size), size)
 
 
 @attrs.frozen

@@ -24,6 +24,7 @@ from srkit.engine.weights.reading import Weights, digest, read_metadata, read_we
 from srkit.engine.weights.recognise import Description, recognise
 from srkit.engine.weights.transfer import Transfer, load_weights, plan
 from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError, describe, located
+from srkit.plugin.component import Component
 from srkit.plugin.part import as_tree
 
 # Parts (modules, parameters, buffers) of a network: as many for each tensor of its file, and some without any.
@@ -60,6 +61,12 @@ class Model:
     made_for: int
     metadata: Mapping[str, Any]
     reading: Reading
+    component: Component
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What is known of its network."""
+        return self.component.facts_of(self.network)
 
 
 def model_bytes(weights: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
@@ -144,6 +151,7 @@ def read_model(
         description.scale,
         metadata or {},
         reading,
+        builder.registry.find("architecture", description.architecture).component,
     )
 
 

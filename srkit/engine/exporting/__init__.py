@@ -1,0 +1,1 @@
+"""Networks written for other runtimes, and the files of these run as networks."""

@@ -1,0 +1,162 @@
+"""`srkit export`, and its files in place of a MODEL."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT, photograph
+from tests.exporting import PLUGIN, save
+
+ONNX = pytest.mark.skipif(not all(map(find_spec, ("onnx", "onnxruntime"))), reason="onnx is not installed")
+NAMES = ("quickstart", "x2")
+
+
+@pytest.fixture
+def export(call):
+    """Run `srkit -p forms.py export ...` in a folder with `x2.safetensors` and `photo.png`."""
+    Path("forms.py").write_text(PLUGIN)
+    save(Path("x2.safetensors"), gain=0.96875)
+    Image.fromarray(photograph(3, 40, 57)).save("photo.png")
+
+    def run(*arguments):
+        return call("-p", "forms.py", "export", *arguments)
+
+    return run
+
+
+def without_figures(text: str) -> str:
+    return re.sub(r"(?<![a-z])\d[\d.e+-]*(x\d+)?", "0", text)
+
+
+def test_a_way_that_ends_the_process_is_told_and_the_next_one_is_taken(export, call):
+    code, out, err = export("x2.safetensors", "--to", "formed")
+    assert code == 0, err
+    assert err == "dies: the process that exports is ended by SIGABRT\n"
+    first, *lines = out.splitlines()
+    assert first == "ok  x2.formed  doubling x2, 0.0 MiB, LR of any size"
+    assert [without_figures(line) for line in lines] == [
+        "    written   in 0 s by the way right",
+        "    compared  with torch, values of 0: 0 at 0, 0 at 0, 0 at 0",
+        "    latency   0 ms for 0; torch takes 0 ms",
+        "    next      srkit upscale -p forms.py x2.formed photo.jpg -o out/",
+    ]
+    assert {path.name for path in Path().glob("x2.*")} == {"x2.safetensors", "x2.formed"}
+    for model in ("x2.safetensors", "x2.formed"):
+        assert call("-p", "forms.py", "upscale", model, "photo.png", "-o", f"by {model}")[0] == 0
+    images = [np.asarray(Image.open(f"by {model}/photo.png")) for model in ("x2.safetensors", "x2.formed")]
+    assert np.array_equal(*images)
+
+
+@ONNX
+def test_what_is_shipped_is_what_is_scored(call, photographs):
+    """The commands of docs/export.md, with a shorter run."""
+    Image.fromarray(photograph(3, 40, 57)).save("photo.jpg")
+    photographs.rename("Set5")
+    text = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ srkit (.+)$", text, re.M)
+    short = ["--set", "train.steps=20", "--set", "data.threads=1", "--set", "train.validate_every=20"]
+    shown = ""
+    for words in map(str.split, commands):
+        code, shown, err = call(*words, *(short if words[0] == "run" else ["--table", "csv"] * (words[0] == "eval")))
+        assert code == 0, err
+    rows = [line.split(",") for line in shown.splitlines()[1:]]
+    scores = {name: [(*row[3:5], round(float(row[5]), 3)) for row in rows if row[2] == name] for name in NAMES}
+    assert len(scores["x2"]) == 10  # four images and their mean, by two metrics
+    assert scores["x2"] == scores["quickstart"]
+    assert call("upscale", "runs/quickstart", "photo.jpg", "-o", "torch.png", "--format", "png")[0] == 0
+    assert call("upscale", "x2.onnx", "photo.jpg", "-o", "onnx.png", "--format", "png")[0] == 0
+    ours, theirs = (np.asarray(Image.open(path)).astype(int) for path in ("torch.png", "onnx.png"))
+    assert np.abs(ours - theirs).max() <= 1  # of values that lie half way between two levels
+
+
+def test_where_no_file_is_right_none_is_kept(export):
+    code, out, err = export("x2.safetensors", "--to", "wrong", "--size", "64x51")
+    assert (code, out) == (1, "")
+    assert err.splitlines() == [
+        "refuses at 64x51: ValueError: there is no form for it",
+        "wrong at odd sides at 64x51: is 0.25 off at 64x51",
+        "srkit export: x2.safetensors cannot be exported to wrong: no file gives the SR that torch gives",
+    ]
+    assert sorted(path.name for path in Path().glob("x2*")) == ["x2.safetensors"]
+
+
+def test_nothing_that_is_there_is_replaced(export):
+    Path("x2.formed").write_text("mine")
+    assert export("x2.safetensors", "--to", "formed") == (
+        2,
+        "",
+        "srkit export: x2.formed is there already; remove it first, or give another -o\n",
+    )
+    assert Path("x2.formed").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--to", "onxx"], "unknown exporter 'onxx'; did you mean 'onnx'?"),
+        (["--to", "formed", "-o", "x2.onnx"], "files of exporter 'formed' end with .formed, and x2.onnx does not"),
+        (["--to", "formed", "--half"], "exporter 'formed' has no weights of 16 bits: leave out --half"),
+        (
+            ["--to", "formed", "--size", "64"],
+            "argument --size: '64' is no size: write height and width of LR, 256x384; see srkit export --help",
+        ),
+        (
+            ["--to", "formed", "--size", "64x32"],
+            "argument --size: a file for one size has sides of at least 48 pixels, not 64x32; see srkit export --help",
+        ),
+    ],
+)
+def test_words_that_cannot_be_meant_are_refused(export, words, message):
+    code, out, err = export("x2.safetensors", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"srkit export: {message}")
+
+
+def test_a_size_that_a_network_does_not_take_is_refused_with_the_next_one(export):
+    save(Path("even.safetensors"), "even")
+    assert export("even.safetensors", "--to", "formed", "--size", "60x64") == (
+        2,
+        "",
+        "srkit export: architecture 'even' takes no LR of 60x64: give --size 64x64\n",
+    )
+
+
+@ONNX
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scale", "3"], "x2.onnx is a network for scale 2, not 3"),
+        (["--set", "a=1"], "x2.onnx is a network with its settings: leave out --architecture, --set and --key"),
+        (["--memory", "1G"], "x2.onnx is computed by onnx, whose memory is not known: --tile N takes less"),
+        (["--precision", "bfloat16"], "x2.onnx is computed as it was exported: leave out --precision"),
+    ],
+)
+def test_words_that_are_for_weights_are_refused_of_a_file_that_is_computed_elsewhere(export, call, words, message):
+    from srkit_exporters.onnx_ import Onnx
+    from torch import nn, rand
+
+    words_of_file = {"srkit": '{"scale": 2}'}
+    network = nn.Upsample(scale_factor=2)
+    Onnx().write(network, rand(1, 3, 64, 64), Path("x2.onnx"), words=words_of_file, way="legacy", fixed=False)
+    code, _, err = call("upscale", "x2.onnx", "photo.png", "-o", "out", *words)
+    assert (code, err) == (2, f"srkit upscale: {message}\n")
+
+
+@ONNX
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"no network", "cannot be opened: InvalidProtobuf: "), (None, "there is no such file")],
+)
+def test_a_file_that_is_none_is_named(call, content, reason):
+    if content is not None:
+        Path("x2.onnx").write_bytes(content)
+    Image.fromarray(photograph(3, 40, 57)).save("photo.png")
+    code, _, err = call("upscale", "x2.onnx", "photo.png", "-o", "out")
+    assert code == 3
+    assert err.startswith(f"srkit upscale: x2.onnx: {reason}")
