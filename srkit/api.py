@@ -163,6 +163,49 @@ def sweep(
         return found.document()
 
 
+def bench(
+    *models: PathLike,
+    sizes: Sequence[tuple[int, int]] = ((128, 128),),
+    precisions: Sequence[str] = ("float32",),
+    forms: Sequence[str] = ("eager",),
+    device: str = "auto",
+    threads: int = 0,
+    batch: int = 1,
+    seconds: float = 2.0,
+    scale: float | None = None,
+    set: Sequence[str] = (),
+    memory: bool = True,
+    plugins: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> dict[str, Any]:
+    """Measure networks side by side: files, run directories or names of architectures; return `srkit bench --json`.
+
+    Sizes are of LR, (height, width); precisions "float32", "bfloat16", "float16"; forms "eager", "compiled", "folded".
+    Of one size all are called in turns, each for so many `seconds`, and `ratio` says how many times as fast as its
+    first row one is. `set` and `scale` are of the networks that are named. Peak memory is that of the tensors on a GPU,
+    and on a CPU that of a process apart for each row, which is given the `plugins` by -p. Raises UsageError for what
+    cannot be meant, InputRejected for files; what cannot be computed is a row with its reason.
+    """
+    from srkit.engine.builder import Builder
+    from srkit.engine.speed.bench import Words
+    from srkit.engine.speed.bench import bench as measure
+
+    words = Words(
+        sizes=sizes,
+        precisions=precisions,
+        forms=forms,
+        device=device,
+        threads=threads,
+        batch=batch,
+        seconds=seconds,
+        scale=scale,
+        overrides=set,
+        memory=memory,
+        plugins=plugins,
+    )
+    return measure([os.fspath(model) for model in models], Builder(registry or installed()), words)
+
+
 def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     """Write a page on runs, each a run directory or a file in one, and return its path: one HTML file.
 
@@ -234,10 +277,9 @@ def upscale(
         _facts(network),
         tile=tile,
         memory=memory,
-        precision=precision,
         approximate=True,
     )
-    method = attrs.evolve(PAPER, forward=forward or "whole")
+    method = attrs.evolve(PAPER, forward=forward or "whole", precision=precision)
     return tiler.upscale(image, _size(image, network, scale, size), method)
 
 
@@ -295,6 +337,7 @@ def evaluate(
     ensemble: Literal["none", "x8", "median"] = "none",
     tile: int | None = None,
     memory: int | None = None,
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
     registry: Registry | None = None,
 ) -> list[dict[str, Any]]:
     """Return a table for each set of images: a row for each network by name, and bicubic's.
@@ -305,11 +348,11 @@ def evaluate(
     "weights": "alexnet-owt-7be5be79.pth"}. LR is what stands beside HR, or else MATLAB's bicubic. Without a
     `reference` there is no HR: `data` are LR images, and all `metrics` look at SR alone. `protocol` is "paper" or
     "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
-    "x8" the output is the mean over the eight symmetries, with "median" their median. `tile` and `memory` are those of
-    `upscale`: where parts do not make up the whole image's output of a network, all networks take tiles; a warning says
-    so, and so does the protocol. The rows of the second network and those behind it have their difference to the first
-    one's, with a 95 % interval. Means and differences are of the images whose scores are finite; the others are named
-    under "exact". The tables are those of `srkit eval --table
+    "x8" the output is the mean over the eight symmetries, with "median" their median. `tile`, `memory` and `precision`
+    (of the networks, not of bicubic) are those of `upscale`: where parts do not make up the whole image's output of a
+    network, all networks take tiles; a warning says so, and so does the protocol. The rows of the second network and
+    those behind it have their difference to the first one's, with a 95 % interval. Means and differences are of the
+    images whose scores are finite; the others are named under "exact". The tables are those of `srkit eval --table
     json`. Raises InputRejected for images, UsageError for what cannot be meant.
     """
     import attrs
@@ -334,7 +377,7 @@ def evaluate(
     if isinstance(metrics, str):
         raise UsageError(f"metrics are a list of names: metrics=[{metrics!r}]")
     builder = Builder(registry or installed())
-    method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
+    method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble, precision=precision)
     scored_by = make_metrics(builder, [read_part(builder.registry, "metric", given) for given in metrics])
     names = [*networks, *(images or {})]
     if engine.BASELINE in names:
@@ -399,7 +442,8 @@ def evaluate(
             add(model, engine.score(network, evaluation, scored_by, tiler.device, method=method, tiler=tiler))
         for model, folder in (images or {}).items():
             add(model, engine.score_finished(folder, evaluation, scored_by, method=method))
-        scored = engine.score(baseline, evaluation, scored_by, torch.device("cpu"), method=method)
+        plain = attrs.evolve(method, precision="float32")
+        scored = engine.score(baseline, evaluation, scored_by, torch.device("cpu"), method=plain)
         rows.append(engine.row(engine.BASELINE, scored))
         tables.append(engine.table(evaluation, scored_by, rows, method, networks))
     if not tables:
