@@ -8,6 +8,8 @@ import srkit
 @srkit.hookimpl
 def srkit_components() -> Iterator[srkit.Component]:
     """Yield this plugin's components."""
+    from importlib.util import find_spec
+
     yield srkit.Component(
         "dataset",
         "folder",
@@ -25,6 +27,12 @@ def srkit_components() -> Iterator[srkit.Component]:
         "lmdb",
         "srkit_datasets.lmdb:LMDB",
         summary="Images of an LMDB, read by windows; also BasicSR's with meta_info.txt",
+    )
+    yield srkit.Component(
+        "dataset",
+        "litdata",
+        "srkit_datasets.litdata:LitData",
+        summary="Tiles of a LitData set, in a folder or an object store",
     )
     yield srkit.Component(
         "dataset",
@@ -56,4 +64,11 @@ def srkit_components() -> Iterator[srkit.Component]:
         "lmdb",
         "srkit_datasets.lmdb_writer:LMDBWriter",
         summary="An LMDB of raw pixels that grows by itself",
+    )
+    yield srkit.Component(
+        "writer",
+        "litdata",
+        "srkit_datasets.litdata_writer:LitDataWriter",
+        summary="A LitData set, for object stores",
+        missing="" if find_spec("litdata") else "it needs litdata: pip install 'srkit[litdata]'",
     )

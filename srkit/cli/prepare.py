@@ -1,4 +1,4 @@
-"""Pack images for training: an LMDB, an HDF5 file or a folder, whole frames or tiles, with LR beside HR or not.
+"""Pack images for training, whole frames or tiles: LMDB, HDF5, LitData or a folder, with LR beside HR or not.
 
 DST is there when all of it is there: a command that was stopped leaves nothing that looks whole. A bad image is named,
 and nothing is written, unless --skip-bad leaves it out. `srkit prepare --verify DST` reads all of it again.
@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of images, the root of a known layout, any dataset as TYPE:PATH",
     )
     parser.add_argument("target", nargs="?", metavar="DST", help="what to make; it must not be there yet")
-    parser.add_argument("--to", metavar="FORMAT", help="lmdb, h5 or folder (what DST ends with, or else folder)")
+    parser.add_argument(
+        "--to", metavar="FORMAT", help="lmdb, h5, litdata or folder (what DST ends with, or else folder)"
+    )
     parser.add_argument("--from", dest="origin", metavar="TYPE", help="the dataset that reads SRC (as --to)")
     parser.add_argument(
         "--recursive", action="store_true", help="take the images of the folders below SRC, too, as cats/001"

@@ -22,7 +22,7 @@ from srkit.engine.data.preparing import Tiles
 from srkit.engine.data.verifying import compare
 from srkit.images.manifest import HR, ImageRecord, Manifest, Shard
 from srkit.images.opening import KINDS
-from tests.conftest import CHAOS_N, CHAOS_SEED, HANGS, calls, photograph
+from tests.conftest import CHAOS_N, CHAOS_SEED, HANGS, calls, installed_names, photograph
 
 FORMATS = {"h5": "set.h5", "lmdb": "set.lmdb", "folder": "set"}
 KILLS = 8 * CHAOS_N
@@ -242,15 +242,15 @@ def test_bad_images_are_left_out_where_that_is_asked_for(call):
             ["photos", "x", "--scale", "3", "--scale", "2", "--crop", "20"],
             "--crop 20 is no multiple of 6, so the LR of a tile would not begin at a pixel; give 18 or 24",
         ),
-        (["photos", "x.h55"], "x.h55 would be a folder; end it with .h5 or .lmdb, or leave the ending out"),
+        (["photos", "x.h55"], "x.h55 would be a folder; end it with .h5 or .litdata or .lmdb, or leave the ending out"),
         (["photos", "x.lmdb", "--to", "h5"], "x.lmdb ends as lmdb does, and would be h5; give it another name"),
         (
             ["photos", "x", "--to", "lmbd"],
-            "unknown writer 'lmbd'; did you mean 'lmdb'? (installed: folder, h5, lmdb)",
+            f"unknown writer 'lmbd'; did you mean 'lmdb'? (installed: {installed_names('writer')})",
         ),
         (
             ["photos", "x", "--from", "foldr"],
-            "unknown dataset 'foldr'; did you mean 'folder'? (installed: folder, h5, leaves, lmdb, mix)",
+            "unknown dataset 'foldr'; did you mean 'folder'? (installed: folder, h5, leaves, litdata, lmdb, mix)",
         ),
     ],
 )
