@@ -447,6 +447,6 @@ def test_each_network_is_a_component_with_these_settings(call, name):
     if network.name.startswith("spandrel/") and code == 2:
         pytest.skip("needs spandrel")
     assert (code, err) == (0, "")
-    settings = {setting["name"] for setting in json.loads(out)["settings"]}
+    settings = {setting["name"] for setting in json.loads(out)["components"][0]["settings"]}
     assert {*network.settings.values(), *network.defaults} <= settings
     assert {*network.needs} <= network.settings.keys()
