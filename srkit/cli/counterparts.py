@@ -1,7 +1,7 @@
 """What components of BasicSR, traiNNer-redux and neosr are called in srkit, where both compute the same.
 
-The names are those of the projects' option files, in lower case; traiNNer-redux and neosr keep BasicSR's where they
-have its code. Defaults are BasicSR's.
+The names are those of the projects' option files; other than those of networks, in lower case. traiNNer-redux and neosr
+keep BasicSR's where they have its code. Defaults are BasicSR's.
 """
 
 from __future__ import annotations
@@ -27,32 +27,43 @@ SWINIR = (
 
 @attrs.frozen
 class Network:
-    """A network of srkit: its settings by their names there, and the only values there that it has for others."""
+    """A network of srkit: its settings by their names there, and the only values there that it has for others.
+
+    `needs` are settings without which a file may mean another project's network of the same name.
+    """
 
     name: str
     settings: Mapping[str, str]
     defaults: Mapping[str, Any] = attrs.field(factory=dict)
     only: Mapping[str, Any] = attrs.field(factory=dict)
     scales: tuple[int, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
-_ESRGAN = Network("spandrel/esrgan", RRDB, {"names": "realesrgan"}, {"num_grow_ch": 32}, scales=(4,))
 _COMPACT = Network("spandrel/compact", COMPACT)
 NETWORKS: Mapping[str, Network] = {
-    "edsr": Network(
-        "edsr", {**EDSR, "rgb_mean": "mean"}, {"res_scale": 1.0, "img_range": 255.0, "mean": MEAN_OF_DIV2K}
+    "EDSR": Network(
+        "edsr",
+        {**EDSR, "rgb_mean": "mean"},
+        {"res_scale": 1.0, "img_range": 255.0, "mean": MEAN_OF_DIV2K},
+        needs=("num_feat", "num_block"),
     ),
-    "rcan": Network(
+    "RCAN": Network(
         "rcan",
         {**RCAN, "img_range": "img_range", "rgb_mean": "mean"},
-        {"blocks": 16, "img_range": 255.0, "mean": MEAN_OF_DIV2K},
+        {"img_range": 255.0, "mean": MEAN_OF_DIV2K},
         {"res_scale": 1},
+        needs=("num_feat", "num_group", "num_block"),
     ),
-    "rrdbnet": _ESRGAN,  # for x4 alone: at x1 and x2 BasicSR's begins with a pixel unshuffle
-    "esrgan": _ESRGAN,
-    "srvggnetcompact": _COMPACT,
+    # For x4 alone: at x1 and x2 BasicSR's begins with a pixel unshuffle.
+    "RRDBNet": Network("spandrel/esrgan", RRDB, {"names": "realesrgan"}, {"num_grow_ch": 32}, scales=(4,)),
+    "SRVGGNetCompact": _COMPACT,
     "compact": _COMPACT,
-    "swinir": Network("spandrel/swinir", {name: name for name in SWINIR}, {"window_size": 7, "upsampler": ""}),
+    "SwinIR": Network(
+        "spandrel/swinir",
+        {name: name for name in SWINIR},
+        needs=("embed_dim", "depths", "num_heads", "window_size", "upsampler"),
+    ),
 }
 OPTIMIZERS = {"adam": "adam", "adamw": "adamw", "sgd": "sgd", "adan": "adan"}
 PIXEL_LOSSES = {
@@ -122,7 +133,8 @@ def loss_of(options: Options, place: KeyPath) -> dict[str, Any] | None:
         if name.startswith("charbonnier"):
             found["epsilon"] = options.number(*place, "eps") or 1e-12
         return {**found, **renamed(options, place, {"reduction": "reduction"})}
-    if name == "perceptualloss" and _has(options, place, PERCEPTUAL) and options.table(*place, "layer_weights"):
+    named = all(options.get(*place, key) for key in ("vgg_type", "criterion", "layer_weights"))
+    if name == "perceptualloss" and named and _has(options, place, PERCEPTUAL):
         names = options.table(*place, "layer_weights")
         layers = {str(name): options.number(*place, "layer_weights", name) for name in names}
         for key in ("type", *PERCEPTUAL):

@@ -77,7 +77,7 @@ def _missing(options: Options, part: str, what: str) -> UsageError:
 
 def _architecture(options: Options, scale: int) -> dict[str, Any]:
     name = options.get("network_g", "type")
-    network = NETWORKS.get(str(name).lower())
+    network = NETWORKS.get(str(name))
     if network is None or (network.scales and scale not in network.scales):
         raise _missing(options, "architecture", f"network_g.type {shown(name)}" if name else "a missing network_g")
     options.take("network_g", "type")
@@ -89,7 +89,14 @@ def _architecture(options: Options, scale: int) -> dict[str, Any]:
         if options.get("network_g", key) not in (None, value):
             raise _missing(options, "architecture", f"network_g.{key} {shown(options.get('network_g', key))}")
         options.take("network_g", key)
-    return {"type": network.name, **network.defaults, **renamed(options, ("network_g",), network.settings)}
+    settings = renamed(options, ("network_g",), network.settings)
+    for path in options.left:  # one more setting makes another network
+        if path[0] == "network_g":
+            raise _missing(options, "architecture", f"{dotted(path)} {shown(options.left[path])}")
+    for key in network.needs:
+        if network.settings[key] not in settings:
+            raise _missing(options, "architecture", f"network_g.type {shown(name)} without {key}")
+    return {"type": network.name, **network.defaults, **settings}
 
 
 def _losses(options: Options) -> list[dict[str, Any]]:

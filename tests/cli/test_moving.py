@@ -1,5 +1,6 @@
 """`srkit new recipe NAME --from`: options written for these tests, after the keys that the projects document."""
 
+import json
 import sys
 import tomllib
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from srkit.cli.counterparts import NETWORKS
 from tests.conftest import photograph
 
 BASICSR = """
@@ -200,9 +202,7 @@ type = "paired"
 dataroot_gt = 'hr'
 dataroot_lq = 'lr'
 [network_g]
-type = "rcan"
-num_feat = 8
-num_group = 1
+type = "span"
 [path]
 pretrain_network_g = 'experiments\g.pth'
 [train]
@@ -271,15 +271,8 @@ def test_options_of_trainner_redux_become_a_recipe(call, pairs):
 
 
 def test_options_of_neosr_become_a_recipe(call, pairs):
-    recipe = moved(call, "options.toml", NEOSR)
-    assert recipe["architecture"] == {
-        "type": "rcan",
-        "features": 8,
-        "groups": 1,
-        "blocks": 16,
-        "img_range": 255.0,
-        "mean": [0.4488, 0.4371, 0.404],
-    }
+    recipe = moved(call, "options.toml", NEOSR, "--set", "architecture=pan")
+    assert recipe["architecture"] == {"type": "pan"}
     assert recipe["loss"] == [{"type": "l2", "weight": 0.5}]
     assert recipe["start"] == {"weights": "experiments\\g.pth"}
     assert (recipe["train"]["steps"], recipe["train"]["precision"], recipe["data"]["patch"]) == (1000, "float16", 16)
@@ -341,6 +334,16 @@ NOT = "has no counterpart; choose one: --set"
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        (
+            "num_feat: 8",
+            "",
+            f'network_g.type "EDSR" without num_feat {NOT} architecture=NAME (`srkit list architecture`)',
+        ),
+        (
+            "num_feat: 8",
+            "num_feat: 8\n  n_colors: 3",
+            f"network_g.n_colors 3 {NOT} architecture=NAME (`srkit list architecture`)",
+        ),
         ("type: EDSR", "type: HAT", f'network_g.type "HAT" {NOT} architecture=NAME (`srkit list architecture`)'),
         ("type: L1Loss", "type: SomeLoss", f"no loss of train {NOT} loss=NAME (`srkit list loss`)"),
         ("type: Adam", "type: Lion", f'train.optim_g.type "Lion" {NOT} optimizer=NAME (`srkit list optimizer`)'),
@@ -435,3 +438,15 @@ def test_without_pyyaml_a_line_says_how_to_get_it(call, monkeypatch):
     Path("options.yml").write_text(BASICSR)
     message = "srkit new: options.yml: YAML is read by PyYAML: pip install pyyaml\n"
     assert call("new", "recipe", "mine", "--from", "options.yml") == (2, "", message)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_network_is_a_component_with_these_settings(call, name):
+    network = NETWORKS[name]
+    code, out, err = call("show", network.name, "--json")
+    if network.name.startswith("spandrel/") and code == 2:
+        pytest.skip("needs spandrel")
+    assert (code, err) == (0, "")
+    settings = {setting["name"] for setting in json.loads(out)["components"][0]["settings"]}
+    assert {*network.settings.values(), *network.defaults} <= settings
+    assert {*network.needs} <= network.settings.keys()
