@@ -98,6 +98,12 @@ def test_a_process_that_hangs_or_is_frozen_ends_the_others(tiny):
     ]
 
 
+def test_a_process_that_hangs_in_validation_ends_the_others(tiny):
+    codes, errors = make(start(2, "run", *EXACT, 'metric=["psnr_y", "stuck"]', scoring=3, stays=1))
+    assert codes == [[1, -9]], errors
+    assert errors.splitlines() == ["process 1 of 2 has scored p1 for 3 s, and is given up"]
+
+
 def test_images_that_another_process_cannot_read_are_listed_by_the_first_too(tiny):
     Path("many.py").write_text(MANY)
     bad = drawn(tiny, [(1, 3), (2, 12), (6, 15)])  # the first slots of 16 are the first process's
