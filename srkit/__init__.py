@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from srkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from srkit.api import components, create, evaluate, load, load_recipe, report, run, sweep, upscale
+    from srkit.api import bench, components, create, evaluate, load, load_recipe, report, run, sweep, upscale
     from srkit.choosing import check_weights
     from srkit.errors import (
         ComponentError,
@@ -80,6 +80,7 @@ _HOME = {
     "Stopped": "errors",
     "UsageError": "errors",
     "Window": "plugin.contracts",
+    "bench": "api",
     "check_weights": "choosing",
     "components": "api",
     "create": "api",
@@ -131,6 +132,7 @@ __all__ = [
     "Stopped",
     "UsageError",
     "Window",
+    "bench",
     "check_weights",
     "components",
     "create",

@@ -52,6 +52,7 @@ def test_the_public_names_are_these():
         "Stopped",
         "UsageError",
         "Window",
+        "bench",
         "check_weights",
         "components",
         "create",

@@ -15,14 +15,14 @@ from tests.conftest import ROOT
 FLOORS = [
     ["choosing", "errors", "matlab", "version"],
     ["files", "protocol", "plugin"],
-    ["images", "recipe"],
+    ["images", "recipe", "video"],
     [
         *("runs", "engine.device", "engine.heartbeat", "engine.memory", "engine.networks", "engine.reading"),
         "engine.supervising",
     ],
     ["engine.builder", "engine.distributed", "reports"],
     ["engine.data", "engine.weights"],
-    ["engine.learning", "engine.scoring"],
+    ["engine.learning", "engine.scoring", "engine.speed"],
     ["engine.exporting", "engine.running"],
     ["sweeps"],
     ["api"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
@@ -112,14 +113,23 @@ class Enlarger:
         from srkit.engine.scoring.projection import back_projected
         from srkit.engine.scoring.tiler import grey_of
 
-        given = self.arguments
-        method = Method(forward=given.forward or "whole", ensemble=given.ensemble, precision=given.precision)
         times = self.arguments.back_projection
-        sr = self.tiler.upscale(image, self.size_of(image), method, progress, grey=grey and not times)
+        sr = self.tiler.upscale(image, self.size_of(image), self._method, progress, grey=grey and not times)
         if not times:
             return sr
         sr = back_projected(sr, image, self.bicubic.network, self.tiler.device, times=times)
         return grey_of(sr) if grey else sr
+
+    def enlarge_together(self, images: Sequence[Any]) -> list[Any]:
+        """Return images at rest of one size and dtype, [h, w, 3], enlarged. Raises ValueError as `enlarge` does."""
+        if self.arguments.back_projection:
+            return [self.enlarge(image) for image in images]
+        return self.tiler.upscale_together(images, self.size_of(images[0]), self._method)
+
+    @property
+    def _method(self) -> Method:
+        given = self.arguments
+        return Method(forward=given.forward or "whole", ensemble=given.ensemble, precision=given.precision)
 
     def enlarge_alpha(self, alpha: Any) -> Any:
         """Return a map at rest, [h, w], enlarged by bicubic."""
@@ -130,9 +140,12 @@ class Enlarger:
 
     def size_of(self, image: Any) -> tuple[int, int]:
         """Return (height, width) of SR. Raises ValueError where the network does not make an image that large."""
+        return self.size_for(*image.shape[:2])
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        """Return what `size_of` does, of an image that large."""
         from srkit.engine.networks.calling import scaled
 
-        height, width = image.shape[:2]
         if self.arguments.size is None:
             return scaled(height, self.model.scale), scaled(width, self.model.scale)
         tall, wide = self.arguments.size

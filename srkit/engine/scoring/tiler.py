@@ -37,6 +37,7 @@ Progress = Callable[[int, int], None]  # of (parts done, parts in all)
 # takes 256 bytes an LR pixel, and a network holds several at once, four times as large behind an enlargement: that is
 # more than a gigabyte here.
 LARGE = 1_000_000
+TOGETHER = LARGE // 4  # LR pixels of images that go through at once: more save nothing, and memory is not asked
 USUAL = 2**30  # bytes that parts take then
 WIDEST = 1024  # LR pixels of a tile's side: larger ones save next to nothing
 ROWS = 32  # of a strip: more are no faster, since they leave the caches
@@ -125,6 +126,35 @@ class Tiler:
                         way = smaller
         finally:
             self.network.train(was_training)
+
+    def together(self, size: Size) -> int:
+        """Return how many images of such a (height, width) `upscale_together` takes well."""
+        return 1 if self._is_limited else min(16, max(1, TOGETHER // (size[0] * size[1])))
+
+    def upscale_together(
+        self, images: Sequence[Image], size: Size | None = None, method: Method = PAPER
+    ) -> list[Image]:
+        """Return images of one size and dtype enlarged, as `upscale` does: by one pass where each goes as a whole.
+
+        Where that is not finite, or takes too much memory, they go one by one. Raises NotFinite.
+        """
+        job = self.job(images[0], size, method)
+        way = self.way_for(job, method)
+        if len(images) > 1 and isinstance(way, Whole):
+            was_training = self.network.training
+            self.network.eval()
+            try:
+                with torch.no_grad(), self._autocast(method.precision):
+                    x = torch.cat([to_batch(image, self.device) for image in images]).to(self._dtype)
+                    sr = forward(self.network, x, way.way, job.ensemble, job.size)
+                if bool(sr.isfinite().all()):
+                    return [to_rest(one[None], job.image.dtype) for one in sr]
+            except (MemoryError, RuntimeError) as error:
+                if not lacks_memory(error):
+                    raise
+            finally:
+                self.network.train(was_training)
+        return [self.upscale(image, size, method) for image in images]
 
     @property
     def is_exact(self) -> bool:
