@@ -17,10 +17,10 @@ FLOORS = [
     ["files", "protocol", "plugin"],
     ["images", "recipe", "video"],
     [
-        *("runs", "engine.device", "engine.distributed", "engine.memory", "engine.networks", "engine.reading"),
+        *("runs", "engine.device", "engine.heartbeat", "engine.memory", "engine.networks", "engine.reading"),
         "engine.supervising",
     ],
-    ["engine.builder", "reports"],
+    ["engine.builder", "engine.distributed", "reports"],
     ["engine.data", "engine.weights"],
     ["engine.learning", "engine.scoring", "engine.speed"],
     ["engine.exporting", "engine.running"],

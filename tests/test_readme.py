@@ -63,7 +63,7 @@ SHORT = ["--set", "train.steps=4", "--set", "schedule.type=constant", "--set", "
 def reader(tmp_path, monkeypatch, capsys):
     """An empty folder with photographs; runs the examples of a text there and returns how many commands ran."""
     monkeypatch.chdir(tmp_path)
-    for folder, size in (("photos", (200, 208)), ("Set5", (80, 96))):
+    for folder, size in (("photos", (200, 208)), ("photos_valid", (80, 96)), ("Set5", (80, 96))):
         Path(folder).mkdir()
         for i in range(3):
             Image.fromarray(photograph(i, *size)).save(f"{folder}/{i}.png")

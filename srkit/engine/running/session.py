@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import time
@@ -186,6 +187,8 @@ class Session:
                 self._validate()
             trainer.collect_losses()
             outcome = world.first(lambda: self._end(stop))
+            for found in world.gather(pool.bad.found, lambda own: json.dumps(own).encode(), json.loads):
+                pool.bad.join(found)
             if outcome == "stopped":
                 world.wait()
                 raise Stopped(self._stopped(stop)) if world.is_first else Elsewhere(Stopped.exit_code)
