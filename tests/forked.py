@@ -42,6 +42,14 @@ class Normed(torch.nn.Sequential):
         super().__init__(*layers, torch.nn.PixelShuffle(scale))
 
 
+class Spectral(torch.nn.Sequential):
+    """A network whose spectral norm is estimated anew each time that it is called."""
+
+    def __init__(self, scale: int):
+        conv = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Conv2d(3, 3 * scale**2, 3, padding=1))
+        super().__init__(conv, torch.nn.PixelShuffle(scale))
+
+
 class Relative(torch.nn.Module):
     """A loss that looks at a batch as a whole."""
 
@@ -54,6 +62,7 @@ def srkit_components():
     yield srkit.Component("loss", "fault", f"{__name__}:Fault")
     yield srkit.Component("loss", "relative", f"{__name__}:Relative")
     yield srkit.Component("architecture", "normed", f"{__name__}:Normed")
+    yield srkit.Component("architecture", "spectral", f"{__name__}:Spectral")
 '''
 
 

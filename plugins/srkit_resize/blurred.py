@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-import srkit
 from srkit_resize.kernel import Edge, Kernel, check_choices, check_scale, inside, shrinking
+from srkit_resize.kernel_files import read_kernel
 
-LARGEST = 255  # pixels of a kernel's side
-MOST_BYTES = 8 * 2**20  # of a kernel's file
 STRIP = 2**16  # values of LR that are summed at a time: they stay in a core's cache
 
 
@@ -28,10 +25,11 @@ class KnownKernel:
     a kernel with even sides is moved by half a pixel, too. Raises InputRejected for a file that has no kernel.
 
     Args:
-        path: the kernel's file: .npy, or text with a row a line; it is divided by its sum. As correlation has it, its
-            first value weighs what is above and to the left.
+        path: the kernel's file: .npy, MATLAB's .mat, or text with a row a line; it is divided by its sum. As
+            correlation has it, its first value weighs what is above and to the left.
         edge: "symmetric" mirrors the image at its edge; "replicate" repeats its last pixels.
         then: how the blurred image is made smaller: "middle", "first" or "bicubic".
+        matrix: what the kernel is called in a .mat that has several matrices.
     """
 
     def __init__(
@@ -41,6 +39,7 @@ class KnownKernel:
         path: Path,
         edge: Edge = "symmetric",
         then: Literal["middle", "first", "bicubic"] = "middle",
+        matrix: str = "",
     ) -> None:
         check_scale(scale)
         check_choices("double", edge)
@@ -48,7 +47,7 @@ class KnownKernel:
             raise ValueError(f'then must be "middle", "first" or "bicubic", not "{then}"')
         self.scale = scale
         self.edge: Edge = edge
-        self.kernel = fitted(read_kernel(path), scale if then == "middle" else 1)
+        self.kernel = fitted(read_kernel(path, matrix), scale if then == "middle" else 1)
         if then == "bicubic":
             self.kernel = _followed(self.kernel, shrinking(scale))
         self.then = then
@@ -76,29 +75,6 @@ class KnownKernel:
         middle = 1 - taps if self.then == "first" else self.scale - taps
         first = np.arange(outputs) * self.scale + middle // 2
         return [inside(first + tap, length, self.edge) for tap in range(taps)]
-
-
-def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    """Return a file's kernel, float64 [rows, columns] with the sum 1. Raises InputRejected."""
-    try:
-        if os.path.getsize(path) > MOST_BYTES:
-            raise ValueError(f"has more than {MOST_BYTES // 2**20} MB")
-        if Path(path).suffix.lower() == ".npy":
-            found = np.load(path, allow_pickle=False)
-        else:
-            text = Path(path).read_text(encoding="utf-8").replace(",", " ").splitlines()
-            found = np.array([[float(word) for word in line.split()] for line in text if line.strip()])
-        kernel = np.asarray(found, dtype=np.float64)
-    except OSError as error:
-        raise srkit.InputRejected(path, f"cannot be read: {error.strerror or error}") from None
-    except (ValueError, TypeError, EOFError) as error:
-        raise srkit.InputRejected(path, f"is no kernel: {error}") from None
-    if kernel.ndim != 2 or not 1 <= min(kernel.shape) <= max(kernel.shape) <= LARGEST:
-        raise srkit.InputRejected(path, f"is no kernel of 1 to {LARGEST} rows and columns, but {list(kernel.shape)}")
-    if not np.isfinite(kernel).all() or not kernel.sum() > 0:
-        raise srkit.InputRejected(path, "is no kernel: its values are to be finite, and their sum above 0")
-    normed: NDArray[np.float64] = kernel / kernel.sum()
-    return normed
 
 
 def _followed(kernel: NDArray[np.float64], line: Kernel) -> NDArray[np.float64]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
 from srkit.cli import printable, whole_number
 from srkit.errors import UsageError
 from srkit.plugin.registry import Registry
-from srkit.protocol import Method
+from srkit.protocol import Method, Precision
 
 if TYPE_CHECKING:
     from srkit.engine.networks.calling import Scales
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what says how much memory an image may take, and where it is computed."""
+    """Declare what says how much memory an image may take, where it is computed, and in which precision."""
     limits = parser.add_mutually_exclusive_group()
     limits.add_argument(
         "--memory",
@@ -30,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as in 2G: what this process may take, or the tensors on a GPU; images go in parts of the size for it",
     )
     limits.add_argument("--tile", type=_tile, metavar="N", help="images go in parts of about N x N pixels of the input")
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="float32",
+        help="what the network computes in (float32); parts whose output is not finite are computed again in float32",
+    )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 
 
@@ -83,7 +90,7 @@ class Enlarger:
         bicubic = Builder(registry).baseline(model.scale).to(device)
         return Enlarger(
             model,
-            Tiler(for_inference(model.network.to(device)), device, facts, precision=arguments.precision, **words),
+            Tiler(for_inference(model.network.to(device)), device, facts, **words),
             Tiler(bicubic, device, {"tileable": True}, **words),
             scales_of(model.network, facts, model.made_for),
             arguments,
@@ -106,13 +113,23 @@ class Enlarger:
         from srkit.engine.scoring.projection import back_projected
         from srkit.engine.scoring.tiler import grey_of
 
-        method = Method(forward=self.arguments.forward or "whole", ensemble=self.arguments.ensemble)
         times = self.arguments.back_projection
-        sr = self.tiler.upscale(image, self.size_of(image), method, progress, grey=grey and not times)
+        sr = self.tiler.upscale(image, self.size_of(image), self._method, progress, grey=grey and not times)
         if not times:
             return sr
         sr = back_projected(sr, image, self.bicubic.network, self.tiler.device, times=times)
         return grey_of(sr) if grey else sr
+
+    def enlarge_together(self, images: Sequence[Any]) -> list[Any]:
+        """Return images at rest of one size and dtype, [h, w, 3], enlarged. Raises ValueError as `enlarge` does."""
+        if self.arguments.back_projection:
+            return [self.enlarge(image) for image in images]
+        return self.tiler.upscale_together(images, self.size_of(images[0]), self._method)
+
+    @property
+    def _method(self) -> Method:
+        given = self.arguments
+        return Method(forward=given.forward or "whole", ensemble=given.ensemble, precision=given.precision)
 
     def enlarge_alpha(self, alpha: Any) -> Any:
         """Return a map at rest, [h, w], enlarged by bicubic."""
@@ -123,9 +140,12 @@ class Enlarger:
 
     def size_of(self, image: Any) -> tuple[int, int]:
         """Return (height, width) of SR. Raises ValueError where the network does not make an image that large."""
+        return self.size_for(*image.shape[:2])
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        """Return what `size_of` does, of an image that large."""
         from srkit.engine.networks.calling import scaled
 
-        height, width = image.shape[:2]
         if self.arguments.size is None:
             return scaled(height, self.model.scale), scaled(width, self.model.scale)
         tall, wide = self.arguments.size

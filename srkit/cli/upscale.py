@@ -1,10 +1,11 @@
-"""Enlarge images with a network: names, grey, alpha, 16 bits, colours, resolution and EXIF are kept.
+"""Enlarge images or a film with a network: names, grey, alpha, 16 bits, colours, resolution and EXIF are kept.
 
 MODEL is a file that srkit wrote, a run directory, or other weights with --architecture, --scale and --set; or a file of
 `srkit export`, which its own runtime computes (model.onnx). Or it is a recipe, such as zssr: then a network is trained
 on each image itself, in a run directory below runs; the same command goes on where it was stopped.
 INPUT is an image, a folder of images, a pattern ('photos/**/*.jpg'), or - for the standard input. What is there already
 is not done again. A bad image is named and the rest goes on; the exit code is then 3.
+A film keeps its times, sound, subtitles and colours; after a stop, the same command goes on where it was.
 An image that its own format cannot hold enlarged becomes a PNG. CMYK becomes sRGB, by its profile if it has one.
 """
 
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import attrs
 
 from srkit import files
-from srkit.cli import enlarging, error_text, models, print_traceback, printable, shards, single, targets
+from srkit.cli import enlarging, error_text, films, models, print_traceback, printable, shards, single, targets
 from srkit.cli.enlarging import Enlarger
 from srkit.errors import InputRejected, RunFailed, Stopped, UsageError, describe, nearest
 from srkit.images.opening import MAX_BYTES
@@ -42,7 +43,7 @@ Enlarge = Callable[..., Any]  # an image at rest to a larger one
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="best.safetensors, a run directory, other weights, a recipe")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, or folders of images")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders of images, or films")
     parser.add_argument(
         "-o",
         dest="out",
@@ -59,8 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quality",
         type=_quality,
         metavar="N",
-        help="of JPEGs, 1 to 100; where it is not given, that of the INPUT if it is a JPEG, or else 95",
+        help="of JPEGs, 1 to 100; where it is not given, that of the INPUT if it is a JPEG, or else 95; of films (65)",
     )
+    films.add_arguments(parser)
     parser.add_argument(
         "--forward",
         choices=get_args(Forward),
@@ -68,12 +70,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "these make it up), for overlapping tiles, or for quarters as EDSR takes them (chop)",
     )
     enlarging.add_arguments(parser)
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16", "float16"),
-        default="float32",
-        help="what the network computes in (float32); parts whose output is not finite are computed again in float32",
-    )
     parser.add_argument(
         "--ensemble",
         choices=get_args(Ensemble),
@@ -116,7 +112,7 @@ def _count(text: str) -> int:
 
 def _quality(text: str) -> int:
     if not re.fullmatch(r"100|[1-9]\d?", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no quality of a JPEG, 1 to 100")
+        raise argparse.ArgumentTypeError(f"'{text}' is no quality, 1 to 100")
     return int(text)
 
 
@@ -136,6 +132,8 @@ def _main(arguments: argparse.Namespace) -> int:
 
     if arguments.size is not None and arguments.scale is not None:
         raise UsageError("--size says how large images become, and --scale by how much larger: give one of them")
+    if films.are_meant(arguments):
+        return films.main(arguments)
     naming = targets.Naming(arguments.suffix, arguments.format or "")
     plan = targets.plan(
         arguments.inputs, arguments.out, naming, recursive=arguments.recursive, overwrite=arguments.overwrite

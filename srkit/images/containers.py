@@ -30,11 +30,13 @@ class Source(Protocol):
 
 @attrs.frozen
 class Png:
-    """A PNG's `data` without what is no pixel, the first `chunks` of each name beside them, and what is odd there."""
+    """A PNG's `data` without what is no pixel, the first `chunks` of each name beside them, and what is odd there;
+    `ends` says whether its end marker was seen, where all of it was read."""
 
     data: bytes
     chunks: dict[bytes, bytes]
     odd: tuple[str, ...]
+    ends: bool
 
     @property
     def icc(self) -> bytes | None:
@@ -92,7 +94,7 @@ def read_png(file: Source, length: int, *, whole: bool) -> Png:
             break
     else:
         raise ValueError(f"more than {MOST_CHUNKS:,} chunks")
-    return Png(b"".join(kept), chunks, tuple(dict.fromkeys(odd)))
+    return Png(b"".join(kept), chunks, tuple(dict.fromkeys(odd)), kind == b"IEND")
 
 
 def _is_short(kind: bytes, text: bytes) -> bool:

@@ -159,6 +159,9 @@ def _decode(
         return Picture(pixels, mask, header.grey, **beside)
 
 
+_NO_END = "lacks its end marker; no pixel is missing"
+
+
 def _loaded(path: str | os.PathLike[str], header: Header) -> ImageFile:
     """Decode a picture and return it. Raises InputRejected for one that would cost more than it shows."""
     image, file = header.image, header.file
@@ -169,6 +172,8 @@ def _loaded(path: str | os.PathLike[str], header: Header) -> ImageFile:
         raise InputRejected(path, f"{size}: no picture is so small; save it as PNG if it is one colour")
     if not isinstance(image, JpegImageFile):
         image.load()
+        if header.png is not None and not header.png.ends:
+            warn(path, _NO_END)
         return image
     file.seek(0)
     data = file.read()
@@ -180,7 +185,7 @@ def _loaded(path: str | os.PathLike[str], header: Header) -> ImageFile:
         whole = _without_end(data, file) if error.errno is None else None
         if whole is None:
             raise
-        warn(path, "lacks its end marker; no pixel is missing")
+        warn(path, _NO_END)
         return whole
     return image
 
@@ -346,10 +351,13 @@ def _has_upper_bits(samples: NDArray[np.uint16], upper: NDArray[np.uint8]) -> bo
     )
 
 
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
 def _critical_chunks(data: bytes) -> bytes:
     """Return a PNG's header and pixels alone: OpenCV makes room for any length that any chunk claims to have."""
     kept, place, kind = [data[:8]], 8, b""
-    while kind != b"IEND":
+    while kind != b"IEND" and place + 12 <= len(data):  # its end may be missing, which is a warning
         kind = data[place + 4 : place + 8]
         end = place + 12 + int.from_bytes(data[place : place + 4])
         if end > len(data):
@@ -357,7 +365,7 @@ def _critical_chunks(data: bytes) -> bytes:
         if kind in (b"IHDR", b"IDAT", b"IEND"):
             kept.append(data[place:end])
         place = end
-    return b"".join(kept)
+    return b"".join(kept if kind == b"IEND" else [*kept, _END])
 
 
 def _cv2(path: str | os.PathLike[str]) -> Any:

@@ -654,3 +654,17 @@ def test_bytes_that_are_no_image_are_named_as_they_were_called(data, reason):
     with pytest.raises(InputRejected) as error:
         decode_image(data, "set.lmdb: baboon")
     assert str(error.value) == f"set.lmdb: baboon: {reason}"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_png_without_its_end_marker_is_read_with_a_warning(tmp_path, caplog, dtype):
+    pixels = noise(9, 7, 3, dtype=dtype)
+    save_image(tmp_path / "a.png", pixels)
+    data = (tmp_path / "a.png").read_bytes()
+    for cut in (4, 8, 12):  # some or all of the marker
+        (tmp_path / "a.png").write_bytes(data[:-cut])
+        assert np.array_equal(read_image(tmp_path / "a.png"), pixels)
+    told = f"{tmp_path / 'a.png'}: lacks its end marker; no pixel is missing"
+    assert set(caplog.messages) == {told}
+    (tmp_path / "a.png").write_bytes(data[:-60])
+    assert reason(tmp_path / "a.png").startswith("cannot be decoded: ")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 from srkit_resize.blurred import KnownKernel, fitted
 from srkit_resize.kernel import shrinking
+from srkit_resize.kernel_files import read_kernel
 from srkit_resize.matlab import Bicubic
 
 import srkit
@@ -133,6 +136,71 @@ def test_a_pickle_is_no_kernel(tmp_path):
     np.save(tmp_path / "kernel.npy", np.array([[print]], dtype=object), allow_pickle=True)
     with pytest.raises(srkit.InputRejected, match=r"kernel\.npy: is no kernel: Object arrays cannot be loaded"):
         KnownKernel(scale=2, path=tmp_path / "kernel.npy")
+
+
+def matlab_5(*named):
+    """Return a .mat of version 5, little-endian: its head, and an element for each (name, matrix of doubles)."""
+
+    def element(kind, data):
+        return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+    def matrix(name, values):
+        flags, sizes = struct.pack("<II", 6, 0), struct.pack("<2i", *values.shape)
+        parts = [(6, flags), (5, sizes), (1, name.encode()), (9, values.tobytes(order="F"))]
+        return element(14, b"".join(element(*part) for part in parts))
+
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    return head + b"".join(matrix(name, values) for name, values in named)
+
+
+def matlab_7_3(path, **named):
+    """Write a .mat of version 7.3: HDF5 behind a head of 512 bytes, with columns as rows."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, values in named.items():
+            file[name] = values.T
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + struct.pack("<H", 0x0200) + b"IM")
+
+
+KERNEL = np.array([[1.0, 2.0, 4.0], [0.0, 3.0, 6.0]])
+
+
+def test_a_kernel_of_matlab_is_read_in_both_versions_of_its_files(tmp_path):
+    (tmp_path / "five.mat").write_bytes(matlab_5(("Kernel", KERNEL)))
+    matlab_7_3(tmp_path / "seven.mat", Kernel=KERNEL)
+    for name in ("five.mat", "seven.mat"):
+        assert np.array_equal(read_kernel(tmp_path / name), KERNEL / 16)
+
+
+def test_of_several_matrices_one_is_named(tmp_path):
+    (tmp_path / "five.mat").write_bytes(matlab_5(("a", np.ones((2, 2))), ("b", KERNEL)))
+    matlab_7_3(tmp_path / "seven.mat", a=np.ones((2, 2)), b=KERNEL)
+    for name in ("five.mat", "seven.mat"):
+        path = tmp_path / name
+        assert np.array_equal(read_kernel(path, "b"), KERNEL / 16)
+        for matrix, told in (
+            ("", 'it has not one matrix, but a, b; say which: matrix = "NAME"'),
+            ("c", "there is no matrix 'c'; there are: a, b"),
+        ):
+            with pytest.raises(srkit.InputRejected) as error:
+                read_kernel(path, matrix)
+            assert str(error.value) == f"{path}: is no kernel: {told}"
+
+
+def test_a_damaged_file_of_matlab_is_refused(tmp_path):
+    matlab_7_3(tmp_path / "seven.mat", Kernel=KERNEL)
+    for name, data in (
+        ("head.mat", b"MATLAB 5.0 MAT-file"),
+        ("cut.mat", matlab_5(("Kernel", KERNEL))[:-40]),
+        ("cut7.mat", (tmp_path / "seven.mat").read_bytes()[:700]),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(srkit.InputRejected, match=re.escape(f"{tmp_path / name}: ")):
+            read_kernel(tmp_path / name)
+    kernel = written(tmp_path, KERNEL)
+    with pytest.raises(srkit.InputRejected) as error:
+        read_kernel(kernel, "Kernel")
+    assert str(error.value) == f"{kernel}: is no .mat, and has no matrix 'Kernel'"
 
 
 def test_degrade_takes_the_kernel_of_a_file(tmp_path):

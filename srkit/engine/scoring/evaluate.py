@@ -99,6 +99,7 @@ def protocol(
         lr=evaluation.pairs.made_by,
         forward=method.forward,
         ensemble=method.ensemble,
+        precision=method.precision,
         images=len(evaluation.pairs),
         fingerprint=evaluation.pairs.fingerprint(),
         padding={name: sides for name, sides in padding.items() if sides},

@@ -135,6 +135,16 @@ def test_processes_that_cannot_take_equal_shares_are_refused(tiny):
             "the network, as batch norm and spectral norm do; give 'run'",
         ),
         (
+            ["architecture=spectral"],
+            "--set train.deterministic=elastic: 'elastic' cannot be: each part of a batch changes "
+            "'0.parametrizations.weight.0._u' of the network, as batch norm and spectral norm do; give 'run'",
+        ),
+        (
+            ['loss=["l1", {type="adversarial", discriminator={type="unet", features=4}}]'],
+            "--set train.deterministic=elastic: 'elastic' cannot be: each part of a batch changes "
+            "'adversary.conv1.weight_u' of loss 'adversarial', as batch norm and spectral norm do; give 'run'",
+        ),
+        (
             ['loss=["relative"]'],
             "--set train.deterministic=elastic: 'elastic' cannot be: loss 'relative' looks at a batch as a whole: of "
             "two samples it is not the mean of each alone; give 'run'",
