@@ -9,7 +9,6 @@ import json
 import math
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -225,7 +224,7 @@ def remove_directory(path: Path) -> None:
 
 def _aside(path: Path) -> Path:
     """Return a new name beside a path, as short for long names and no other thread's or process's."""
-    return path.with_name(f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex[:12]}")
+    return path.with_name(f"{ASIDE}{os.getpid()}-{os.urandom(6).hex()}")
 
 
 def clean(directory: Path) -> None:

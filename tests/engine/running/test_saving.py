@@ -40,7 +40,8 @@ def test_checkpoints_are_written_by_another_thread_than_the_training(tiny):
     threads = {}
 
     def watch(operation):
-        if operation.kind == "rename" and operation.more.parent.name == "checkpoints":
+        written = operation.kind == "rename" and operation.path.name.startswith(files.ASIDE)
+        if written and operation.more.parent.name == "checkpoints" and operation.more.name.startswith("step_"):
             threads[operation.more.name] = threading.current_thread().name
 
     with files.watched(watch):
