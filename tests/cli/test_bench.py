@@ -64,6 +64,20 @@ def test_a_case_that_cannot_be_computed_is_a_line_with_its_reason(call):
     assert out.splitlines()[0] == "espcn 8x8 float32 folded: it offers no other form for inference"
 
 
+def test_the_form_for_inference_is_measured_where_a_network_offers_one(call):
+    small = ("--set", "features=4", "--set", "blocks=1", "--set", "upsampling_features=4")
+    forms = ("--form", "eager", "--form", "folded")
+    code, out, err = call("bench", "a2n", *small, "--size", "8x8", *forms, *QUICK, "--json")
+    assert code == 0, err
+    eager, folded = json.loads(out)["rows"]
+    assert (folded["form"], folded["reason"]) == ("folded", "")
+    network = srkit.create("architecture", "a2n", scale=2, features=4, blocks=1, upsampling_features=4).eval()
+    form = network.for_inference()
+    counts = [sum(parameter.numel() for parameter in module.parameters()) for module in (network, form)]
+    assert [eager["parameters"], folded["parameters"]] == counts
+    assert folded["multiply_adds"] <= eager["multiply_adds"]
+
+
 PLUGIN = '''
 import srkit, torch
 

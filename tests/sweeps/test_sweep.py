@@ -140,6 +140,17 @@ def test_another_recipe_in_the_place_of_a_run_is_refused(there, capfd):
     )
 
 
+def test_the_page_of_many_runs_has_a_row_a_run_of_what_differs(there):
+    for i in (1, 2, 3):
+        shutil.copytree("sweep/optimizer.lr=0.001,seed=0", f"copy{i}")
+        text = Path(f"copy{i}/recipe.toml").read_text()
+        Path(f"copy{i}/recipe.toml").write_text(text.replace("seed = 0", f"seed = {i}"))
+    path = srkit.report("sweep/optimizer.lr=0.001,seed=0", "copy1", "copy2", "copy3", out="page.html")
+    differs = path.read_text("utf-8").partition("What differs")[2].partition("</table>")[0]
+    rows = [re.findall("<t[dh][^>]*>([^<]*)<", row) for row in differs.split("<tr>")[1:]]
+    assert rows == [["run", "seed"], ["optimizer.lr=0.001,seed=0", "0"], *([f"copy{i}", f"{i}"] for i in (1, 2, 3))]
+
+
 def test_the_document_of_python_has_means_and_spreads(there):
     """Runs of three seeds, of which two are copies: their spread is known."""
     home = Path("sweep/optimizer.lr=0.001,seed=0")

@@ -17,6 +17,7 @@ from srkit.engine.builder import Builder
 from srkit.engine.device import pick_device
 from srkit.engine.memory import return_what_is_free
 from srkit.engine.networks.calling import Size, scaled, takes_size
+from srkit.engine.networks.folding import for_inference
 from srkit.engine.speed.measuring import (
     FORMS,
     PRECISIONS,
@@ -123,8 +124,9 @@ def _rows(networks: Sequence[Named], size: Size, device: torch.device, words: Wo
         peak = None if one.reason or one.call is None or not words.memory else peak_of_device(one.call, device)
         if device.type == "cpu" and words.memory and not one.reason:
             peak = _peak_apart(one.case, words)
-        found = row(one, named.network, first, words.batch, peak)
-        counted = multiply_adds(named.network, (1, 3, *size), named.size(size))
+        network = for_inference(named.network) if one.case.form == "folded" else named.network
+        found = row(one, network, first, words.batch, peak)
+        counted = multiply_adds(network, (1, 3, *size), named.size(size))
         yield {**found, "scale": named.scale, "multiply_adds": counted}
 
 

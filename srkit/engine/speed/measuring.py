@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srkit.engine.memory import lacks_memory
 from srkit.engine.networks.calling import Size, enlarge
+from srkit.engine.networks.folding import for_inference, offers_form
 from srkit.errors import describe
 
 FORMS = ("eager", "compiled", "folded")
@@ -55,7 +56,9 @@ def prepare(network: nn.Module, case: Case, lr: Tensor, sr_size: Size | None) ->
     """Return a call of a network with LR [n, 3, h, w], in the case's precision and form. Raises NoForm."""
     called: Callable[..., Any] = network
     if case.form == "folded":
-        called = folded(network)
+        if not offers_form(network):
+            raise NoForm("it offers no other form for inference")
+        called = for_inference(network)
     elif case.form == "compiled":
         called = torch.compile(network)
     precision = getattr(torch, case.precision)
@@ -65,15 +68,6 @@ def prepare(network: nn.Module, case: Case, lr: Tensor, sr_size: Size | None) ->
             return enlarge(called, lr, sr_size)
 
     return call
-
-
-def folded(network: nn.Module) -> nn.Module:
-    """Return the network that another one offers in its place for inference. Raises NoForm where it offers none."""
-    make = getattr(network, "for_inference", None)
-    if make is None:
-        raise NoForm("it offers no other form for inference")
-    made: nn.Module = make()
-    return made.eval()
 
 
 def time_in_turns(timed: Sequence[Timed], device: torch.device, seconds: float) -> None:
