@@ -159,7 +159,7 @@ def compared(
         try:
             made = np.asarray(run(lr.numpy()))
         except Exception as error:
-            return Found(f"fails at {name}: {describe(error)}", differences)
+            return Found(one_line(f"fails at {name}: {describe(error)}", LONGEST), differences)
         if made.shape != sr.shape:
             return Found(f"gives {list(made.shape)} at {name}, and not {list(sr.shape)}", differences)
         # Of a network whose SR lies far outside of 0..1 rounding is as much larger.
