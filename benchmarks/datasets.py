@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import srkit
 COUNT, SIDE = 100, 480
 SCALE, PATCH, BATCH = 4, 48, 32
 ROUNDS, SECONDS = 7, 0.5
+PACKAGED = ("litdata",) if find_spec("litdata") else ()  # formats that are written where a package is installed
 
 Image = Any
 Drawn = tuple[int, int, int]  # which image, and row and column of the LR window
@@ -39,7 +41,7 @@ def make_images() -> Iterator[tuple[str, dict[str, Image]]]:
 
 def write_all(folder: Path) -> None:
     """Write the images in each of the formats."""
-    writers = {kind: srkit.create("writer", kind, path=folder / kind) for kind in ("h5", "lmdb")}
+    writers = {kind: srkit.create("writer", kind, path=folder / kind) for kind in ("h5", "lmdb", *PACKAGED)}
     records: dict[str, list[srkit.ImageRecord]] = {"hr": [], "lr_x4": []}
     encoded = {side: Encoded(folder / f"{side}.lmdb") for side in records}
     names = []
@@ -125,6 +127,7 @@ def main() -> None:
             "HDF5 of floats, opened per item": floats_per_item(folder / "floats"),
             "h5": from_dataset("h5", path=str(folder / "h5")),
             "lmdb": from_dataset("lmdb", path=str(folder / "lmdb")),
+            **{kind: from_dataset(kind, path=str(folder / kind)) for kind in PACKAGED},
             "lmdb of PNG (BasicSR's)": from_dataset(
                 "lmdb", path=str(folder / "hr.lmdb"), lr=str(folder / "lr_x4.lmdb")
             ),
