@@ -28,7 +28,14 @@ from numpy.typing import NDArray
 HEIGHT, WIDTH = 720, 1280
 TALL, WIDE = 4000, 6000
 MEMORY = "1.5G"
-PHOTOGRAPHS = {"jpeg": "a.jpg", "rotated": "r.jpg", "cmyk": "c.jpg", "alpha": "t.png", "16 bits": "d.png"}
+PHOTOGRAPHS = {
+    "jpeg": "a.jpg",
+    "rotated": "r.jpg",
+    "cmyk": "c.jpg",
+    "alpha": "t.png",
+    "16 bits": "d.png",
+    "16 bits, alpha": "b.png",
+}
 NETWORKS: dict[str, dict[str, Any]] = {"edsr": {"features": 8, "blocks": 2}, "a2n": {"features": 8, "blocks": 2}}
 
 
@@ -38,6 +45,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of photographs, which are laid side by side")
     parser.add_argument("--only", choices=("streaming", "photographs"))
     parser.add_argument("--kinds", nargs="+", default=list(PHOTOGRAPHS), help="photographs of these kinds alone")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), help="by these networks alone")
     parser.add_argument("--do", nargs="+", help=argparse.SUPPRESS)  # what a process is to do, and its words
     given = parser.parse_args()
     if given.do is not None:
@@ -46,7 +54,7 @@ def main() -> None:
         return
     for part, lines in (
         ("streaming", streaming(given.weights, given.photos)),
-        ("photographs", photographs(given.kinds)),
+        ("photographs", photographs(given.kinds, given.networks)),
     ):
         if given.only in (None, part):
             for line in lines:
@@ -119,12 +127,12 @@ def most_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def photographs(kinds: list[str]) -> Iterator[str]:
+def photographs(kinds: list[str], networks: list[str]) -> Iterator[str]:
     """Yield a line a photograph and network."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         yield f"{WIDE}x{TALL} by x2, srkit upscale --memory {MEMORY}: the largest resident set"
-        for name in NETWORKS:
+        for name in networks:
             model = folder / f"{name}.safetensors"
             apart("save", name, model)
             for kind in kinds:
@@ -179,11 +187,13 @@ def write(kind: str, path: str) -> None:
     from srkit.images.encoding import encode_png
 
     pixels = drawn(TALL, WIDE)
-    if kind == "alpha":
+    if "alpha" in kind:
         alpha = np.clip(np.linspace(-50, 400, WIDE), 0, 255).astype(np.uint8)[None, :, None].repeat(TALL, axis=0)
-        Path(path).write_bytes(encode_png(np.concatenate((pixels, alpha), axis=2)))
-    elif kind == "16 bits":
-        Path(path).write_bytes(encode_png(pixels.astype(np.uint16) * 256 + np.uint16(100)))
+        pixels = np.concatenate((pixels, alpha), axis=2)
+    if "16 bits" in kind:
+        Path(path).write_bytes(encode_png(pixels.astype(np.uint16) * 257))
+    elif "alpha" in kind:
+        Path(path).write_bytes(encode_png(pixels))
     else:
         exif = Image.Exif()
         exif[0x0112] = 6 if kind == "rotated" else 1  # turned by a quarter

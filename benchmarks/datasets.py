@@ -1,11 +1,13 @@
 """How fast patches are read: srkit's datasets beside the two usual ways, from the same images in one run.
 
 x4, LR patches of 48, batches of 32, in process, the files in the page cache. What srkit reads becomes a batch of uint8;
-the first way leaves float32.
+the first way, and "batches", a training run's from images in memory, end with float32.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import statistics
 import tempfile
 import time
@@ -17,13 +19,19 @@ from typing import Any
 import h5py
 import lmdb
 import numpy as np
+import torch
 
 import srkit
+from benchmarks.timing import ratio
+from srkit.engine.data.batches import Batches, BatchPlan
+from srkit.engine.data.pairs import Pairs
+from srkit.engine.data.pools import PackedPool
 
 COUNT, SIDE = 100, 480
 SCALE, PATCH, BATCH = 4, 48, 32
 ROUNDS, SECONDS = 7, 0.5
 PACKAGED = ("litdata",) if find_spec("litdata") else ()  # formats that are written where a package is installed
+FLOATS, PNGS = "HDF5 of floats, opened per item", "lmdb of PNG (BasicSR's)"
 
 Image = Any
 Drawn = tuple[int, int, int]  # which image, and row and column of the LR window
@@ -118,34 +126,55 @@ def draw(seed: int) -> list[Drawn]:
     return [(int(rng.integers(COUNT)), *map(int, rng.integers(0, last + 1, 2))) for _ in range(BATCH)]
 
 
-def main() -> None:
+def measured() -> dict[str, list[float]]:
+    """Return the patches a second of each way in each round."""
     batches = [draw(seed) for seed in range(200)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_all(folder)
-        ways = {
-            "HDF5 of floats, opened per item": floats_per_item(folder / "floats"),
-            "h5": from_dataset("h5", path=str(folder / "h5")),
-            "lmdb": from_dataset("lmdb", path=str(folder / "lmdb")),
-            **{kind: from_dataset(kind, path=str(folder / kind)) for kind in PACKAGED},
-            "lmdb of PNG (BasicSR's)": from_dataset(
-                "lmdb", path=str(folder / "hr.lmdb"), lr=str(folder / "lr_x4.lmdb")
-            ),
-            "folder of PNG": from_dataset("folder", hr=str(folder / "files/hr"), lr=str(folder / "files/lr_x4")),
-        }
-        rates: dict[str, list[float]] = {name: [] for name in ways}
-        for round_ in range(ROUNDS + 1):
-            for name, read in ways.items():
-                count, started = 0, time.perf_counter()
-                while time.perf_counter() - started < SECONDS:
-                    read(batches[count % len(batches)])
-                    count += 1
-                if round_:  # the first fills the page cache
-                    rates[name].append(count * BATCH / (time.perf_counter() - started))
-    base = rates["HDF5 of floats, opened per item"]
+        h5 = srkit.create("dataset", "h5", path=str(folder / "h5"))
+        pool = PackedPool(Pairs(h5, SCALE, degradation=None, made_by="files", files=True), range(COUNT), threads=1)
+        plan = BatchPlan(seed=1, batch=BATCH, patch=PATCH, scale=SCALE)
+        with contextlib.closing(Batches(pool, plan, torch.device("cpu"))) as made:
+            return rates_of(folder, batches, made)
+
+
+def rates_of(folder: Path, batches: list[list[Drawn]], made: Batches) -> dict[str, list[float]]:
+    step = itertools.count()
+    ways = {
+        FLOATS: floats_per_item(folder / "floats"),
+        "batches": lambda _: made[next(step)],
+        "h5": from_dataset("h5", path=str(folder / "h5")),
+        "lmdb": from_dataset("lmdb", path=str(folder / "lmdb")),
+        **{kind: from_dataset(kind, path=str(folder / kind)) for kind in PACKAGED},
+        PNGS: from_dataset("lmdb", path=str(folder / "hr.lmdb"), lr=str(folder / "lr_x4.lmdb")),
+        "folder of PNG": from_dataset("folder", hr=str(folder / "files/hr"), lr=str(folder / "files/lr_x4")),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for round_ in range(ROUNDS + 1):
+        for name, read in ways.items():
+            count, started = 0, time.perf_counter()
+            while time.perf_counter() - started < SECONDS:
+                read(batches[count % len(batches)])
+                count += 1
+            if round_:  # the first fills the page cache
+                rates[name].append(count * BATCH / (time.perf_counter() - started))
+    return rates
+
+
+def ratios() -> Iterator[tuple[str, float]]:
+    """Yield the ratios of this script."""
+    rates = measured()
+    yield "batches_vs_blog_h5", ratio(rates, "batches", FLOATS)
+    yield "batches_vs_png_lmdb", ratio(rates, "batches", PNGS)
+    yield "h5_vs_blog_h5", ratio(rates, "h5", FLOATS)
+    yield "lmdb_vs_blog_h5", ratio(rates, "lmdb", FLOATS)
+
+
+def main() -> None:
+    rates = measured()
     for name, found in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(found, base, strict=True))
-        print(f"{name:32} {statistics.median(found):8.0f} patches/s   {ratio:6.2f} of the first")
+        print(f"{name:32} {statistics.median(found):8.0f} patches/s   {ratio(rates, name, FLOATS):6.2f} of the first")
 
 
 if __name__ == "__main__":

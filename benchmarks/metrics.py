@@ -1,6 +1,6 @@
 """PSNR and SSIM on the luma, against the plain way: five full filters of 11x11 in float64.
 
-    OMP_NUM_THREADS=1 python benchmarks/metrics.py
+    OMP_NUM_THREADS=1 python -m benchmarks.metrics
 
 Each of srkit's ways, with arrays and with torch's tensors, is timed in turn with the plain one, on the same images and
 in one thread; a ratio is the median of the rounds. The plain way alone uses OpenCV: srkit's are as fast without it.
@@ -24,6 +24,8 @@ from srkit_metrics.gaussian import C1, C2, SIGMA, SIZE
 from srkit_metrics.psnr import psnr_y
 from srkit_metrics.ssim import ssim_y
 from srkit_resize.matlab import enlarge, shrink
+
+from benchmarks.timing import interleaved, ratio
 
 Image = NDArray[np.uint8]
 Scores = tuple[float, float]
@@ -99,6 +101,19 @@ def differences(ours: Callable[[Image, Image], Scores], pairs: list[tuple[Image,
     """Return the largest ones from the plain way, in words."""
     apart = np.abs(np.array([ours(*pair) for pair in pairs]) - [plain(*pair) for pair in pairs]).max(0)
     return f"{apart[0]:.0e} dB, {apart[1]:.0e} SSIM"
+
+
+def ratios() -> Iterator[tuple[str, float]]:
+    """Yield the ratios of this script."""
+    cv2.setNumThreads(1)
+    for (height, width), rounds in SIZES.items():
+        hr = picture(height, width)
+        sr = enlarge(shrink(hr, 4), 4)
+        found = interleaved(
+            {"plain": lambda: plain(sr, hr), "srkit": lambda: arrays(sr, hr)},  # noqa: B023 - called here
+            rounds,
+        )
+        yield f"metrics_{width}", ratio(found, "plain", "srkit")
 
 
 def main() -> None:

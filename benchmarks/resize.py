@@ -1,6 +1,6 @@
 """MATLAB's bicubic shrinking, of images and of batches, against a plain port of imresize to numpy.
 
-    OMP_NUM_THREADS=1 python benchmarks/resize.py
+    OMP_NUM_THREADS=1 python -m benchmarks.resize
 
 All ways are timed in turn, on the same images; a ratio is the median of the rounds. Batches are on the CPU, in one
 thread, and on the GPU where there is one: there, from uint8 images that are on it to LR images that are on it.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from srkit_resize import device
 from srkit_resize.matlab import shrink
+
+from benchmarks import timing
 
 Images = NDArray[np.uint8]
 Way = Callable[[int], Any]
@@ -73,6 +75,13 @@ def seconds(way: Way, scale: int) -> float:
 
 def as_images(made: Any) -> Images:
     return made.permute(0, 2, 3, 1).cpu().numpy() if isinstance(made, torch.Tensor) else made
+
+
+def ratios() -> Iterator[tuple[str, float]]:
+    """Yield the ratios of this script."""
+    image = np.random.default_rng(0).integers(0, 256, (1356, 2040, 3), dtype=np.uint8)
+    found = timing.interleaved({"plain": lambda: plain(image[None], 4), "srkit": lambda: shrink(image, 4)}, 9)
+    yield "resize_2040_by_4", timing.ratio(found, "plain", "srkit")
 
 
 def main() -> None:

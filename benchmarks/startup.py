@@ -1,11 +1,16 @@
-"""How long `srkit --help` and `srkit list` take beside `import torch`: processes, interleaved in one run."""
+"""How long `srkit --help`, `srkit list` and the way to a first step take beside `import torch`: processes, in turn."""
 
 from __future__ import annotations
 
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.timing import Work, interleaved, ratio
 
 ROUNDS = 15
 COMMANDS = {
@@ -16,18 +21,62 @@ COMMANDS = {
 }
 
 
-def main() -> None:
-    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for round_ in range(ROUNDS + 1):
-        for name, command in COMMANDS.items():
+FEWER = 5
+# Writes a byte to the standard output once a first step is done.
+FIRST_STEP = """
+import os, sys
+from srkit.cli import main
+import srkit.engine.learning.trainer as trainer
+step = trainer.Trainer.step
+def seen(self, batch):
+    step(self, batch)
+    os.write(1, b"x")
+trainer.Trainer.step = seen
+main(["run", "quickstart", "--out", sys.argv[1]])
+"""
+
+
+def measured() -> dict[str, list[float]]:
+    """Return the seconds of each command in each round."""
+
+    def work(command: list[str]) -> Work:
+        return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    return interleaved({name: work(command) for name, command in COMMANDS.items()}, ROUNDS)
+
+
+def first_step() -> float:
+    """Return the seconds from the command `srkit run quickstart` to the end of its first step, beside import torch."""
+    ratios_found = []
+    for _ in range(FEWER):
+        with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            if round_:  # the first fills the page cache
-                seconds[name].append(time.perf_counter() - started)
-    base = seconds["import torch"]
+            subprocess.run(COMMANDS["import torch"], check=True)
+            torch_took = time.perf_counter() - started
+            out = Path(folder) / "run"
+            started = time.perf_counter()
+            with subprocess.Popen([sys.executable, "-c", FIRST_STEP, str(out)], stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                process.stdout.read(1)
+                ratios_found.append((time.perf_counter() - started) / torch_took)
+                process.kill()
+    return statistics.median(ratios_found)
+
+
+def ratios() -> Iterator[tuple[str, float]]:
+    """Yield the ratios of this script."""
+    seconds = measured()
+    yield "torch_import_vs_help", ratio(seconds, "import torch", "srkit --help")
+    yield "torch_import_vs_list", ratio(seconds, "import torch", "srkit list")
+    yield "quickstart_cost", first_step()
+
+
+def main() -> None:
+    seconds = measured()
     for name, taken in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(taken, base, strict=True))
-        print(f"{name:16} {1000 * statistics.median(taken):7.0f} ms   {ratio:.3f} of import torch")
+        of_torch = ratio(seconds, name, "import torch")
+        print(f"{name:16} {1000 * statistics.median(taken):7.0f} ms   {of_torch:.3f} of import torch")
+    print(f"the first step of quickstart: {first_step():.2f} times import torch")
 
 
 if __name__ == "__main__":

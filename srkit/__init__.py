@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from srkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from srkit.api import components, create, evaluate, load, load_recipe, report, run, sweep, upscale
+    from srkit.api import bench, components, create, evaluate, load, load_recipe, report, run, sweep, upscale
+    from srkit.choosing import check_weights
     from srkit.errors import (
         ComponentError,
         InputRejected,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from srkit.images.manifest import ImageRecord, Manifest
     from srkit.images.reading import decode_image, image_size, read_image
     from srkit.images.writing import encode_image, save_image
+    from srkit.matlab import read_matrices
     from srkit.plugin.component import Component, hookimpl
     from srkit.plugin.contracts import (
         Architecture,
@@ -78,6 +80,8 @@ _HOME = {
     "Stopped": "errors",
     "UsageError": "errors",
     "Window": "plugin.contracts",
+    "bench": "api",
+    "check_weights": "choosing",
     "components": "api",
     "create": "api",
     "decode_image": "images.reading",
@@ -90,6 +94,7 @@ _HOME = {
     "load": "api",
     "load_recipe": "api",
     "read_image": "images.reading",
+    "read_matrices": "matlab",
     "report": "api",
     "run": "api",
     "save_image": "images.writing",
@@ -127,6 +132,8 @@ __all__ = [
     "Stopped",
     "UsageError",
     "Window",
+    "bench",
+    "check_weights",
     "components",
     "create",
     "decode_image",
@@ -139,6 +146,7 @@ __all__ = [
     "load",
     "load_recipe",
     "read_image",
+    "read_matrices",
     "report",
     "run",
     "save_image",

@@ -163,6 +163,49 @@ def sweep(
         return found.document()
 
 
+def bench(
+    *models: PathLike,
+    sizes: Sequence[tuple[int, int]] = ((128, 128),),
+    precisions: Sequence[str] = ("float32",),
+    forms: Sequence[str] = ("eager",),
+    device: str = "auto",
+    threads: int = 0,
+    batch: int = 1,
+    seconds: float = 2.0,
+    scale: float | None = None,
+    set: Sequence[str] = (),
+    memory: bool = True,
+    plugins: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> dict[str, Any]:
+    """Measure networks side by side: files, run directories or names of architectures; return `srkit bench --json`.
+
+    Sizes are of LR, (height, width); precisions "float32", "bfloat16", "float16"; forms "eager", "compiled", "folded".
+    Of one size all are called in turns, each for so many `seconds`, and `ratio` says how many times as fast as its
+    first row one is. `set` and `scale` are of the networks that are named. Peak memory is that of the tensors on a GPU,
+    and on a CPU that of a process apart for each row, which is given the `plugins` by -p. Raises UsageError for what
+    cannot be meant, InputRejected for files; what cannot be computed is a row with its reason.
+    """
+    from srkit.engine.builder import Builder
+    from srkit.engine.speed.bench import Words
+    from srkit.engine.speed.bench import bench as measure
+
+    words = Words(
+        sizes=sizes,
+        precisions=precisions,
+        forms=forms,
+        device=device,
+        threads=threads,
+        batch=batch,
+        seconds=seconds,
+        scale=scale,
+        overrides=set,
+        memory=memory,
+        plugins=plugins,
+    )
+    return measure([os.fspath(model) for model in models], Builder(registry or installed()), words)
+
+
 def report(*runs: PathLike, out: PathLike | None = None) -> Path:
     """Write a page on runs, each a run directory or a file in one, and return its path: one HTML file.
 
@@ -234,10 +277,9 @@ def upscale(
         _facts(network),
         tile=tile,
         memory=memory,
-        precision=precision,
         approximate=True,
     )
-    method = attrs.evolve(PAPER, forward=forward or "whole")
+    method = attrs.evolve(PAPER, forward=forward or "whole", precision=precision)
     return tiler.upscale(image, _size(image, network, scale, size), method)
 
 
@@ -295,6 +337,7 @@ def evaluate(
     ensemble: Literal["none", "x8", "median"] = "none",
     tile: int | None = None,
     memory: int | None = None,
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
     registry: Registry | None = None,
 ) -> list[dict[str, Any]]:
     """Return a table for each set of images: a row for each network by name, and bicubic's.
@@ -305,27 +348,20 @@ def evaluate(
     "weights": "alexnet-owt-7be5be79.pth"}. LR is what stands beside HR, or else MATLAB's bicubic. Without a
     `reference` there is no HR: `data` are LR images, and all `metrics` look at SR alone. `protocol` is "paper" or
     "blog"; `forward` takes an image as a whole, in quarters as EDSR's --chop, or in tiles; with `ensemble`
-    "x8" the output is the mean over the eight symmetries, with "median" their median. `tile` and `memory` are those of
-    `upscale`: where parts do not make up the whole image's output of a network, all networks take tiles; a warning says
-    so, and so does the protocol. The rows of the second network and those behind it have their difference to the first
-    one's, with a 95 % interval. Means and differences are of the images whose scores are finite; the others are named
-    under "exact". The tables are those of `srkit eval --table
+    "x8" the output is the mean over the eight symmetries, with "median" their median. `tile`, `memory` and `precision`
+    (of the networks, not of bicubic) are those of `upscale`: where parts do not make up the whole image's output of a
+    network, all networks take tiles; a warning says so, and so does the protocol. The rows of the second network and
+    those behind it have their difference to the first one's, with a 95 % interval. Means and differences are of the
+    images whose scores are finite; the others are named under "exact". The tables are those of `srkit eval --table
     json`. Raises InputRejected for images, UsageError for what cannot be meant.
     """
     import attrs
-    import torch
 
     from srkit.engine.builder import Builder
-    from srkit.engine.data.opening import make_pairs
-    from srkit.engine.data.pairs import Alone, EvaluationSet, Resized
-    from srkit.engine.networks.calling import scales_of
-    from srkit.engine.networks.folding import for_inference
-    from srkit.engine.scoring import evaluate as engine
+    from srkit.engine.scoring.comparing import Comparison
     from srkit.engine.scoring.metrics import make_metrics
-    from srkit.engine.scoring.tiler import Tiler
-    from srkit.protocol import ALONE, find_method
+    from srkit.protocol import find_method
     from srkit.recipe.reading import read_part
-    from srkit.reports import intervals
 
     if not isinstance(networks, Mapping):
         raise UsageError("networks are given by name: evaluate({'mine': network}, ...)")
@@ -334,74 +370,23 @@ def evaluate(
     if isinstance(metrics, str):
         raise UsageError(f"metrics are a list of names: metrics=[{metrics!r}]")
     builder = Builder(registry or installed())
-    method = attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble)
-    scored_by = make_metrics(builder, [read_part(builder.registry, "metric", given) for given in metrics])
-    names = [*networks, *(images or {})]
-    if engine.BASELINE in names:
-        raise UsageError(f"a network cannot be named '{engine.BASELINE}': that row is always there")
-    if len(set(names)) < len(names):
-        raise UsageError("a network and a folder of SR images have one name")
-    if scale is None:
-        scales = {own for own in map(engine.scale_of, networks.values()) if own is not None}
-        if not scales:
-            what = "a network serves several scales" if networks else "without a network nothing says the scale"
-            raise UsageError(f"{what}: give it")
-        if len(scales) != 1:
-            raise UsageError(f"the networks have scales {', '.join(map(str, sorted(scales)))}: one at a time")
-        (scale,) = scales
-    for name, network in networks.items():
-        fault = scales_of(network, _facts(network), scale).fault(scale)
-        if fault:
-            raise UsageError(f"network '{name}' {fault}")
-    baseline = builder.baseline(scale)
-    named = method.degradation if reference else ""
-    degradation = read_part(builder.registry, "degradation", named) if named else None
-    if not reference:
-        for metric in scored_by:
-            if metric.reference:
-                what = f"metric '{metric.name}' compares SR with HR, and there is none"
-                raise UsageError(f"{what}: give metrics that look at SR alone")
-        if scale != int(scale):
-            raise UsageError(f"LR images without HR are taken at whole scales, not {scale:g}")
-    tilers = {
-        name: Tiler(for_inference(network), engine.device_of(network), _facts(network), tile=tile, memory=memory)
-        for name, network in networks.items()
-    }
-    if any(getattr(network, "fixed", None) for network in networks.values()) and method.forward == "whole":
-        method = attrs.evolve(method, forward="tiles")  # files that take one size of LR
-    if method.forward == "whole" and (tile is not None or memory is not None):
-        inexact = [name for name, tiler in tilers.items() if not tiler.is_exact]
-        if inexact:
-            log.warning("tiles do not make up the output of %s: these are scores of tiles", ", ".join(inexact))
-            method = attrs.evolve(method, forward="tiles")
+    comparison = Comparison.of(
+        builder,
+        {name: (network, _facts(network)) for name, network in networks.items()},
+        images or {},
+        scale,
+        make_metrics(builder, [read_part(builder.registry, "metric", given) for given in metrics]),
+        attrs.evolve(find_method(protocol), forward=forward, ensemble=ensemble, precision=precision),
+        reference=reference,
+        tile=tile,
+        memory=memory,
+    )
     tables = []
     for name, given in _sets(data).items():
-        source = _dataset(builder.registry, given)
-        if not reference:
-            source = Alone(source, int(scale))
-        elif method.fit == "resize":
-            source = Resized(source, scale)
-        pairs = make_pairs(builder, source, scale, degradation, for_training=degradation is not None)
-        pairs.made_by = pairs.made_by if reference else ALONE
-        if len(pairs) == 0:
+        table = comparison.table(name, _dataset(builder.registry, given))
+        if table is None:
             raise InputRejected(name if _is_dataset(given) else given, "there are no images")
-        evaluation = EvaluationSet(name, pairs)
-        rows: list[dict[str, Any]] = []
-
-        def add(model: str, scores: dict[str, dict[str, float]], rows: list[dict[str, Any]] = rows) -> None:
-            row = engine.row(model, scores)
-            if rows:
-                row["difference"] = {"to": rows[0]["model"], **intervals.differences(row, rows[0])}
-            rows.append(row)
-
-        for model, network in networks.items():
-            tiler = tilers[model]
-            add(model, engine.score(network, evaluation, scored_by, tiler.device, method=method, tiler=tiler))
-        for model, folder in (images or {}).items():
-            add(model, engine.score_finished(folder, evaluation, scored_by, method=method))
-        scored = engine.score(baseline, evaluation, scored_by, torch.device("cpu"), method=method)
-        rows.append(engine.row(engine.BASELINE, scored))
-        tables.append(engine.table(evaluation, scored_by, rows, method, networks))
+        tables.append(table)
     if not tables:
         raise UsageError("there is nothing to evaluate on")
     return tables

@@ -9,17 +9,19 @@ import json
 import math
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from srkit.errors import InputRejected
 
+Bytes = bytes | bytearray
+Contents = Mapping[str, Bytes]  # of a directory, by the names of its files
 MANIFEST = "MANIFEST.json"
 FORMAT = 1  # of the manifest
 # Names of what is not finished or not wanted any more; `clean` removes them.
 ASIDE = ".aside-"
+THREADS = 2  # that files of a directory are hashed by; most of one is in two or three files
 # The name of a directory while another takes its place; `clean` brings it back where that did not happen.
 REPLACED = ".replaced-"
 
@@ -149,19 +151,20 @@ def copy(source: Path, path: Path) -> None:
     sync_directory(path.parent)
 
 
-def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
+def write_directory(path: Path, files: Contents) -> None:
     """Write a directory of files and a manifest with their sizes and sha256, then rename it. As `write_file`."""
+    from concurrent.futures import ThreadPoolExecutor  # not for those who only list
+
     temporary = _aside(path)
-    manifest = {
-        "format": FORMAT,
-        "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
-    }
     try:
         about_to("make", temporary)
         temporary.mkdir(parents=True)
-        for name, data in files.items():
-            _write_synced(temporary / name, data)
-        _write_synced(temporary / MANIFEST, json_text(manifest).encode())
+        with ThreadPoolExecutor(1) as other:  # which computes them while the disk works
+            digests = {name: other.submit(_sha256, data) for name, data in files.items()}
+            for name, data in files.items():
+                _write_synced(temporary / name, data)
+        entries = {name: {"bytes": len(data), "sha256": digests[name].result()} for name, data in files.items()}
+        _write_synced(temporary / MANIFEST, json_text({"format": FORMAT, "files": entries}).encode())
         sync_directory(temporary)
         replaced = path.with_name(f"{REPLACED}{path.name}")
         if path.exists():  # the same step again, after a run went back to an earlier one
@@ -179,7 +182,7 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
         remove_quietly(replaced)
 
 
-def read_directory(path: Path) -> dict[str, bytes]:
+def read_directory(path: Path) -> dict[str, bytearray]:
     """Return the files of a directory that `write_directory` wrote; others are ignored.
 
     Raises InputRejected, with the file, for any difference.
@@ -191,15 +194,25 @@ def read_directory(path: Path) -> dict[str, bytes]:
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
         if any(Path(name).name != name for name in expected):
             raise ValueError("a file outside the directory")
-        files = {name: (path / name).read_bytes() for name in expected}
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = dict(zip(expected, pool.map(_read_hashed, [path / name for name in expected]), strict=True))
     except OSError as error:
         raise InputRejected(error.filename or path, f"cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputRejected(path / MANIFEST, "is damaged") from None
-    for name, data in files.items():
-        if (len(data), _sha256(data)) != expected[name]:
+    for name, (data, digest) in found.items():
+        if (len(data), digest) != expected[name]:
             raise InputRejected(path / name, "is damaged: its size or its sha256 is not the manifest's")
-    return files
+    return {name: data for name, (data, _) in found.items()}
+
+
+def _read_hashed(path: Path) -> tuple[bytearray, str]:
+    with open(path, "rb") as file:
+        data = bytearray(os.fstat(file.fileno()).st_size)
+        data = data[: file.readinto(data)]
+    return data, _sha256(data)
 
 
 def remove_directory(path: Path) -> None:
@@ -211,7 +224,7 @@ def remove_directory(path: Path) -> None:
 
 def _aside(path: Path) -> Path:
     """Return a new name beside a path, as short for long names and no other thread's or process's."""
-    return path.with_name(f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex[:12]}")
+    return path.with_name(f"{ASIDE}{os.getpid()}-{os.urandom(6).hex()}")
 
 
 def clean(directory: Path) -> None:
@@ -296,10 +309,11 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _write_synced(path: Path, data: bytes | Iterable[bytes]) -> None:
-    about_to("write", path, data if isinstance(data, bytes) else None)
+def _write_synced(path: Path, data: Bytes | Iterable[bytes]) -> None:
+    parts = [data] if isinstance(data, bytes | bytearray) else data
+    about_to("write", path, bytes(data) if _watching and isinstance(data, bytes | bytearray) else None)
     with open(path, "wb") as file:
-        file.writelines([data] if isinstance(data, bytes) else data)
+        file.writelines(parts)
         file.flush()
         _sync(file.fileno(), path)
 
@@ -309,5 +323,5 @@ def _sync(descriptor: int, path: Path) -> None:
     os.fsync(descriptor)
 
 
-def _sha256(data: bytes) -> str:
+def _sha256(data: Bytes) -> str:
     return hashlib.sha256(data).hexdigest()

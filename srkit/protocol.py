@@ -13,6 +13,10 @@ from srkit.errors import UsageError, did_you_mean
 Fit = Literal["crop", "resize"]
 Forward = Literal["whole", "chop", "tiles"]
 Ensemble = Literal["none", "x8", "median"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+_WORDS = {"fit": Fit, "forward": Forward, "ensemble": Ensemble, "precision": Precision}
 
 
 @attrs.frozen
@@ -23,7 +27,8 @@ class Method:
     for the files beside HR, or else MATLAB's bicubic. `forward`: the whole image at once, in quarters as EDSR's
     --chop, or in overlapping tiles. `ensemble`: "x8" is the mean over the eight symmetries,
     "median" their median. `whole_border`: the metrics that
-    see the border; for the others as many pixels as the scale are cut from every side.
+    see the border; for the others as many pixels as the scale are cut from every side. `precision`: what networks
+    compute in; a part whose output is not finite is computed again in float32.
     """
 
     fit: Fit = "crop"
@@ -31,10 +36,11 @@ class Method:
     forward: Forward = "whole"
     ensemble: Ensemble = "none"
     whole_border: tuple[str, ...] = ()
+    precision: Precision = "float32"
 
     def __attrs_post_init__(self) -> None:
         """Raise UsageError for a word that means nothing: it would stand in the protocol of scores."""
-        for name, words in (("fit", Fit), ("forward", Forward), ("ensemble", Ensemble)):
+        for name, words in _WORDS.items():
             value = getattr(self, name)
             if value not in get_args(words):
                 raise UsageError(f"unknown {name} '{value}'{did_you_mean(str(value), get_args(words))}")
@@ -76,7 +82,7 @@ class Protocol:
     alone" where there is no HR, or the degradation with its settings. `fingerprint`: of the images, HR and LR.
     `padding`: what LR was padded to, by the name of the network, "multiples of 8", for those that do not take all of
     the images as they are. It is the networks' own, so that scores are comparable all the same; where nothing was
-    padded, nothing is stored of it.
+    padded, nothing is stored of it. Of float32, the `precision` of most, nothing is stored either.
     """
 
     scale: float
@@ -87,6 +93,7 @@ class Protocol:
     lr: str
     forward: Forward = "whole"
     ensemble: Ensemble = "none"
+    precision: Precision = "float32"
     images: int
     fingerprint: str
     padding: Mapping[str, str] = attrs.field(factory=dict)
@@ -97,7 +104,7 @@ class Protocol:
             field.name: dict(value) if isinstance(value, Mapping) else value
             for field in attrs.fields(Protocol)
             for value in [getattr(self, field.name)]
-            if field.name not in OF_NETWORKS or value
+            if (field.name not in OF_NETWORKS or value) and (field.name != "precision" or value != field.default)
         }
 
     @staticmethod
@@ -140,6 +147,7 @@ class Protocol:
                 *self._images,
                 *(f"LR padded to {sides} by reflection for {model}" for model, sides in self.padding.items()),
                 f"forward {self.forward}" + ("" if self.ensemble == "none" else f", ensemble {self.ensemble}"),
+                *([] if self.precision == "float32" else [f"networks in {self.precision}"]),
                 f"data {self.fingerprint}",
             ]
         )

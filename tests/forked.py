@@ -42,6 +42,14 @@ class Normed(torch.nn.Sequential):
         super().__init__(*layers, torch.nn.PixelShuffle(scale))
 
 
+class Spectral(torch.nn.Sequential):
+    """A network whose spectral norm is estimated anew each time that it is called."""
+
+    def __init__(self, scale: int):
+        conv = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Conv2d(3, 3 * scale**2, 3, padding=1))
+        super().__init__(conv, torch.nn.PixelShuffle(scale))
+
+
 class Relative(torch.nn.Module):
     """A loss that looks at a batch as a whole."""
 
@@ -49,19 +57,30 @@ class Relative(torch.nn.Module):
         return (sr.mean() - hr.mean()) ** 2
 
 
+class Stuck:
+    """A metric that never has done with the first image that the second process scores."""
+
+    def __call__(self, sr, hr):
+        if os.environ.get("RANK") == "1" and bool((sr != hr).any()):
+            time.sleep(10_000)
+        return 0.0
+
+
 @srkit.hookimpl
 def srkit_components():
+    yield srkit.Component("metric", "stuck", f"{__name__}:Stuck", facts={"better": "higher", "color": "Y"})
     yield srkit.Component("loss", "fault", f"{__name__}:Fault")
     yield srkit.Component("loss", "relative", f"{__name__}:Relative")
     yield srkit.Component("architecture", "normed", f"{__name__}:Normed")
+    yield srkit.Component("architecture", "spectral", f"{__name__}:Spectral")
 '''
 
 
 def start(size: int, out: str, *settings: str, **more: Any) -> dict[str, Any]:
     """Return a start of so many processes.
 
-    `more` is a "fault", the seconds of "hangs", files of "plugins", the rank that "stays" until the others end,
-    and a "folder" with {rank} in its name that each works in.
+    `more` is a "fault", the seconds of "hangs" and of "scoring", files of "plugins", the rank that "stays" until the
+    others end, and a "folder" with {rank} in its name that each works in.
     """
     return {"size": size, "out": out, "set": settings, **more}
 
@@ -92,6 +111,7 @@ def _main() -> None:
 
     for given in json.load(sys.stdin):
         distributed.HANGS = given.get("hangs", distributed.HANGS)
+        distributed.SCORING = given.get("scoring", distributed.SCORING)
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         environment = {
             "FAULT": given.get("fault", ""),

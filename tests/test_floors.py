@@ -13,16 +13,16 @@ from tests.conftest import ROOT
 # From the ground up. A room is a package, or a module that stands alone: it imports from lower floors, and a module of
 # a package from its own package, too.
 FLOORS = [
-    ["errors", "version"],
+    ["choosing", "errors", "matlab", "version"],
     ["files", "protocol", "plugin"],
     ["images", "recipe", "video"],
     [
-        *("runs", "engine.device", "engine.distributed", "engine.memory", "engine.networks", "engine.reading"),
+        *("runs", "engine.device", "engine.heartbeat", "engine.memory", "engine.networks", "engine.reading"),
         "engine.supervising",
     ],
-    ["engine.builder", "reports"],
+    ["engine.builder", "engine.distributed", "reports"],
     ["engine.data", "engine.weights"],
-    ["engine.learning", "engine.scoring"],
+    ["engine.learning", "engine.scoring", "engine.speed"],
     ["engine.exporting", "engine.running"],
     ["sweeps"],
     ["api"],

@@ -6,7 +6,6 @@ All of them are computed for the whole batch, and each sample is taken from one:
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 
 import torch
@@ -41,14 +40,7 @@ def one_of(*, augmentations: list[srkit.Augmentation], weights: list[float] | No
         augmentations: what there is to choose from; one at least.
         weights: how often each is chosen beside the others, none below 0; all alike where absent.
     """
-    if not augmentations:
-        raise ValueError("augmentations must name one at least")
-    shares = [1.0] * len(augmentations) if weights is None else weights
-    if len(shares) != len(augmentations):
-        raise ValueError(f"weights must be one for each of the {len(augmentations)} augmentations, not {len(shares)}")
-    if min(shares) < 0 or not 0 < sum(shares) < math.inf:
-        raise ValueError(f"weights must be 0 at least, and one above it, not {', '.join(f'{w:g}' for w in shares)}")
-    sums = list(itertools.accumulate(shares))
+    sums = list(itertools.accumulate(srkit.check_weights(weights, len(augmentations), "augmentations")))
     bounds = [bound / sums[-1] for bound in sums]
 
     def change(lr: Tensor, hr: Tensor, draws: srkit.Draws) -> tuple[Tensor, Tensor]:

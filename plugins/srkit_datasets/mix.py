@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 from bisect import bisect_right
 from itertools import accumulate
 
@@ -26,14 +25,7 @@ class Mix:
     """
 
     def __init__(self, *, datasets: list[srkit.Dataset], weights: list[float] | None = None) -> None:
-        if not datasets:
-            raise ValueError("datasets must name one at least")
-        if weights is not None and len(weights) != len(datasets):
-            raise ValueError(f"weights must be one for each of the {len(datasets)} datasets, not {len(weights)}")
-        if weights is not None and (min(weights) < 0 or not 0 < sum(weights) < math.inf):
-            raise ValueError(
-                f"weights must be 0 at least, and one above it, not {', '.join(f'{w:g}' for w in weights)}"
-            )
+        srkit.check_weights(weights, len(datasets), "datasets")
         self._datasets, self._weights = datasets, weights
         self._ends = list(accumulate(map(len, datasets)))
         self.windowed = all(getattr(dataset, "windowed", False) for dataset in datasets)

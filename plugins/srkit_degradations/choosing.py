@@ -7,7 +7,6 @@ taken from what was chosen: nothing waits for the device.
 from __future__ import annotations
 
 import itertools
-import math
 
 from torch import Tensor
 
@@ -61,13 +60,7 @@ class OneOf:
         steps: list[srkit.Distortion] = ("gaussian_noise", "poisson_noise"),  # type: ignore[assignment]
         weights: list[float] | None = None,
     ) -> None:
-        if not steps:
-            raise ValueError("steps must name one at least")
-        shares = [1.0] * len(steps) if weights is None else weights
-        if len(shares) != len(steps):
-            raise ValueError(f"weights must be one for each of the {len(steps)} steps, not {len(shares)}")
-        if min(shares) < 0 or not 0 < sum(shares) < math.inf:
-            raise ValueError(f"weights must be 0 at least, and one above it, not {', '.join(f'{w:g}' for w in shares)}")
+        shares = srkit.check_weights(weights, len(steps), "steps")
         there = [(step, share) for step, share in zip(steps, shares, strict=True) if share]
         self.steps = [Step(step) for step, _ in there]
         sums = list(itertools.accumulate(share for _, share in there))

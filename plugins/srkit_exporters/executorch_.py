@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +38,8 @@ class ExecuTorch:
         sides = {2: torch.export.Dim("height", max=LARGEST), 3: torch.export.Dim("width", max=LARGEST)}
         network = Halved(network).eval() if self._half else network
         exported = torch.export.export(network, (example,), dynamic_shapes=None if fixed else (sides,))
-        lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+        with short_weights() if self._half else contextlib.nullcontext():
+            lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
         path.write_bytes(lowered.to_executorch().buffer)
         beside.write(path, words)
 
@@ -50,9 +53,29 @@ class ExecuTorch:
 
         def run(lr: NDArray[np.float32]) -> NDArray[np.float32]:
             (sr,) = method.execute([torch.from_numpy(lr)])
-            return np.array(sr)
+            return np.array(sr.numpy())
 
         return srkit.Exported(run, beside.read(path))
+
+
+@contextlib.contextmanager
+def short_weights() -> Iterator[None]:
+    """Let ExecuTorch write weights of 16 bits as such, which XNNPACK takes.
+
+    ExecuTorch 1.5 makes float32 of those of convolutions, and half the file would be air.
+    """
+    from executorch.backends.xnnpack.operators.node_visitor import NodeVisitor
+
+    define = NodeVisitor.define_tensor
+
+    def define_short(self: Any, *given: Any, force_fp32: bool = False, **words: Any) -> Any:
+        return define(self, *given, **words)
+
+    NodeVisitor.define_tensor = define_short
+    try:
+        yield
+    finally:
+        NodeVisitor.define_tensor = define
 
 
 class Halved(nn.Module):

@@ -72,8 +72,9 @@ class Ncnn:
         (taken,), (given,) = net.input_names(), net.output_names()
 
         def run(lr: NDArray[np.float32]) -> NDArray[np.float32]:
+            image = np.ascontiguousarray(lr[0])  # a Mat takes its memory as it lies, and does not keep it alive
             with net.create_extractor() as extractor:
-                extractor.input(taken, ncnn.Mat(lr[0]).clone())  # which else forgets the array that it is of
+                extractor.input(taken, ncnn.Mat(image).clone())
                 code, sr = extractor.extract(given)
                 if code != 0:
                     raise ValueError(f"ncnn ends with code {code}")

@@ -109,7 +109,8 @@ def halve(model: Any) -> None:
         if weight.data_type != TensorProto.FLOAT or values.size < LEAST:
             continue
         name = weight.name
-        short = values.astype(np.float16)
+        with np.errstate(over="ignore"):
+            short = values.astype(np.float16)
         if not np.isfinite(short).all():
             raise ValueError(f"{name} has values that 16 bits have no room for")
         weight.CopyFrom(numpy_helper.from_array(short, f"{name}_half"))

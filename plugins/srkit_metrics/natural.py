@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit_metrics.matlab import matrices
+import srkit
 
 Floats = NDArray[np.float64]
 
@@ -38,17 +37,17 @@ class Natural(NamedTuple):
 
 
 def read_natural(path: Path, features: int) -> Natural:
-    """Return what a file holds: .npz, or MATLAB's .mat of version 5 to 7. Raises ValueError, one line."""
+    """Return what a file holds: .npz, or MATLAB's .mat of version 5 to 7.3. Raises ValueError, one line."""
     suffix = path.suffix.lower()
     if suffix not in NAMES:
         raise ValueError(f"{path}: parameters are an .npz file, or MATLAB's .mat")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES // 2**20} MB")
-        found = _read_npz(path) if suffix == ".npz" else matrices(path.read_bytes(), MOST_BYTES)
+        found = _read_npz(path) if suffix == ".npz" else srkit.read_matrices(path)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError) as error:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise ValueError(f"{path}: is no {suffix} file of parameters: {error}") from None
     for name, shape in zip(NAMES[suffix], ((1, features), (features, features)), strict=True):
         if name not in found:

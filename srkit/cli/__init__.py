@@ -26,6 +26,7 @@ VERBS = {
     "run": "train a recipe, or continue its run",
     "sweep": "train a recipe with lists of settings and several seeds",
     "eval": "score networks on folders of images, beside bicubic",
+    "bench": "time and memory of networks, side by side",
     "compare": "runs side by side: settings, scores, curves",
     "report": "a page on runs: scores, curves, pictures",
     "upscale": "enlarge images",
@@ -43,7 +44,8 @@ VERBS = {
 # What other programs call them; `run` continues a run, too.
 OTHER_WORDS = {
     **dict.fromkeys(("train", "resume", "continue"), "run"),
-    **dict.fromkeys(("test", "evaluate", "score", "benchmark"), "eval"),
+    **dict.fromkeys(("test", "evaluate", "score"), "eval"),
+    **dict.fromkeys(("benchmark", "time", "speed", "profile"), "bench"),
     **dict.fromkeys(("predict", "infer", "inference", "enhance", "enlarge"), "upscale"),
 }
 

@@ -1,14 +1,18 @@
-"""Datasets that a command line names: TYPE:PATH, or a path that says its format by its manifest or its ending."""
+"""Datasets that a command line names: TYPE:PATH, a table, or a path whose manifest or ending says its format."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from srkit.errors import RecipeError, UsageError, describe, nearest
+from srkit.errors import RecipeError, UsageError, describe
 from srkit.images.manifest import FILE, Manifest
+from srkit.recipe import toml
 from srkit.recipe.reading import read_part
 
 if TYPE_CHECKING:
@@ -17,35 +21,60 @@ if TYPE_CHECKING:
 
 
 def make_dataset(text: str, registry: Registry, what: str) -> tuple[str, Dataset]:
-    """Return the dataset that [NAME=]TYPE[:PATH] names, and its name: NAME, or else the path's.
+    """Return the dataset that [NAME=]TYPE[:PATH] or [NAME=]TABLE names, and its name: NAME, or else the path's.
 
-    Errors begin with `what` and the text. Raises UsageError, and InputRejected for what lies at the path.
+    A table is a recipe's: {type = "leaves", count = 4}. Errors begin with `what` and the text. Raises UsageError, and
+    InputRejected for what lies at the path.
     """
-    from srkit.engine.builder import Builder
-
     name, equals, rest = text.partition("=")
-    if not equals or ":" in name:  # in the path, that is
+    if not equals or ":" in name or "{" in name:  # in the path or the table, that is
         name, rest = "", text
+    if is_table(rest):
+        table = inline_table(rest, what + text, '{type = "folder", path = "FOLDER"}')
+        path, kind = str(table.get("path", "")), str(table.get("type", ""))
+        return name or Path(path).stem or kind, _made(table, {}, registry, what + text)
     kind, path = split(rest, registry)
     if not path and kind not in type_names(registry) and Path(rest).exists():
         meant = format_of(registry, "dataset", Path(rest))
         raise UsageError(f"{what}{text}: is a path; say what reads it, {meant}:{rest}")
+    return name or Path(path).stem or kind, _made(kind, {"path": path} if path else {}, registry, what + text)
+
+
+def _made(given: str | Mapping[str, Any], settings: Mapping[str, str], registry: Registry, where: str) -> Dataset:
+    """Return the dataset of a name or a table. Errors begin with `where`."""
+    from srkit.engine.builder import Builder
+
+    overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     try:
-        part = read_part(registry, "dataset", kind, [f"path={json.dumps(path)}"] if path else [])
-        made: Dataset = Builder(registry).make(part)
+        made: Dataset = Builder(registry).make(read_part(registry, "dataset", given, overrides))
     except RecipeError as error:
-        reason = "; ".join(problem.removeprefix(f"--set path={json.dumps(path)}: ") for problem in error.problems)
-        raise UsageError(f"{what}{text}: {reason}") from None
+        places = [f"--set {override}: " for override in overrides]
+        problems = [functools.reduce(str.removeprefix, places, problem) for problem in error.problems]
+        raise UsageError(f"{where}: {'; '.join(problems)}") from None
     except (ArithmeticError, OSError, RuntimeError, TypeError, ValueError) as error:  # of its constructor
-        raise UsageError(f"{what}{text}: {describe(error)}") from None
-    return name or Path(path).stem or kind, made
+        raise UsageError(f"{where}: {describe(error)}") from None
+    return made
+
+
+def is_table(text: str) -> bool:
+    """Say whether a text is meant as a component's table, as a recipe has it in one line."""
+    return text.lstrip().startswith("{")
+
+
+def inline_table(text: str, where: str, example: str) -> dict[str, Any]:
+    """Return a table. Raises UsageError, which begins with `where`, for what is none."""
+    try:
+        table: dict[str, Any] = toml.parse(f"table = {text}")["table"]
+    except toml.TomlProblem:
+        raise UsageError(f"{where}: is no table; text stands in quotes, as in '{example}'") from None
+    return table
 
 
 def names_dataset(text: str, registry: Registry) -> bool:
     """Say whether a text that is no file's names a dataset: TYPE, or TYPE:PATH, of which TYPE may be mistyped."""
     kind = split(text, registry)[0]
-    there_are = type_names(registry)
-    return kind in there_are or (":" in text and nearest(kind, there_are) is not None)
+    is_name = re.fullmatch(r"\w{2,}", kind) is not None  # one letter is a drive of Windows
+    return kind in type_names(registry) or (":" in text and is_name)
 
 
 def type_names(registry: Registry) -> list[str]:

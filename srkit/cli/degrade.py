@@ -25,7 +25,7 @@ from srkit.cli import any_scale, print_traceback, printable, whole_number
 from srkit.cli.datasets import format_of, make_dataset, names_dataset, split
 from srkit.cli.folders import file_of, images_of
 from srkit.cli.output import clean, console
-from srkit.errors import InputRejected, RunFailed, UsageError
+from srkit.errors import InputRejected, RunFailed, UsageError, nearest
 from srkit.images.color import is_grey_profile
 from srkit.images.encoding import encode_png
 from srkit.images.reading import Picture, read_picture
@@ -121,7 +121,11 @@ def degradation_of(registry: Registry, name: str, overrides: list[str]) -> tuple
     Raises UsageError where a recipe has none; ComponentError and RecipeError for what is wrong.
     """
     known = {entry.component.name for entry in registry.of_kind("degradation")}
-    if name.rpartition(":")[2] in known or not (name.endswith(".toml") or name in packaged_recipes()):
+    recipes = packaged_recipes()
+    if name.rpartition(":")[2] in known or not (name.endswith(".toml") or name in recipes):
+        near = nearest(name, recipes)
+        if near is not None and name.rpartition(":")[2] not in known and nearest(name, known) is None:
+            raise UsageError(f"there is no degradation and no recipe '{name}'; did you mean the recipe '{near}'?")
         return read_part(registry, "degradation", name, overrides), None
     recipe, _ = read_recipe(find_recipe(name), registry, overrides=overrides)
     if recipe.data.degradation is None:

@@ -6,14 +6,14 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
 from srkit.cli import printable, whole_number
 from srkit.errors import UsageError
 from srkit.plugin.registry import Registry
-from srkit.protocol import Method
+from srkit.protocol import Method, Precision
 
 if TYPE_CHECKING:
     from srkit.engine.networks.calling import Scales
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what says how much memory an image may take, and where it is computed."""
+    """Declare what says how much memory an image may take, where it is computed, and in which precision."""
     limits = parser.add_mutually_exclusive_group()
     limits.add_argument(
         "--memory",
@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as in 2G: what this process may take, or the tensors on a GPU; images go in parts of the size for it",
     )
     limits.add_argument("--tile", type=_tile, metavar="N", help="images go in parts of about N x N pixels of the input")
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="float32",
+        help="what the network computes in (float32); parts whose output is not finite are computed again in float32",
+    )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 
 
@@ -84,7 +90,7 @@ class Enlarger:
         bicubic = Builder(registry).baseline(model.scale).to(device)
         return Enlarger(
             model,
-            Tiler(for_inference(model.network.to(device)), device, facts, precision=arguments.precision, **words),
+            Tiler(for_inference(model.network.to(device)), device, facts, **words),
             Tiler(bicubic, device, {"tileable": True}, **words),
             scales_of(model.network, facts, model.made_for),
             arguments,
@@ -122,7 +128,8 @@ class Enlarger:
 
     @property
     def _method(self) -> Method:
-        return Method(forward=self.arguments.forward or "whole", ensemble=self.arguments.ensemble)
+        given = self.arguments
+        return Method(forward=given.forward or "whole", ensemble=given.ensemble, precision=given.precision)
 
     def enlarge_alpha(self, alpha: Any) -> Any:
         """Return a map at rest, [h, w], enlarged by bicubic."""

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from srkit import api
 from srkit.cli import enlarging, models, output, printable, tables
-from srkit.cli.datasets import make_dataset
+from srkit.cli.datasets import inline_table, is_table, make_dataset
 from srkit.errors import UsageError
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 from srkit.plugin.settings import read_settings
 from srkit.protocol import METHODS, Ensemble, Forward
-from srkit.recipe import toml
 
 if TYPE_CHECKING:
     from srkit.engine.weights.model import Model
@@ -57,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]TYPE[:PATH]",
         action="append",
         default=[],
-        help="images of any dataset that `srkit list dataset` names, h5:photos.h5; may be given several times",
+        help="images of any dataset that `srkit list dataset` names, h5:photos.h5, or a table as in a recipe, "
+        """'{type = "leaves", count = 4}'; may be given several times""",
     )
     parser.add_argument(
         "--images",
@@ -145,6 +145,7 @@ def main(arguments: argparse.Namespace) -> int:
             ensemble=arguments.ensemble,
             tile=arguments.tile,
             memory=arguments.memory,
+            precision=arguments.precision,
             registry=registry,
         )
     ]
@@ -217,14 +218,9 @@ def _is_nan(scores: Mapping[str, float], bicubic: Mapping[str, float]) -> bool:
 
 def _metric(text: str) -> str | dict[str, Any]:
     """Return a metric of --metric: its name, or its table."""
-    if not text.lstrip().startswith("{"):
+    if not is_table(text):
         return text
-    try:
-        table: dict[str, Any] = toml.parse(f"metric = {text}")["metric"]
-    except toml.TomlProblem:
-        example = """{type = "lpips", weights = "FILE"}"""
-        raise UsageError(f"--metric {text}: is no table; text stands in quotes, as in '{example}'") from None
-    return table
+    return inline_table(text, f"--metric {text}", """{type = "lpips", weights = "FILE"}""")
 
 
 def _without_hr(arguments: argparse.Namespace) -> bool:

@@ -10,9 +10,10 @@ import argparse
 import os
 import re
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srkit.cli import error_text, output, shards, whole_number
 from srkit.cli.datasets import format_of, formats, make_dataset, meant_by, names_dataset
@@ -25,6 +26,9 @@ from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 from srkit.plugin.settings import read_settings
 from srkit.recipe.reading import read_part
+
+if TYPE_CHECKING:
+    from srkit.plugin.part import Part
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="N",
-        help="keep LR too; may be given several times, or as 2,4",
+        help="keep LR too (the scale of a recipe that --degradation names); may be given several times, or as 2,4",
     )
     parser.add_argument(
         "--degradation",
@@ -98,22 +102,8 @@ def main(arguments: argparse.Namespace) -> int:
 
     registry = discover(arguments.plugins, arguments.ambient)
     target = Path(arguments.target)
-    scales = sorted(set(arguments.scales))
-    unit = preparing.unit_of(scales)
-    for name, length in (("--crop", arguments.crop), ("--step", arguments.step)):
-        if length % unit:
-            raise UsageError(
-                f"{name} {length} is no multiple of {unit}, so the LR of a tile would not begin at a pixel; "
-                f"give {length // unit * unit or unit} or {length // unit * unit + unit}"
-            )
-    degradation = None
-    if arguments.degradation is not None:
-        degradation, _ = degradation_of(registry, arguments.degradation, arguments.overrides)
-        for scale in scales:
-            offered = registry.find("degradation", degradation.type).component.facts.get("scales", (scale,))
-            if scale not in offered:
-                have = ", ".join(map(str, offered))
-                raise UsageError(f"degradation '{degradation.type}' has scales {have}, not {scale}")
+    degradation, scales = _lr(registry, arguments)
+    unit = _unit(arguments, scales)
     format_ = arguments.to or format_of(registry, "writer", target)
     _refuse_another_ending(registry, target, format_)
     component = registry.find("writer", format_).component
@@ -165,10 +155,41 @@ def _refuse_contradictions(given: argparse.Namespace) -> None:
         raise UsageError("--step goes with --crop: the size of the tiles")
     if given.step > given.crop:
         raise UsageError(f"--step {given.step} is larger than --crop {given.crop}: it would leave gaps between tiles")
-    if (given.degradation or given.overrides) and not given.scales:
-        raise UsageError("--degradation and --set go with --scale: how much smaller LR is")
     if given.overrides and not given.degradation:
         raise UsageError("--set goes with --degradation: whose setting it is")
+
+
+def _lr(registry: Registry, given: argparse.Namespace) -> tuple[Part | None, list[int]]:
+    """Return what makes LR, or None, and its scales: those that are given, or else that of a recipe."""
+    scales = sorted(set(given.scales))
+    if given.degradation is None:
+        return None, scales
+    degradation, of_recipe = degradation_of(registry, given.degradation, given.overrides)
+    if not scales and of_recipe is None:
+        raise UsageError("--degradation goes with --scale: how much smaller LR is")
+    if not scales and of_recipe == 1:
+        raise UsageError(f"recipe {given.degradation} has scale 1, and the LR that is packed has scale 2 at least")
+    scales = scales or [typing.cast(int, of_recipe)]
+    for scale in scales:
+        offered = registry.find("degradation", degradation.type).component.facts.get("scales", (scale,))
+        if scale not in offered:
+            have = ", ".join(map(str, offered))
+            raise UsageError(f"degradation '{degradation.type}' has scales {have}, not {scale}")
+    return degradation, scales
+
+
+def _unit(given: argparse.Namespace, scales: list[int]) -> int:
+    """Return what sides and steps of tiles are multiples of. Raises UsageError where they are none."""
+    from srkit.engine.data.preparing import unit_of
+
+    unit = unit_of(scales)
+    for name, length in (("--crop", given.crop), ("--step", given.step)):
+        if length % unit:
+            raise UsageError(
+                f"{name} {length} is no multiple of {unit}, so the LR of a tile would not begin at a pixel; "
+                f"give {length // unit * unit or unit} or {length // unit * unit + unit}"
+            )
+    return unit
 
 
 def _scales(text: str) -> list[int]:

@@ -71,12 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     enlarging.add_arguments(parser)
     parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16", "float16"),
-        default="float32",
-        help="what the network computes in (float32); parts whose output is not finite are computed again in float32",
-    )
-    parser.add_argument(
         "--ensemble",
         choices=get_args(Ensemble),
         default="none",

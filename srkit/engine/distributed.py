@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
+from srkit.engine.heartbeat import Limits, keep_watch
 from srkit.errors import Elsewhere, RunFailed, UsageError
 
 T = TypeVar("T")
@@ -27,8 +27,8 @@ T = TypeVar("T")
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that torchrun sets
 
 HANGS = 25.0  # seconds that the others of a step are waited for, and a process that gives no sign of life
+SCORING = 600.0  # seconds that the scoring of one image may take
 PATIENCE = 3_600.0  # seconds for what may take long in one process alone: reading images, compiling, a checkpoint
-BEAT = 1.0  # seconds between two signs of life
 BUCKET = 2_000_000  # numbers of a message: while one is sent, the next is filled
 LOOK = 10  # updates from one look at the others' wish to stop to the next where a look waits for the device
 
@@ -80,6 +80,9 @@ class World:
         """Return what each process has, by rank, in all of them."""
         return [own]
 
+    def scores(self, image: str) -> None:
+        """Say which image this process scores from now on, "" for none: the others give it up where it stays there."""
+
     def wait(self) -> None:
         """Wait until all processes are here."""
 
@@ -103,6 +106,7 @@ class Several(World):
         self._sums = 0
         self._stop: Callable[[], bool] = lambda: False
         self._asked = False
+        self.scored = (0, "")  # how often it has changed, and the image
 
     def device(self, picked: torch.device) -> torch.device:
         """Return the GPU of this process, or what was picked where that is none."""
@@ -168,6 +172,10 @@ class Several(World):
             found = [torch.empty_like(padded) for _ in range(self.size)]
             dist.all_gather(found, padded)
         return [of_bytes(each[: int(size)].numpy().tobytes()) for each, size in zip(found, sizes, strict=True)]
+
+    def scores(self, image: str) -> None:
+        """Say which image this process scores from now on, "" for none."""
+        self.scored = self.scored[0] + 1, image
 
     def wait(self) -> None:
         """Wait until all processes are here."""
@@ -274,7 +282,8 @@ def joined(environment: Mapping[str, str]) -> Iterator[World]:
     except (RuntimeError, ValueError) as error:
         raise RunFailed(f"the processes of the run cannot meet at {place}: {error}") from error
     ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(store.clone(), rank, size, ended), daemon=True)  # type: ignore[attr-defined]
+    limits = Limits(HANGS, SCORING)
+    watch = threading.Thread(target=keep_watch, args=(store.clone(), world, limits, ended), daemon=True)  # type: ignore[attr-defined]
     watch.start()
     try:
         yield world
@@ -290,24 +299,3 @@ def joined(environment: Mapping[str, str]) -> Iterator[World]:
         ended.set()
         watch.join()
         dist.destroy_process_group()
-
-
-def _watch(store: Store, rank: int, size: int, ended: threading.Event) -> None:
-    """Give signs of life, and end this process where the next one gives none.
-
-    A process that is frozen, or whose machine is gone, closes no connection: the others would wait for it.
-    """
-    watched = f"beat/{(rank + 1) % size}"
-    seen, since, count = b"", time.monotonic(), 0
-    while not ended.wait(BEAT):
-        count += 1
-        try:
-            store.set(f"beat/{rank}", str(count))
-            beat = store.get(watched) if store.check([watched]) else b""
-        except RuntimeError:  # the store is gone with its process: so is the run, as the next message will show
-            continue
-        if beat != seen:
-            seen, since = beat, time.monotonic()
-        elif time.monotonic() - since > HANGS:
-            os.write(2, f"process {(rank + 1) % size} of {size} has given no sign of life for {HANGS:g} s\n".encode())
-            os._exit(Elsewhere.exit_code)

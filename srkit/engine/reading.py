@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -143,6 +143,16 @@ class BadImages:
                 share = f"{len(self._found):,} of {self._count:,} images cannot be read: more than {MOST_BAD:.1%} are"
                 first = next(iter(self._found.values()))
                 raise TooManyBad(first.path, first.reason, [*map(str, others), f"{share} not replaced"])
+
+    @property
+    def found(self) -> list[tuple[int, str, str]]:
+        """Which there are, each with its path and the reason, as other processes are sent them."""
+        return [(index, error.path, error.reason) for index, error in self._found.items()]
+
+    def join(self, found: Iterable[tuple[int, str, str]]) -> None:
+        """Take note of those that another process has met: it took others in their place, and said nothing."""
+        for index, path, reason in found:
+            self._found.setdefault(index, InputRejected(path, reason))
 
     def lines(self) -> list[str]:
         """Return a line on each, behind one on all; none where there is none."""

@@ -118,4 +118,7 @@ def making(component: Component, *passing: type[Exception]) -> Iterator[None]:
     except ours:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
-        raise ComponentError(f"{component.kind} '{component.name}': {reason_of(error)}") from error
+        # A registry notes which part within the component it was.
+        within = [note for note in reversed(getattr(error, "__notes__", ())) if note.partition(" '")[0] in KINDS]
+        where = ": ".join((f"{component.kind} '{component.name}'", *within))
+        raise ComponentError(f"{where}: {reason_of(error)}") from error

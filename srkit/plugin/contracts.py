@@ -182,7 +182,7 @@ class Draws(Protocol):
         """Return [n, *shape], of mean 0 and standard deviation 1."""
 
     def of(self, name: str) -> Draws:
-        """Return the stream of a name, which has the same numbers whatever was drawn before."""
+        """Return the stream of a name, which has the same numbers, no matter what was drawn before."""
 
     def at(self, samples: Tensor) -> Draws:
         """Return the chance of some samples alone, int64 [k], from its beginning."""
@@ -295,7 +295,7 @@ class Run(NamedTuple):
     """What an observer is given when a run starts.
 
     `title` is the recipe's, `directory` the run's. `first_step` is the number of updates that were made before: 0 for a
-    new run, the newest checkpoint's step where a run is continued, and events of later steps may be told once more
+    new run, the newest checkpoint's step where a run is continued, and events of later steps may come once more
     then. `steps` is the number that the run ends at. `facts` has `architecture`, `parameters` (how many), `scale`,
     `images` (to train on), `device`, and `started`, a line on the weights that it began with, where it did.
     """

@@ -118,10 +118,15 @@ class Registry:
             raise ComponentError(f"{kind} '{name}' is given by {both}; write {write}")
         names = {entry.component.name for entry in self.of_kind(kind) if not entry.component.missing}
         near = nearest(bare, names)
-        text = f"unknown {kind} '{name}'" + (f"; did you mean '{near}'?" if near else "")
+        text = f"unknown {kind} '{name}'" + (f"; did you mean '{near}'?" if near else self._of_other_kind(kind, bare))
         text += f" (installed: {', '.join(sorted(names))})" if names else " (none is installed)"
         cause = next((failure.error for failure in self._near(name)), None)
         raise ComponentError(text + self.failed(name)) from cause
+
+    def _of_other_kind(self, kind: str, bare: str) -> str:
+        """Return of which other kinds a component of this name is, or nothing."""
+        kinds = dict.fromkeys(entry.component.kind for entry in self if entry.component.name == bare)
+        return f"; '{bare}' is of kind {' and '.join(kinds)}" if kinds else ""
 
     def failed(self, full_name: str) -> str:
         """Return what failed to load, in brackets; the one that most likely has a name with its reason."""
@@ -212,7 +217,11 @@ class Registry:
         _refuse_unknown(component, settings, known, KINDS[kind].given)
 
         def within(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
-            made = self.make(kind, name, words, settings, accept)
+            try:
+                made = self.make(kind, name, words, settings, accept)
+            except ValueError as error:
+                error.add_note(f"{kind} '{name}'")  # which of several parts it was
+                raise
             return _drawing(made, self.find(kind, name).component.facts)
 
         of_target = {setting.name: setting.default for setting in known.values() if setting.names_components}

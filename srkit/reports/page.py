@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
 import shlex
@@ -37,22 +38,24 @@ class Shown:
 
     data: str
     name: str
-    steps: list[str]
+    steps: dict[str, int]  # by run
     images: dict[str, str]
+
+    @property
+    def when(self) -> str:
+        """Which steps they are of: "step 6", or "one at step 6, other at step 2"."""
+        steps = set(self.steps.values())
+        if len(steps) == 1:
+            return f"step {steps.pop()}"
+        return ", ".join(f"{run} at step {step}" for run, step in self.steps.items())
 
 
 def page(
     runs: Mapping[str, History], registry: Registry, *, sweep: Sequence[sweeps.Member] = (), title: str = ""
 ) -> str:
     """Return the page of runs, by their names, as HTML; of a sweep's, with its table."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.from_string(resources.files("srkit.reports").joinpath("page.html").read_text("utf-8"))
     tables = side_by_side(runs, registry)
-    return template.render(
+    html: str = _template().render(
         title=title or _title(runs),
         sweep=_sweep(sweep, runs, registry),
         version=__version__,
@@ -63,6 +66,17 @@ def page(
         plots=list(_plots(runs, tables, registry)),
         colors=dict(zip(runs, plot.colors(len(runs)), strict=True)),
     )
+    return html
+
+
+@functools.cache  # a run writes its page at each validation: half of the time went into the template
+def _template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(resources.files("srkit.reports").joinpath("page.html").read_text("utf-8"))
 
 
 def _sweep(members: Sequence[sweeps.Member], runs: Mapping[str, History], registry: Registry) -> dict[str, Any] | None:
@@ -237,8 +251,8 @@ def _pictures(runs: Mapping[str, History]) -> list[Shown]:
     for run, history_ in runs.items():
         network = "network" if len(runs) == 1 else run
         for data, name, step, images in _latest(history_.path):
-            shown = found.setdefault((data, name, images["HR"]), Shown(data, name, [], {}))
-            shown.steps.append(f"step {step}" if len(runs) == 1 else f"{run} at step {step}")
+            shown = found.setdefault((data, name, images["HR"]), Shown(data, name, {}, {}))
+            shown.steps[run] = step
             shown.images.setdefault("bicubic", images["bicubic"])
             shown.images[network] = images["network"]
     for (_, _, hr), shown in found.items():

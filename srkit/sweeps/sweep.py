@@ -12,7 +12,7 @@ import attrs
 from srkit import files
 from srkit.engine.builder import Builder
 from srkit.engine.device import gpus
-from srkit.engine.running.stages import Stage, load_stages
+from srkit.engine.running.stages import Stage, load_stages, overrides_for
 from srkit.engine.supervising import cores
 from srkit.errors import InputRejected, RecipeError, RunFailed, UsageError
 from srkit.recipe.recipe import Recipe
@@ -50,7 +50,8 @@ class Sweep:
     @property
     def recipe(self) -> Recipe:
         """The recipe that all runs come from. Raises RecipeError."""
-        return self.builder.load(self.path, overrides=self.overrides, datasets=False).recipe
+        own = overrides_for(self.path, self.overrides, named=True)
+        return self.builder.load(self.path, overrides=own, datasets=False).recipe
 
     def add(self, points: Sequence[Point]) -> None:
         """Note runs, and which of them are finished. Raises what `check` raises."""
@@ -65,9 +66,11 @@ class Sweep:
         problems: dict[str, None] = {}
         notes: dict[str, None] = {}
         found = []
+        # The runs that it starts from lie beside it, and have its settings: so each has a folder for itself.
+        below = self.path.stem if self.recipe.start.recipe else ""
         for point in points:
             try:
-                found.append(self._load(point))
+                found.append(self._load(point, self.folder / point.name / below))
             except RecipeError as error:
                 problems |= dict.fromkeys(error.problems)
                 notes |= dict.fromkeys(error.notes)
@@ -75,14 +78,9 @@ class Sweep:
             raise RecipeError(list(problems), list(notes))
         return found
 
-    def _load(self, point: Point) -> Stage:
+    def _load(self, point: Point, home: Path) -> Stage:
         """Return a run's stage, checked; another one that is in its place is refused."""
-        overrides = [*self.overrides, *point.overrides]
-        home = self.folder / point.name
-        # The runs that it starts from lie beside it, and have its settings: so each has a folder for itself.
-        own = load_stages(self.path, self.builder, home, overrides=overrides)[-1]
-        if own.recipe.start.recipe:
-            own = load_stages(self.path, self.builder, home / self.path.stem, overrides=overrides)[-1]
+        own = load_stages(self.path, self.builder, home, overrides=[*self.overrides, *point.overrides])[-1]
         if own.home.recipe.exists():
             own.home.refuse_another(own.recipe, {}, ELSEWHERE)
         return own

@@ -18,7 +18,7 @@ INTRODUCTION = """\
 
 What a component of each kind is called with, what it gives, which facts it may state, and the checks that it passes.
 This page is made of `srkit/plugin/contracts.py` and of the checks themselves (`python -m srkit.testing.page`);
-[plugins.md](plugins.md) is the way to a plugin of your own.
+[Plugins](plugins.md) is the way to a plugin of your own.
 
 The checks are run by `srkit check-plugin NAME`, and in pytest by `srkit.testing.parametrize_components`, where they are
 called `KIND-NAME-CHECK`. What a component is meant to do otherwise it states, with the reason, in the fact

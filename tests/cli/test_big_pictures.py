@@ -136,7 +136,7 @@ def test_scores_of_parts_are_those_of_the_whole_or_say_what_they_are(call, photo
         (["--memory", "0G"], "argument --memory: '0G' is no size of memory: write 800M or 2G"),
         (["--tile", "8"], "argument --tile: a tile has a side of at least 16 pixels, not 8"),
         (["--tile", "64", "--memory", "2G"], "argument --memory: not allowed with argument --tile"),
-        (["--quality", "0"], "argument --quality: '0' is no quality of a JPEG, 1 to 100"),
+        (["--quality", "0"], "argument --quality: '0' is no quality, 1 to 100"),
     ],
 )
 def test_words_that_mean_nothing_are_refused(call, words, message):

@@ -83,6 +83,34 @@ def test_the_sheet_shows_the_draws_of_this_seed_and_of_the_next(call, recipe):
             f"srkit degrade: there is no recipe zzz.toml, neither a file nor a packaged one; there are: {RECIPES}\n",
         ),
         (
+            ["real_quickstrat", "photos", "a"],
+            "srkit degrade: there is no degradation and no recipe 'real_quickstrat'; "
+            "did you mean the recipe 'real_quickstart'?\n",
+        ),
+        (
+            ["blur", "photos", "a", "--scale", "2"],
+            "srkit degrade: unknown degradation 'blur'; 'blur' is of kind distortion "
+            "(installed: bicubic, chain, kernel, pillow_bicubic); if a one-file plugin has it, add -p FILE\n",
+        ),
+        (
+            [
+                "chain",
+                "photos",
+                "a",
+                "--scale",
+                "2",
+                "--set",
+                'steps=[{type="maybe", step={type="jpeg", quality=[1, 101]}}]',
+            ],
+            "srkit degrade: degradation 'chain': distortion 'maybe': distortion 'jpeg': "
+            "quality must be two numbers from 1 to 100, the smaller first, not 1 and 101\n",
+        ),
+        (
+            ["bicubic", "h6:photos", "a", "--scale", "2"],
+            "srkit degrade: h6:photos: unknown dataset 'h6' (installed: folder, h5, leaves, lmdb, mix); "
+            "if a one-file plugin has it, add -p FILE\n",
+        ),
+        (
             ["mine.toml", "photos", "a", "--sheet", "sheet.jpg"],
             "srkit degrade: --sheet makes a PNG: give it a name that ends with .png, not sheet.jpg\n",
         ),
@@ -113,6 +141,11 @@ def test_prepare_packs_lr_that_is_drawn_with_its_seed_in_the_manifest(call, reci
     other = srkit.create("dataset", "h5", path="other.h5").manifest()
     assert other.sides["hr"] == manifest.sides["hr"]
     assert other.fingerprint != manifest.fingerprint
+
+
+def test_prepare_takes_the_scale_of_a_recipe(call, recipe):
+    code, out, err = call("prepare", "photos", "photos.h5", "--degradation", recipe)
+    assert (code, err, "LR x2 by chain(" in out) == (0, "", True)
 
 
 def test_prepare_says_no_seed_where_nothing_is_drawn(call, recipe):

@@ -490,9 +490,48 @@ def test_a_set_can_be_any_dataset(evaluate, call):
         "photos": "is a path; say what reads it, folder:photos",
         "packed.h5": "is a path; say what reads it, h5:packed.h5",
         "leaves:photos": "unknown setting 'path' of dataset 'leaves'",
+        '{type = "leaves", cout = 1}': "unknown setting 'cout' of dataset 'leaves'; did you mean 'count'?\n",
+        "{type = leaves}": """is no table; text stands in quotes, as in '{type = "folder", path = "FOLDER"}'\n""",
     }.items():
         code, _, err = evaluate("repeat.safetensors", "--dataset", text)
         assert (code, err.startswith(f"srkit eval: --dataset {text}: {told}")) == (2, True), err
+
+
+def test_a_set_can_be_a_table_with_settings(evaluate):
+    words = [
+        "--dataset",
+        '{type = "folder", path = "photos", names = ["p[02]"]}',
+        "--dataset",
+        'two={type = "leaves", count = 1}',
+    ]
+    first, second = json.loads(evaluate("repeat.safetensors", *words, "--json")[1])["tables"]
+    assert (first["data"], list(first["rows"][0]["images"])) == ("photos", ["p0", "p2"])
+    assert (second["data"], len(second["rows"][0]["images"])) == ("two", 1)
+
+
+def test_a_score_says_the_precision_of_networks_and_bicubic_has_none(evaluate, call):
+    plain = json.loads(evaluate("repeat.safetensors", "--data", "photos", "--json")[1])["tables"][0]
+    words = ("repeat.safetensors", "--data", "photos", "--precision", "bfloat16")
+    table = json.loads(evaluate(*words, "--json")[1])["tables"][0]
+    assert table["protocol"] == {**plain["protocol"], "precision": "bfloat16"}
+    assert table["rows"][1]["images"] == plain["rows"][1]["images"]
+    assert "; forward whole; networks in bfloat16; data " in " ".join(evaluate(*words)[1].split())
+
+
+def test_scores_in_another_precision_are_those_of_that_image(evaluate):
+    torch.manual_seed(0)
+    network = srkit.create("architecture", "srresnet", scale=2, features=8, blocks=2)  # it has no form for inference
+    found = {
+        precision: srkit.evaluate({"a": network}, "photos", metrics=["psnr"], precision=precision)[0]["rows"][0]
+        for precision in ("float32", "bfloat16")
+    }
+    for name, scores in found["bfloat16"]["images"].items():
+        hr = srkit.read_image(f"photos/{name}.png")
+        hr = hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2]
+        sr = srkit.upscale(srkit.create("degradation", "bicubic", scale=2)(hr), network, precision="bfloat16")
+        difference = (sr.astype(float) - hr)[2:-2, 2:-2]
+        assert scores["psnr"] == pytest.approx(10 * np.log10(255**2 / (difference**2).mean()))
+    assert found["bfloat16"]["mean"] != found["float32"]["mean"]
 
 
 def test_lr_beside_a_folder_can_be_said(evaluate, call, photographs):

@@ -1,6 +1,7 @@
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -335,8 +336,10 @@ def test_a_module_is_a_plugin_by_its_name(sites, call):
     assert "mine" in call("-p", "my_module", "list", "loss")[1]
 
 
-def test_the_readme_names_no_command_that_is_not_there():
-    text = (ROOT / "README.md").read_text()
+def test_readme_and_docs_name_no_command_that_is_not_there():
+    pages = [path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]]
+    text = "\n".join(re.findall(r"^```(?:sh|console)\n(.*?)^```", "\n".join(pages), re.M | re.S))
+    text = text.replace("$ srkit", "srkit")
     named = {line.split()[1] for line in text.splitlines() if line.startswith("srkit ") and len(line.split()) > 1}
     assert {verb for verb in named if not verb.startswith("-")} <= set(VERBS)
 

@@ -176,7 +176,7 @@ SLURM = {
 @pytest.mark.slow
 def test_a_job_of_slurm_is_stopped_before_its_time_and_starts_again(command):
     text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
-    (job,) = re.findall(r"^```bash job.sh\n(.*?)^```$", text, re.M | re.S)
+    (job,) = re.findall(r'^```bash title="job.sh"\n(.*?)^```$', text, re.M | re.S)
     words = f"-m srkit -p faults.py run {shlex.join(MANY)}"
     job = job.replace("-m srkit run", words).replace("29500", str(free_port()))
     Path("job.sh").write_text(job)

@@ -269,7 +269,8 @@ def test_settings_of_r1_that_mean_nothing_are_refused(settings, message):
 def test_a_discriminator_of_another_kind_is_refused():
     with pytest.raises(srkit.ComponentError) as error:
         make("loss", "adversarial", discriminator={"type": "a2n"})
-    assert str(error.value) == "unknown discriminator 'a2n' (installed: patch, unet, vgg_like)"
+    known = "(installed: patch, unet, vgg_like)"
+    assert str(error.value) == f"unknown discriminator 'a2n'; 'a2n' is of kind architecture {known}"
 
 
 # --- In a run ---

@@ -171,7 +171,7 @@ def test_every_problem_within_is_reported_at_once_each_with_its_line(recipe, reg
     assert fails(path, registry).splitlines() == [
         f"r.toml:{BEFORE + 3}: unknown discriminator 'jugde'; did you mean 'judge'? (installed: {INSTALLED})",
         f"r.toml:{BEFORE + 9}: unknown setting 'feature' of discriminator 'judge'; did you mean 'features'?",
-        f"r.toml:{BEFORE + 13}: unknown discriminator 'l1' (installed: {INSTALLED})"
+        f"r.toml:{BEFORE + 13}: unknown discriminator 'l1'; 'l1' is of kind loss (installed: {INSTALLED})"
         "; if a one-file plugin has it, add -p FILE",
         f"r.toml:{BEFORE + 17}: features must be 1 at least, not 0",
         f"r.toml:{BEFORE + 21}: missing setting 'judge' of loss 'judged' (discriminator)",

@@ -15,7 +15,7 @@ from srkit.recipe.packaged import packaged_recipes
 from tests.conftest import photograph
 
 RECIPES = packaged_recipes()
-ROAD = sorted(name for name in RECIPES if "quickstart" not in name and name != "zssr")  # which wants no data
+ROAD = sorted(name for name in RECIPES if "quickstart" not in name and name not in ("zssr", "phone_x2"))
 SMALL = ["architecture.features=4", "data.batch=2", "train.steps=1", "train.device=cpu"]
 OWN = {"a2n": "upsampling_features=4", "liif": "hidden=[4]", "lapsrn": "depth=1"}  # settings of some networks
 
@@ -65,6 +65,24 @@ def test_without_the_data_check_says_what_to_do(name, tmp_path, monkeypatch, cap
     assert "is not there; looked for in" in err
     assert f"{shlex.join(commands(name)[0])}\n" in err
     assert "https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_train_HR.zip" in err
+
+
+def test_the_first_comment_of_phone_x2_leads_from_photographs_to_larger_ones(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for i in range(3):
+        put(Path(("photos/a.png", "photos/b.png", "photos_valid/c.png")[i]), 64, 72, seed=i)
+    Image.fromarray(photograph(4, 24, 20)).save("IMG_0001.jpg")
+    words_of_a2n = ("architecture.upsampling_features=4", "architecture.blocks=1")
+    small = [*SMALL, *words_of_a2n, "data.patch=24"]
+    found = commands("phone_x2")
+    assert [words[1] for words in found] == ["degrade", "run", "upscale"]
+    for _, *words in found:
+        more = [word for text in small for word in ("--set", text)] if words[0] == "run" else []
+        assert main([*words, *more]) == 0, (words, capsys.readouterr().err)
+    assert srkit.read_image("lr/c.png").shape == (32, 36, 3)
+    assert srkit.read_image("out/IMG_0001.jpg").shape == (48, 40, 3)
+    recipe = srkit.load_recipe("phone_x2")
+    assert recipe.validate[0].degradation == recipe.data.degradation
 
 
 def test_the_recipes_are_those_of_the_paper_and_of_the_blog(data):

@@ -140,6 +140,17 @@ def test_another_recipe_in_the_place_of_a_run_is_refused(there, capfd):
     )
 
 
+def test_the_page_of_many_runs_has_a_row_a_run_of_what_differs(there):
+    for i in (1, 2, 3):
+        shutil.copytree("sweep/optimizer.lr=0.001,seed=0", f"copy{i}")
+        text = Path(f"copy{i}/recipe.toml").read_text()
+        Path(f"copy{i}/recipe.toml").write_text(text.replace("seed = 0", f"seed = {i}"))
+    path = srkit.report("sweep/optimizer.lr=0.001,seed=0", "copy1", "copy2", "copy3", out="page.html")
+    differs = path.read_text("utf-8").partition("What differs")[2].partition("</table>")[0]
+    rows = [re.findall("<t[dh][^>]*>([^<]*)<", row) for row in differs.split("<tr>")[1:]]
+    assert rows == [["run", "seed"], ["optimizer.lr=0.001,seed=0", "0"], *([f"copy{i}", f"{i}"] for i in (1, 2, 3))]
+
+
 def test_the_document_of_python_has_means_and_spreads(there):
     """Runs of three seeds, of which two are copies: their spread is known."""
     home = Path("sweep/optimizer.lr=0.001,seed=0")
@@ -161,3 +172,22 @@ def test_the_document_of_python_has_means_and_spreads(there):
     assert (row["runs"], row["of"], row["best"]) == (3, 3, False)
     assert row["spread"]["psnr_y"] == pytest.approx(3)  # of 0, 3 and 6 above the first
     assert row["spread"]["ssim_y"] == pytest.approx(0, abs=1e-12)
+
+
+def test_runs_of_several_stages_have_a_folder_for_each_combination(tiny):
+    from srkit.engine.builder import Builder
+    from srkit.plugin.discovery import installed
+    from srkit.sweeps.grid import Point
+    from srkit.sweeps.sweep import Sweep
+
+    Path("next.toml").write_text('extends = "tiny.toml"\nstart = { recipe = "tiny.toml" }\n')
+    points = [Point({"optimizer.lr": rate}) for rate in ("0.001", "0.002")]
+    short = ["train.steps=1", "tiny:train.steps=2"]
+    sweep = Sweep(Path("next.toml"), Path("sweep"), Builder(installed()), overrides=short)
+    sweep.add(points)
+    homes = [Path(member.path) for member in sweep.states.values()]
+    assert homes == [Path(f"sweep/optimizer.lr={rate}/next") for rate in ("0.001", "0.002")]
+    srkit.run("next.toml", out=homes[0], set=[*short, "optimizer.lr=0.001"])
+    assert Path("sweep/optimizer.lr=0.001/tiny/best.safetensors").exists()
+    sweep.add(points)
+    assert [member.state for member in sweep.states.values()] == ["finished", "waiting"]

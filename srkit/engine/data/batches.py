@@ -100,6 +100,7 @@ class Batches:
         self._slots = np.arange(first, last, dtype=np.int64)
         side, scale = (plan.patch, plan.scale) if plan.scales is None else (scaled(plan.patch, plan.scales[1]), 1)
         shape = Shape(len(self._slots), side, scale, with_lr=plan.degradation is None)
+        self._chances = None if pool.weights is None else sampling.Chances.of(pool.weights)
         self._fetched = pool.fetch(self._windows, shape, device, threads=threads)
 
     def __getitem__(self, step: int) -> Batch:
@@ -129,10 +130,10 @@ class Batches:
         if plan.scales is not None:
             side = scaled(side, sampling.scale(plan.seed, step, *plan.scales))
         pool, attempt = self._pool, 0
-        drawn = sampling.windows(plan.seed, step, self._slots, pool.sizes, side, pool.weights)
+        drawn = sampling.windows(plan.seed, step, self._slots, pool.sizes, side, self._chances)
         while len(pool.bad) and (spoilt := np.isin(drawn[0], pool.bad.indices)).any():
             attempt += 1
-            again = sampling.windows(plan.seed, step, self._slots, pool.sizes, side, pool.weights, attempt=attempt)
+            again = sampling.windows(plan.seed, step, self._slots, pool.sizes, side, self._chances, attempt=attempt)
             images, tops, lefts = (np.where(spoilt, new, old) for new, old in zip(again, drawn, strict=True))
             drawn = images, tops, lefts
         return Windows(*drawn, side)

@@ -7,6 +7,7 @@ import hashlib
 import math
 from statistics import NormalDist
 
+import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -71,13 +72,27 @@ def below(draws: NDArray[np.uint64], bounds: NDArray[np.int64] | int) -> NDArray
     return ((draws >> _HALF) * np.asarray(bounds).astype(np.uint64) >> _HALF).astype(np.int64)
 
 
+@attrs.frozen(eq=False)
+class Chances:
+    """How often each image is drawn beside the others, summed up once: a draw then takes no longer of more images."""
+
+    ends: NDArray[np.float64]  # of each image's part of the line from 0 to the total
+    total: float
+    last: int  # the last image that is drawn at all
+
+    @staticmethod
+    def of(weights: NDArray[np.float64]) -> Chances:
+        """Return the chances of weights, at least one of which is not 0."""
+        return Chances(np.cumsum(weights), float(weights.sum()), int(np.flatnonzero(weights)[-1]))
+
+
 def windows(
     seed: int,
     step: int,
     slots: NDArray[np.int64],
     sizes: NDArray[np.int64],
     patch: int,
-    weights: NDArray[np.float64] | None = None,
+    weights: NDArray[np.float64] | Chances | None = None,
     *,
     attempt: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -89,8 +104,9 @@ def windows(
     if weights is None:
         images = below(drawn[:, 0], len(sizes))
     else:
-        places = (drawn[:, 0] >> np.uint64(11)).astype(np.float64) * 2.0**-53 * weights.sum()
-        images = np.searchsorted(np.cumsum(weights), places, side="right").clip(max=np.flatnonzero(weights)[-1])
+        chances = weights if isinstance(weights, Chances) else Chances.of(weights)
+        places = (drawn[:, 0] >> np.uint64(11)).astype(np.float64) * 2.0**-53 * chances.total
+        images = np.searchsorted(chances.ends, places, side="right").clip(max=chances.last)
     room = sizes[images] - patch + 1
     return images, below(drawn[:, 1], room[:, 0]), below(drawn[:, 2], room[:, 1])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from srkit.engine.networks.padding import sides_of, unfitted
 from srkit.engine.scoring.tiler import Tiler
 from srkit.engine.weights.model import Model, describe_converted, read_model
 from srkit.errors import describe
+from srkit.plugin.component import one_line
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Registry
 
@@ -36,6 +38,7 @@ SIZES = ((64, 64), (96, 80), (77, 69))
 # which is what 16-bit weights may cost.
 LIMIT, LIMIT_OF_HALF = 1e-4, 2e-3
 TIMES = 3
+LONGEST = 300  # characters of a reason: torch tells the graph
 
 
 @attrs.frozen
@@ -109,7 +112,8 @@ def attempt(job: Job, registry: Registry | None = None) -> Found:
             return Found(describe(error))
         return Found(unchecked=str(error), seconds=seconds)
     except Exception as error:  # of torch's exporters, and of each runtime
-        return Found(describe(error))
+        traceback.print_exc()  # for the log, which --traceback shows: the reason is a line
+        return Found(one_line(describe(error), LONGEST))
     count = 2 if component.facts.get("batches") and not job.size else 1
     return attrs.evolve(compared(network, run, taken, count, half=job.half), seconds=seconds)
 
@@ -155,7 +159,7 @@ def compared(
         try:
             made = np.asarray(run(lr.numpy()))
         except Exception as error:
-            return Found(f"fails at {name}: {describe(error)}", differences)
+            return Found(one_line(f"fails at {name}: {describe(error)}", LONGEST), differences)
         if made.shape != sr.shape:
             return Found(f"gives {list(made.shape)} at {name}, and not {list(sr.shape)}", differences)
         # Of a network whose SR lies far outside of 0..1 rounding is as much larger.

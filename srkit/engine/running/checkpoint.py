@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,6 +15,7 @@ from torch.optim import Optimizer
 from srkit import files
 from srkit.engine.learning.learner import Learner
 from srkit.engine.learning.trainer import Trainer
+from srkit.engine.weights import flat
 from srkit.errors import InputRejected, RunFailed
 
 FORMAT = 1
@@ -34,13 +34,13 @@ def place(directory: Path, step: int) -> Path:
     return directory / f"step_{step:08d}"
 
 
-def contents(trainer: Trainer, progress: Mapping[str, Any]) -> dict[str, bytes]:
+def contents(trainer: Trainer, progress: Mapping[str, Any]) -> files.Contents:
     """Return the files of a checkpoint. Raises ValueError for a state that cannot be written: a sparse tensor, say."""
     of_optimizers, states = zip(*map(_state_of, trainer.learners), strict=True)
-    found = {
-        "weights.safetensors": _to_bytes(trainer.network.state_dict()),
-        **{_file(number): _to_bytes(tensors) for number, tensors in enumerate(of_optimizers)},
-        "losses.safetensors": _to_bytes(_changing(trainer.losses)),
+    found: dict[str, files.Bytes] = {
+        "weights.safetensors": flat.to_bytes(trainer.network.state_dict()),
+        **{_file(number): flat.to_bytes(tensors) for number, tensors in enumerate(of_optimizers)},
+        "losses.safetensors": flat.to_bytes(_changing(trainer.losses)),
         # Python's JSON, which has infinities: the PSNR of a flat image is one, and comes back as a number.
         "progress.json": json.dumps(
             {
@@ -54,7 +54,7 @@ def contents(trainer: Trainer, progress: Mapping[str, Any]) -> dict[str, bytes]:
         ).encode(),
     }
     if trainer.ema is not None:
-        found["ema.safetensors"] = _to_bytes(trainer.ema.module.state_dict())
+        found["ema.safetensors"] = flat.to_bytes(trainer.ema.module.state_dict())
     return found
 
 
@@ -68,14 +68,14 @@ def size_of(trainer: Trainer) -> int:
     return int(sum(tensor.nbytes for tensor in tensors) + 2 * sum(parameter.nbytes for parameter in learnt))
 
 
-def model_of(contents: Mapping[str, bytes]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def model_of(contents: files.Contents) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the weights of a checkpoint that are scored and kept, the moving average where there is one, and its
     progress."""
     weights = contents.get("ema.safetensors", contents["weights.safetensors"])
-    return safetensors.torch.load(weights), json.loads(contents["progress.json"])
+    return flat.from_bytes(weights), json.loads(contents["progress.json"])
 
 
-def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
+def restore(contents: files.Contents, trainer: Trainer) -> dict[str, Any]:
     """Give a trainer the state of a checkpoint's files, and return its progress.
 
     Raises RunFailed where the losses have other frozen parameters than they had, and for a newer srkit's checkpoint.
@@ -86,9 +86,9 @@ def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
             f"the checkpoint is of format {version}, and this srkit reads format {FORMAT}: go on with the srkit that "
             "wrote it, or use --out DIR for another place"
         )
-    trainer.network.load_state_dict(safetensors.torch.load(contents["weights.safetensors"]))
+    trainer.network.load_state_dict(flat.from_bytes(contents["weights.safetensors"]))
     # srkit 0.1 kept frozen parameters, too.
-    losses = safetensors.torch.load(contents["losses.safetensors"])
+    losses = flat.from_bytes(contents["losses.safetensors"])
     trainer.losses.load_state_dict({**trainer.losses.state_dict(), **losses})
     if progress.get("frozen", _digest(trainer.losses)) != _digest(trainer.losses):
         raise RunFailed(
@@ -97,13 +97,13 @@ def restore(contents: Mapping[str, bytes], trainer: Trainer) -> dict[str, Any]:
         )
     states = [progress, *progress.get("adversaries", [])]
     for number, (learner, state) in enumerate(zip(trainer.learners, states, strict=True)):
-        joined = _joined(safetensors.torch.load(contents[_file(number)]), state["optimizer"])
+        joined = _joined(flat.from_bytes(contents[_file(number)]), state["optimizer"])
         _restore_optimizer(learner.optimizer, joined)
         if state["scaler"] and learner.scaler.is_enabled():  # train.device may have changed
             learner.scaler.load_state_dict(state["scaler"])
         learner.take_counts(state)
     if trainer.ema is not None and "ema.safetensors" in contents:
-        trainer.ema.module.load_state_dict(safetensors.torch.load(contents["ema.safetensors"]))
+        trainer.ema.module.load_state_dict(flat.from_bytes(contents["ema.safetensors"]))
     trainer.done = progress["step"]
     return progress
 
@@ -136,7 +136,7 @@ def _restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def newest(directory: Path) -> tuple[Path | None, dict[str, bytes], list[str]]:
+def newest(directory: Path) -> tuple[Path | None, files.Contents, list[str]]:
     """Return the newest checkpoint that is whole, its files, and a line for each newer one that is damaged.
 
     Raises RunFailed where there are checkpoints and none is whole: a run is never silently begun anew.
@@ -176,10 +176,6 @@ def _step(path: Path) -> int:
     return int(path.name[5:])
 
 
-def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    return safetensors.torch.save({name: t.detach().to("cpu").contiguous().clone() for name, t in tensors.items()})
-
-
 def _frozen(losses: nn.Module) -> set[str]:
     return {name for name, p in losses.named_parameters(remove_duplicate=False) if not p.requires_grad}
 
@@ -193,7 +189,7 @@ def _changing(losses: nn.Module) -> dict[str, Tensor]:
 def _digest(losses: nn.Module) -> str:
     """Return sixteen hexadecimal digits that change when a frozen parameter does; "" where there is none."""
     frozen, state = sorted(_frozen(losses)), losses.state_dict()
-    return hashlib.sha256(_to_bytes({name: state[name] for name in frozen})).hexdigest()[:16] if frozen else ""
+    return hashlib.sha256(flat.to_bytes({name: state[name] for name in frozen})).hexdigest()[:16] if frozen else ""
 
 
 def _split(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,14 +6,16 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import attrs
 from torch import Tensor
 
 from srkit import files
 from srkit.engine.builder import Loaded
 from srkit.engine.learning.trainer import Diverged, Trainer
 from srkit.engine.running import checkpoint
+from srkit.engine.running.saving import Saver
 from srkit.engine.scoring.metrics import Metric
 from srkit.engine.weights import model
 from srkit.errors import InputRejected, RunFailed
@@ -22,6 +24,15 @@ from srkit.runs import best
 from srkit.runs.rundir import RunDirectory
 
 log = logging.getLogger("srkit")
+
+
+@attrs.frozen
+class _Saving:
+    """A checkpoint that is being written: its step, its place, and what is said of the best where it is that one."""
+
+    step: int
+    place: Path
+    best: dict[str, Any] | None
 
 
 class Keeper:
@@ -48,6 +59,7 @@ class Keeper:
         self._safe: dict[str, Any] = {}  # the last best that the disk has, as a model file or in a checkpoint
         self._waiting: bytes | None = None  # the model file of the best, where it could not be written
         self._saved = -1
+        self._saver, self._saving = Saver(), cast("_Saving | None", None)
         self._unsaved: OSError | None = None
 
     def restore(self) -> bool:
@@ -99,20 +111,35 @@ class Keeper:
         one = value if self._metrics[0].higher_is_better else -value
         return tuple(self._best.get("merit", [one]))
 
-    def save(self) -> Path | None:
-        """Write a checkpoint and remove those that are kept no more; return where it is, or None for a full disk."""
+    def save(self) -> None:
+        """Begin to write a checkpoint of now, in a thread; `settle` waits for it. One is written at a time."""
+        assert self._saving is None
         self._write_best()
         is_of_best = self._best.get("step") == self._trainer.done
+        kept = self._best if self._waiting is None or is_of_best else self._safe
+        contents = checkpoint.contents(self._trainer, {"best": kept, "tables": self.tables, "started": self.started})
+        place = checkpoint.place(self._home.checkpoints, self._trainer.done)
+        self._saving = _Saving(self._trainer.done, place, self._best if is_of_best else None)
+        self._saver.begin(lambda: files.write_directory(place, contents))
+
+    def settle(self, *, wait: bool = True) -> tuple[int, Path] | None:
+        """Return the step and the place of a checkpoint that has been written since, and remove those that are kept no
+        more. None where there is none, where the disk was full, and without `wait` while it is being written.
+
+        Raises what went wrong with it, but for the disk.
+        """
+        saving = self._saving
+        if saving is None or not self._saver.is_due(wait=wait):
+            return None
+        self._saving = None
         try:
-            kept = self._best if self._waiting is None or is_of_best else self._safe
-            progress = {"best": kept, "tables": self.tables, "started": self.started}
-            path = checkpoint.save(self._home.checkpoints, self._trainer, progress)
+            self._saver.settle()
         except OSError as error:
             self._disk_failed(self._home.checkpoints, error)
             return None
-        self._saved = self._trainer.done
-        if is_of_best:
-            self._safe = self._best
+        self._saved = saving.step
+        if saving.best is not None:
+            self._safe = saving.best
         if self._waiting is None:
             self._unsaved = None
         steps = {record["step"] for record in (self._best, self._safe) if record}
@@ -120,7 +147,7 @@ class Keeper:
             checkpoint.prune(self._home.checkpoints, self._recipe.train.keep, self._saved, steps)
         except OSError as error:
             log.warning("%s: a checkpoint could not be removed: %s", self._home.checkpoints, error.strerror)
-        return path
+        return saving.step, saving.place
 
     @property
     def is_saved(self) -> bool:

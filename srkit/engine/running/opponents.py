@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import safetensors.torch
 from torch import Tensor
 
 from srkit.engine.builder import Loaded
 from srkit.engine.learning.objective import Term
 from srkit.engine.running import checkpoint
+from srkit.engine.weights import flat
 from srkit.engine.weights.reading import Weights, read_weights
 from srkit.engine.weights.transfer import load_weights
 from srkit.errors import InputRejected, did_you_mean
@@ -43,7 +43,7 @@ def _of_run(path: Path, own: Mapping[str, Tensor]) -> Weights:
     _, contents, _ = checkpoint.newest(path / "checkpoints")
     if not contents:
         raise InputRejected(path, "is no run that has a checkpoint")
-    found = safetensors.torch.load(contents["losses.safetensors"])
+    found = flat.from_bytes(contents["losses.safetensors"])
     first = next(iter(own))
     for prefix in (name.removesuffix(first) for name in found if name.endswith(f".{first}")):
         inner = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}

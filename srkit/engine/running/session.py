@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -180,11 +182,13 @@ class Session:
             trainer.replaying = Graphs(trainer, CudaRecorder(self.device), exact=train.deterministic != "off")
         try:
             if trainer.done < train.steps:
-                trainer.fit(batches, duties, world.heard(stop))
+                trainer.fit(batches, duties, self._watching(world.heard(stop)))
             elif not keeper.tables:
                 self._validate()
             trainer.collect_losses()
             outcome = world.first(lambda: self._end(stop))
+            for found in world.gather(pool.bad.found, lambda own: json.dumps(own).encode(), json.loads):
+                pool.bad.join(found)
             if outcome == "stopped":
                 world.wait()
                 raise Stopped(self._stopped(stop)) if world.is_first else Elsewhere(Stopped.exit_code)
@@ -202,10 +206,13 @@ class Session:
                 line = memory.shortage(error, f"at step {trainer.done}", advice)
             raise RunFailed(line) from error
         except (InputRejected, Hung):
+            self._settle()
             if world.size == 1 and not keeper.is_saved:
-                self._write()  # the image may be mended, and the run go on
+                self.keeper.save()  # the image may be mended, and the run go on
             raise
         finally:
+            with contextlib.suppress(Exception):  # what ended the run, if anything did, was before
+                self._settle()
             batches.close()
             for line in pool.bad.lines():
                 log.warning(line)
@@ -232,8 +239,10 @@ class Session:
 
     def _end(self, stop: StopFlag) -> str:
         """Write what a run leaves when it ends in order, and return how it has ended. Raises RunFailed."""
+        self._settle()
         if not self.keeper.is_saved:
-            self._write()
+            self.keeper.save()
+            self._settle()
         if self.trainer.done < self.recipe.train.steps:
             self.keeper.refuse_unsaved(stop.by or "a signal")
             return "stopped"
@@ -269,6 +278,7 @@ class Session:
         self._aside = 0.0
 
     def _log(self, batches: Batches) -> None:
+        self._settle()
         self.trainer.collect_losses()
         losses = self.trainer.read_losses()
         self.world.first(lambda: self._tell(losses, batches))
@@ -291,6 +301,7 @@ class Session:
 
     def _validate(self) -> None:
         """Score the validation sets and keep the best weights."""
+        self._settle()
         started = time.monotonic()
         trainer, train = self.trainer, self.recipe.train
         with memory.reported(f"to score images at step {trainer.done}", "they are read whole: take smaller ones"):
@@ -309,14 +320,25 @@ class Session:
 
     def _save(self) -> None:
         started = time.monotonic()
+        self._settle()
         self.trainer.collect_losses()
-        self.world.first(self._write)
+        self.world.first(self.keeper.save)
         self._aside += time.monotonic() - started
 
-    def _write(self) -> None:
-        path = self.keeper.save()
-        if path is not None:
-            self.observers.saved(self.trainer.done, path)
+    def _settle(self, *, wait: bool = True) -> None:
+        """Tell of the checkpoint that was begun, once it is written, before anything else of the run is told."""
+        saved = self.keeper.settle(wait=wait)
+        if saved is not None:
+            self.observers.saved(*saved)
+
+    def _watching(self, stopping: Callable[[], bool]) -> Callable[[], bool]:
+        """Return what says whether to stop, and settles before each step what has been written."""
+
+        def look() -> bool:
+            self._settle(wait=False)
+            return stopping()
+
+        return look
 
 
 def _observers(loaded: Loaded, asked: Sequence[str]) -> Observers:

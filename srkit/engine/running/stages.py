@@ -73,7 +73,7 @@ def load_stages(
     all stages, UsageError where a directory holds another run, and for an override of a stage that there is not.
     """
     _refuse_unknown_stages(path, builder, overrides)
-    own = _for(path, overrides, named=True)
+    own = overrides_for(path, overrides, named=True)
     loaded = builder.load(path, overrides=own)
     home = RunDirectory(directory)
     if not restart:
@@ -93,7 +93,7 @@ def load_stages(
             raise UsageError(f"{home.path} would be the run of {base} and of {after.path}; give another --out DIR")
         try:
             home.refuse_other_files()
-            stages.insert(0, _load(base, builder, home, _for(base, overrides), stages))
+            stages.insert(0, _load(base, builder, home, overrides_for(base, overrides), stages))
         except RecipeError as error:
             note = f"({base.name}, from which {after.path.name} starts)"
             raise RecipeError(error.problems, [note, *error.notes]) from None
@@ -104,8 +104,8 @@ def load_stages(
     return stages
 
 
-def _for(path: Path, overrides: Sequence[str], *, named: bool = False) -> tuple[str, ...]:
-    """Return the overrides that reach a recipe; `named` is the one that the command names."""
+def overrides_for(path: Path, overrides: Sequence[str], *, named: bool = False) -> tuple[str, ...]:
+    """Return those overrides that reach a recipe; `named` is the recipe that the command names."""
     parsed = [(text, Override.parse(text)) for text in overrides]
     return tuple(
         text for text, o in parsed if o.stage == path.stem or (not o.stage and (named or o.path[0] not in OWN))
@@ -118,7 +118,9 @@ def _refuse_unknown_stages(path: Path, builder: Builder, overrides: Sequence[str
     given = [o for o in map(Override.parse, overrides) if o.stage not in ("", path.stem)]
     try:
         while given:
-            loaded = builder.load(seen[-1], overrides=_for(seen[-1], overrides, named=len(seen) == 1), datasets=False)
+            loaded = builder.load(
+                seen[-1], overrides=overrides_for(seen[-1], overrides, named=len(seen) == 1), datasets=False
+            )
             if not loaded.recipe.start.recipe:
                 break
             seen.append(_find(loaded, seen))

@@ -99,6 +99,7 @@ def protocol(
         lr=evaluation.pairs.made_by,
         forward=method.forward,
         ensemble=method.ensemble,
+        precision=method.precision,
         images=len(evaluation.pairs),
         fingerprint=evaluation.pairs.fingerprint(),
         padding={name: sides for name, sides in padding.items() if sides},
@@ -161,12 +162,14 @@ def _scores(
     found: list[tuple[int, dict[str, float]]] = []
     bad: list[InputRejected] = []
     for index in range(world.rank, len(pairs), world.size):
+        world.scores(pairs.name(index))
         try:
             lr, hr = _read(pairs, index)
             if not bad:  # otherwise it only goes on to name all that are bad
                 found.append((index, _score(enlarge, index, lr, hr, pairs, metrics, method, look)))
         except InputRejected as error:
             bad.append(error)
+    world.scores("")
     if bad:
         raise bad[0] if len(bad) == 1 else all_of(bad, len(pairs)) from bad[0]
     # JSON has every float to the bit, as Python writes it.

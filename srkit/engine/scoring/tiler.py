@@ -26,12 +26,11 @@ from srkit.engine.networks.halo import measured_halo
 from srkit.engine.scoring.streaming import bytes_for, count_strips, stages_of, streamed
 from srkit.engine.scoring.tiling import OVERLAP, Cut, Grid, Passed, count_tiles, each_tile, forward
 from srkit.plugin.contracts import Stage
-from srkit.protocol import PAPER, Ensemble, Method
+from srkit.protocol import PAPER, Ensemble, Method, Precision
 
 log = logging.getLogger("srkit")
 
 Image = NDArray[Any]
-Precision = Literal["float32", "bfloat16", "float16"]
 Progress = Callable[[int, int], None]  # of (parts done, parts in all)
 
 # LR pixels from which an image goes in parts, where it may and nothing is said. An image of 64 features in float32
@@ -77,8 +76,7 @@ class Tiler:
     or the one that is measured. Where it offers stages, these do. `tile` is a tile's side in LR pixels, `memory` the
     bytes that this process may take, or the device's tensors where that is no CPU; without both, an image of LARGE
     pixels goes in parts where these make up the whole. `approximate` lets others go in tiles, too, where there is a
-    limit, or too little memory. In another `precision` than float32 a part whose output is not finite is computed
-    again. What a person should know is passed to `say`, each line once.
+    limit, or too little memory. What a person should know is passed to `say`, each line once.
     """
 
     network: nn.Module
@@ -86,7 +84,6 @@ class Tiler:
     facts: Mapping[str, Any] = attrs.field(factory=dict)
     tile: int | None = None
     memory: int | None = None
-    precision: Precision = "float32"
     approximate: bool = False
     say: Callable[[str], object] = log.warning
     _said: set[str] = attrs.field(factory=set, init=False)
@@ -103,12 +100,13 @@ class Tiler:
     ) -> Image:
         """Return an image at rest, [h, w, 3] uint8 or uint16, enlarged; [H, W], the mean of the channels, if `grey`.
 
-        Each part is rounded as it comes, and SR is nowhere whole in floats where there are several. Raises NotFinite.
+        Each part is rounded as it comes, and SR is nowhere whole in floats where there are several. In another
+        precision than float32, a part whose output is not finite is computed again. Raises NotFinite.
         """
         job = self.job(image, size, method)
         if self.memory is not None:
             return_what_is_free()
-        canvas, precision = _Canvas(image.dtype, grey=grey), self.precision
+        canvas, precision = _Canvas(image.dtype, grey=grey), method.precision
         was_training = self.network.training
         self.network.eval()
         try:
@@ -149,7 +147,7 @@ class Tiler:
             was_training = self.network.training
             self.network.eval()
             try:
-                with torch.no_grad(), self._autocast(self.precision):
+                with torch.no_grad(), self._autocast(method.precision):
                     x = torch.cat([to_batch(image, self.device) for image in images]).to(self._dtype)
                     sr = forward(self.network, x, way.way, job.ensemble, job.size)
                 if bool(sr.isfinite().all()):
@@ -224,7 +222,8 @@ class Tiler:
         grid = Grid.within(min(side, WIDEST), halo)
         if self.memory is not None and grid.side > side:
             needed = self.memory - left + grid.side**2 * each
-            self._say(f"the smallest tiles take {size_text(needed)}, more than the {size_text(self.memory)} of memory")
+            over = size_text(needed - self.memory)
+            self._say(f"the smallest tiles take {size_text(needed)}: {over} more than is allowed")
         return grid
 
     def _strips(self, stages: Sequence[Stage], job: _Job) -> Strips:

@@ -228,7 +228,11 @@ def test_bad_images_are_left_out_where_that_is_asked_for(call):
         (["photos", "x", "--threads", "0"], "--threads must be at least 1, not 0"),
         (
             ["photos", "x", "--degradation", "bicubic"],
-            "--degradation and --set go with --scale: how much smaller LR is",
+            "--degradation goes with --scale: how much smaller LR is",
+        ),
+        (
+            ["photos", "x", "--degradation", "denoise_x1"],
+            "recipe denoise_x1 has scale 1, and the LR that is packed has scale 2 at least",
         ),
         (
             ["photos", "x", "--scale", "2", "--set", "mode=double"],

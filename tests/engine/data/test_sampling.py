@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srkit.engine.data import sampling
+from tests.conftest import calls
 
 CPU = torch.device("cpu")
 SLOTS = np.arange(7, dtype=np.int64)
@@ -157,3 +158,22 @@ def test_what_takes_a_stream_for_a_tensor_is_told_the_cure():
     assert str(error.value) == (
         "draws are no tensor here: call draws.uniform(), or state facts={'draws': 1} for a tensor"
     )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_windows_of_a_batch_are_as_much_work_of_a_hundred_images_as_of_a_hundred_thousand(weighted):
+    def work(images):
+        sizes, slots = np.full((images, 2), 64), np.arange(16)
+        chances = sampling.Chances.of(np.linspace(1, 2, images)) if weighted else None
+        sampling.windows(1, 1, slots, sizes, 48, chances)  # what is kept of a step is there
+        return calls(lambda: sampling.windows(1, 1, slots, sizes, 48, chances))
+
+    assert work(100) == work(100_000)
+
+
+def test_chances_that_are_summed_up_once_draw_what_weights_draw():
+    sizes, slots, weights = np.full((9, 2), 64), np.arange(500), np.array([0, 1, 2, 0, 3, 0.5, 0, 9, 0])
+    summed = sampling.windows(1, 3, slots, sizes, 48, sampling.Chances.of(weights))
+    for found, expected in zip(summed, sampling.windows(1, 3, slots, sizes, 48, weights), strict=True):
+        assert (found == expected).all()
+    assert set(summed[0]) == {1, 2, 4, 5, 7}

@@ -57,15 +57,15 @@ SETTINGS = [
 ]
 
 
-def drawn(tiny):
-    """The images of the run's first steps, so that some of them can be spoilt."""
+def drawn(tiny, places=((1, 3), (2, 0), (6, 5))):
+    """Images of the run's first steps, by step and slot, so that they can be spoilt."""
     import numpy as np
 
     from srkit.engine.data import sampling
 
     sizes = np.full((3_000, 2), (16, 20), np.int64)
     images = [sampling.windows(0, step, np.arange(16, dtype=np.int64), sizes, 8)[0] for step in range(8)]
-    return [int(images[1][3]), int(images[2][0]), int(images[6][5])]
+    return [int(images[step][slot]) for step, slot in places]
 
 
 def test_bad_images_are_replaced_alike_in_each_cache_and_after_a_kill(tiny, srkit_command, caplog):

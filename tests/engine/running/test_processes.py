@@ -14,6 +14,8 @@ from srkit.engine.running.run import refuse_uneven
 from srkit.errors import RecipeError, UsageError
 from srkit.plugin.discovery import discover
 from tests.engine.running.test_adversaries import LOSSES, PLUGIN
+from tests.engine.running.test_policies import MANY, drawn
+from tests.engine.running.test_policies import SETTINGS as REPLACING
 from tests.engine.running.test_run import assert_same, contents
 from tests.forked import FAULTS, make, start
 
@@ -96,6 +98,24 @@ def test_a_process_that_hangs_or_is_frozen_ends_the_others(tiny):
     ]
 
 
+def test_a_process_that_hangs_in_validation_ends_the_others(tiny):
+    codes, errors = make(start(2, "run", *EXACT, 'metric=["psnr_y", "stuck"]', scoring=3, stays=1))
+    assert codes == [[1, -9]], errors
+    assert errors.splitlines() == ["process 1 of 2 has scored p1 for 3 s, and is given up"]
+
+
+def test_images_that_another_process_cannot_read_are_listed_by_the_first_too(tiny):
+    Path("many.py").write_text(MANY)
+    bad = drawn(tiny, [(1, 3), (2, 12), (6, 15)])  # the first slots of 16 are the first process's
+    dataset = f"data.dataset={{type='many', bad='{' '.join(map(str, bad))}'}}"
+    given = [*REPLACING, dataset, "data.cache=none", "train.threads=1"]
+    codes, errors = make(*(start(size, f"run{size}", *given, plugins=["many.py"]) for size in (1, 2)))
+    assert codes == [[0], [0, 0]], errors
+    count = "3 of 3,000 images could not be read, and others took their place:"
+    listed = [count, *(f"  image{index}: is damaged" for index in bad)]
+    assert [errors.splitlines().count(line) for line in listed] == [3] * 4, errors  # one process, and each of two
+
+
 class Three(World):
     rank, size = 1, 3
 
@@ -133,6 +153,16 @@ def test_processes_that_cannot_take_equal_shares_are_refused(tiny):
             ["architecture=normed"],
             "--set train.deterministic=elastic: 'elastic' cannot be: each part of a batch changes '1.running_mean' of "
             "the network, as batch norm and spectral norm do; give 'run'",
+        ),
+        (
+            ["architecture=spectral"],
+            "--set train.deterministic=elastic: 'elastic' cannot be: each part of a batch changes "
+            "'0.parametrizations.weight.0._u' of the network, as batch norm and spectral norm do; give 'run'",
+        ),
+        (
+            ['loss=["l1", {type="adversarial", discriminator={type="unet", features=4}}]'],
+            "--set train.deterministic=elastic: 'elastic' cannot be: each part of a batch changes "
+            "'adversary.conv1.weight_u' of loss 'adversarial', as batch norm and spectral norm do; give 'run'",
         ),
         (
             ['loss=["relative"]'],

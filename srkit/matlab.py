@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,21 +20,44 @@ _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"
 _MATRIX, _COMPRESSED = 14, 15
 
 
-def matrices(data: bytes, most_bytes: int) -> dict[str, Floats]:
-    """Return the real matrices of a MATLAB file of version 5 to 7 by name, as its "MAT-File Format" describes.
+MOST_BYTES = 8 * 2**20  # of a file, and of a matrix
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # behind a head of 512 bytes, where a file is of version 7.3
 
-    No element is unpacked beyond `most_bytes`. Raises ValueError, KeyError, struct.error or zlib.error for other files.
+
+def read_matrices(path: str | os.PathLike[str]) -> dict[str, Floats]:
+    """Return the real matrices of a MATLAB file, .mat of version 5 to 7.3, by name: float64 [rows, columns].
+
+    What else it holds is left out. Raises ValueError for other files, and those of more than 8 MiB; OSError where it
+    cannot be read.
     """
-    return dict(_matrices(data, most_bytes))
+    if os.path.getsize(path) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES // 2**20} MB")
+    data = Path(path).read_bytes()
+    try:
+        return dict(_of_hdf5(data) if data[512:].startswith(_HDF5) else _matrices(data))
+    except (KeyError, OSError, RuntimeError, struct.error, zlib.error) as error:
+        raise ValueError(f"it is damaged: {error}") from None
 
 
-def _matrices(data: bytes, most_bytes: int) -> Iterator[tuple[str, Floats]]:
+def _of_hdf5(data: bytes) -> Iterator[tuple[str, Floats]]:
+    import h5py
+
+    with h5py.File(io.BytesIO(data), "r") as file:
+        for name, item in file.items():
+            if isinstance(item, h5py.Dataset) and item.ndim == 2 and item.dtype.kind in "fiu":
+                if item.size * 8 > MOST_BYTES:  # it may be a few bytes, packed
+                    raise ValueError(f"matrix '{name}' has more than {MOST_BYTES // 2**20} MB")
+                yield name, item[()].T.astype(np.float64)  # HDF5 has MATLAB's columns as rows
+
+
+def _matrices(data: bytes) -> Iterator[tuple[str, Floats]]:
+    """Yield what version 5 to 7 has, as MATLAB's "MAT-File Format" describes."""
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         raise ValueError("it is not of MATLAB's version 5 to 7")
     for kind, element in _elements(data[128:], order):
         if kind == _COMPRESSED:
-            ((kind, element),) = _elements(zlib.decompressobj().decompress(element, most_bytes), order)
+            ((kind, element),) = _elements(zlib.decompressobj().decompress(element, MOST_BYTES), order)
         if kind != _MATRIX:
             continue
         (_, flags), (_, sizes), (_, name), *values = _elements(element, order)

@@ -1,0 +1,1 @@
+"""How fast srkit is beside other ways to do the same, each measured in one run: `python -m benchmarks`."""

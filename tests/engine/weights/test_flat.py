@@ -1,0 +1,46 @@
+"""Tensors to the bytes of a safetensors file and back."""
+
+from __future__ import annotations
+
+import pytest
+import safetensors.torch
+import torch
+
+from srkit.engine.weights import flat
+
+
+def test_the_bytes_are_those_that_safetensors_writes():
+    tensors = {
+        "b.weight": torch.rand(4, 3, 3, 3).to(memory_format=torch.channels_last),
+        "a": torch.rand(5),
+        "step": torch.tensor(7.0),
+        "none": torch.empty(0, 3),
+        "turned": torch.rand(3, 2).T,
+    }
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    assert flat.to_bytes(tensors) == safetensors.torch.save(contiguous)
+
+
+@pytest.mark.parametrize("write", [safetensors.torch.save, flat.to_bytes])
+@pytest.mark.parametrize("read", [safetensors.torch.load, flat.from_bytes])
+def test_tensors_of_any_type_come_back(write, read):
+    tensors = {str(dtype): (torch.rand(3, 5) * 9).to(dtype) for dtype in flat.NAMES if dtype != torch.complex64}
+    found = read(bytes(write(tensors)))
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name].double(), tensor.double())
+
+
+def test_the_bytes_are_a_copy_of_that_moment():
+    tensor = torch.zeros(3)
+    data = flat.to_bytes({"a": tensor})
+    tensor += 1
+    assert torch.equal(flat.from_bytes(data)["a"], torch.zeros(3))
+
+
+def test_what_no_file_holds_is_named():
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+        flat.to_bytes({"table": torch.eye(2).to_sparse()})
+    expected = "table is a tensor of torch.float32, torch.sparse_coo, which no file of weights holds"
+    assert str(error.value) == expected
