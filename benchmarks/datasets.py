@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from srkit.engine.data.pools import PackedPool
 COUNT, SIDE = 100, 480
 SCALE, PATCH, BATCH = 4, 48, 32
 ROUNDS, SECONDS = 7, 0.5
+PACKAGED = ("litdata",) if find_spec("litdata") else ()  # formats that are written where a package is installed
 FLOATS, PNGS = "HDF5 of floats, opened per item", "lmdb of PNG (BasicSR's)"
 
 Image = Any
@@ -47,7 +49,7 @@ def make_images() -> Iterator[tuple[str, dict[str, Image]]]:
 
 def write_all(folder: Path) -> None:
     """Write the images in each of the formats."""
-    writers = {kind: srkit.create("writer", kind, path=folder / kind) for kind in ("h5", "lmdb")}
+    writers = {kind: srkit.create("writer", kind, path=folder / kind) for kind in ("h5", "lmdb", *PACKAGED)}
     records: dict[str, list[srkit.ImageRecord]] = {"hr": [], "lr_x4": []}
     encoded = {side: Encoded(folder / f"{side}.lmdb") for side in records}
     names = []
@@ -144,6 +146,7 @@ def rates_of(folder: Path, batches: list[list[Drawn]], made: Batches) -> dict[st
         "batches": lambda _: made[next(step)],
         "h5": from_dataset("h5", path=str(folder / "h5")),
         "lmdb": from_dataset("lmdb", path=str(folder / "lmdb")),
+        **{kind: from_dataset(kind, path=str(folder / kind)) for kind in PACKAGED},
         PNGS: from_dataset("lmdb", path=str(folder / "hr.lmdb"), lr=str(folder / "lr_x4.lmdb")),
         "folder of PNG": from_dataset("folder", hr=str(folder / "files/hr"), lr=str(folder / "files/lr_x4")),
     }

@@ -222,7 +222,7 @@ def test_python_m_srkit_is_the_same_command(tmp_path):
 def test_the_table_of_published_figures_is_what_its_command_prints():
     data = Path(os.environ["SRKIT_TEST_DATA"])
     weights = data / "golden/weights/aan_x2.pt"
-    command = [sys.executable, "benchmarks/published.py", str(data / "data"), "--weights", str(weights)]
+    command = [sys.executable, "benchmarks/published.py", str(data / "data"), str(weights)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     assert f"\n{done.stdout}\n" in (ROOT / "docs/scores.md").read_text(encoding="utf-8")

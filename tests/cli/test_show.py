@@ -107,6 +107,7 @@ def test_an_unknown_name_names_the_nearest(call):
 FILLED_IN = {
     "folder": {"path": '"photos"'},
     "h5": {"path": '"photos.h5"'},
+    "litdata": {"path": '"photos.litdata"'},
     "lmdb": {"path": '"photos.lmdb"'},
     "multistep": {"milestones": "[2, 4]"},
     "mix": {"datasets": '["leaves"]'},
@@ -129,7 +130,9 @@ def test_the_table_of_every_component_is_accepted_where_it_is_pasted(call, tiny,
     text = next(found["toml"] for found in shown(call, name) if found["kind"] == kind)
     for setting, value in FILLED_IN.get(name, {}).items():
         text = text.replace(f"# {setting} = ...", f"{setting} = {value}")
-    if name in ("h5", "lmdb"):
+    if name == "litdata":
+        pytest.importorskip("litdata")
+    if name in ("h5", "litdata", "lmdb"):
         assert call("prepare", "photos", f"photos.{name}")[0] == 0
     if name == "kernel":
         Path("kernel.txt").write_text("0 1 0\n1 4 1\n0 1 0\n")

@@ -67,7 +67,9 @@ def test_what_is_not_finite_is_refused(images):
 
 
 def test_how_many_go_together_follows_from_their_size_and_what_memory_is_asked_for():
-    tiler = Tiler(Counted(), CPU)
+    gpu = torch.device("cuda")
+    tiler = Tiler(Counted(), gpu)
     assert [tiler.together(size) for size in ((24, 32), (240, 320), (480, 640), (2160, 3840))] == [16, 3, 1, 1]
-    assert Tiler(Counted(), CPU, memory=2**30).together((24, 32)) == 1
-    assert Tiler(Counted(), CPU, tile=64).together((24, 32)) == 1
+    assert Tiler(Counted(), gpu, memory=2**30).together((24, 32)) == 1
+    assert Tiler(Counted(), gpu, tile=64).together((24, 32)) == 1
+    assert Tiler(Counted(), CPU).together((24, 32)) == 1
