@@ -107,7 +107,7 @@ def test_the_sheet_shows_the_draws_of_this_seed_and_of_the_next(call, recipe):
         ),
         (
             ["bicubic", "h6:photos", "a", "--scale", "2"],
-            "srkit degrade: h6:photos: unknown dataset 'h6' (installed: folder, h5, leaves, lmdb, mix); "
+            "srkit degrade: h6:photos: unknown dataset 'h6' (installed: folder, h5, leaves, litdata, lmdb, mix); "
             "if a one-file plugin has it, add -p FILE\n",
         ),
         (
