@@ -127,11 +127,11 @@ def components():
 
 @pytest.mark.parametrize(("kind", "name"), components())
 def test_the_table_of_every_component_is_accepted_where_it_is_pasted(call, tiny, kind, name):
+    if name == "litdata":
+        pytest.importorskip("litdata")
     text = next(found["toml"] for found in shown(call, name) if found["kind"] == kind)
     for setting, value in FILLED_IN.get(name, {}).items():
         text = text.replace(f"# {setting} = ...", f"{setting} = {value}")
-    if name == "litdata":
-        pytest.importorskip("litdata")
     if name in ("h5", "litdata", "lmdb"):
         assert call("prepare", "photos", f"photos.{name}")[0] == 0
     if name == "kernel":
