@@ -9,6 +9,7 @@ standard output, and what is missing to the standard error.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,15 +32,13 @@ A2N = {"features": 40, "blocks": 16, "upsampling_features": 24, "img_range": 255
 class Family:
     """Networks of a paper: what files of theirs are called, and PSNR / SSIM on Y by scale, for Set5 and so on.
 
-    `checked` says whether the figures were read in the paper, or in a later paper's table; others are quoted from
-    memory, and the table says "to be checked". Without an `architecture` it is what the file is recognised as, which
-    needs spandrel. `forward` is how the paper's figures were measured.
+    Of a scale without figures, networks are measured alone. Without an `architecture` it is what the file is recognised
+    as, which needs spandrel. `forward` is how the paper's figures were measured.
     """
 
     source: str
     names: str
     figures: Mapping[int, Sequence[str]]
-    checked: bool = True
     architecture: str | None = None
     settings: Mapping[str, Any] = attrs.field(factory=dict)
     forward: str = "whole"
@@ -47,7 +46,7 @@ class Family:
 
 FAMILIES: Mapping[str, Family] = {
     "EDSR": Family(
-        "arXiv:1707.02921; x4 in arXiv:1909.11856",
+        "arXiv:1707.02921, as later papers have x4",
         r"edsr",
         {4: ("32.46 / .8968", "28.80 / .7876", "27.71 / .7420", "26.64 / .8033")},
     ),
@@ -89,19 +88,9 @@ FAMILIES: Mapping[str, Family] = {
     "OmniSR": Family(
         "arXiv:2304.10244", r"omni", {2: ("38.22 / .9613", "33.98 / .9210", "32.36 / .9020", "33.05 / .9363")}
     ),
-    "SPAN": Family("arXiv:2311.12770", r"span", {2: ("38.08 / .9608",), 4: ("32.20 / .8953",)}, checked=False),
-    "HAT": Family(
-        "arXiv:2205.04437",
-        r"(?<![a-z])hat(?=[_x\d.-])",
-        {2: ("38.63 / .9630",), 3: ("35.07 / .9329",), 4: ("33.04 / .9056",)},
-        checked=False,
-    ),
-    "DAT": Family(
-        "arXiv:2308.03364",
-        r"(?<![a-z])dat(?=[_x\d.-])",
-        {2: ("38.58 / .9629",), 3: ("35.16 / .9331",), 4: ("33.08 / .9055",)},
-        checked=False,
-    ),
+    "SPAN": Family("arXiv:2311.12770", r"span", {2: (), 4: ()}),
+    "HAT": Family("arXiv:2205.04437", r"(?<![a-z])hat(?=[_x\d.-])", {2: (), 3: (), 4: ()}),
+    "DAT": Family("arXiv:2308.03364", r"(?<![a-z])dat(?=[_x\d.-])", {2: (), 3: (), 4: ()}),
     "A2N": Family(
         "arXiv:2104.09497, tables 5 to 7",
         r"aan|a2n",
@@ -162,12 +151,11 @@ def rows(data: Path, files: Sequence[Path]) -> Iterator[str]:
             continue
         family, scale = FAMILIES[found[0]], found[1]
         network = read_weights(file, family, scale)
-        for name, published in zip(SETS, family.figures[scale], strict=False):
+        for name, published in itertools.zip_longest(SETS, family.figures[scale]):
             if (data / name).is_dir():
                 for forward in dict.fromkeys((family.forward, "whole")):
                     measured = score(data / name, network, scale, forward=forward)
-                    shown = published if family.checked else f"{published} (to be checked)"
-                    yield row(name, found[0], scale, shown, measured, HOW[forward])
+                    yield row(name, found[0], scale, published, measured, HOW[forward])
 
 
 def missing(data: Path, files: Sequence[Path]) -> Iterator[str]:
@@ -203,9 +191,11 @@ def score(folder: Path, network: torch.nn.Module | None, scale: int, **how: Any)
     return mean["psnr_y"], mean["ssim_y"]
 
 
-def row(name: str, network: str, scale: int, published: str, measured: tuple[float, float], how: str) -> str:
-    psnr, ssim = map(float, published.split(" (")[0].split(" / "))
+def row(name: str, network: str, scale: int, published: str | None, measured: tuple[float, float], how: str) -> str:
     shown = f"{measured[0]:.2f} / {measured[1]:.4f}".replace(" 0.", " .")
+    if published is None:
+        return f"| {name} x{scale} | {network} | | {shown} | | {how} |"
+    psnr, ssim = map(float, published.split(" / "))
     # Of what is printed: a paper's figures have no more digits.
     apart = f"{round(measured[0], 2) - psnr:+.2f} / {round(measured[1], 4) - ssim:+.4f}".replace("0.", ".")
     return f"| {name} x{scale} | {network} | {published} | {shown} | {apart} | {how} |"
