@@ -35,7 +35,7 @@ _ALL = (420, 422, 444)
 CODECS = {
     codec.name: codec
     for codec in (
-        # Otherwise x264's propagation by AVX-512 makes other bytes of the same frames in each run.
+        # Otherwise x264's assembly makes other bytes of the same frames in each run (seen with PyAV 18.1).
         Codec("h264", "libx264", _each(_ALL, (8, 10)), 51, (("x264-params", "cpu-independent=1"),), own_shape=True),
         Codec("hevc", "libx265", _each(_ALL, (8, 10, 12)), 51, (("x265-params", "log-level=error"),), own_shape=True),
         Codec("av1", "libsvtav1", _each((420,), (8, 10)), 63, (("preset", "6"),)),
