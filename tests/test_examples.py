@@ -70,9 +70,10 @@ def call(installed, tmp_path, monkeypatch, capsys):
 
 
 def test_every_example_is_in_the_table_and_every_distribution_in_these_tests():
+    files = {path.name for path in EXAMPLES.glob("*.ipynb")}
     folders = {path.name for path in EXAMPLES.iterdir() if (path / "README.md").is_file()}
     linked = re.findall(r"^\| \[\S+\]\((\S+)\)", (EXAMPLES / "README.md").read_text(), re.M)
-    assert sorted(linked) == sorted(folders)
+    assert sorted(linked) == sorted(files | folders)
     assert {path.parent.name for path in EXAMPLES.glob("*/pyproject.toml")} == set(DISTRIBUTIONS)
 
 
