@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import srkit
-from srkit_a2n.folding import AttentiveTail, convolution, copied, frozen, leaky_, pointwise, times
+from srkit.folding import AttentiveTail, convolution, copied, frozen, leaky_, pointwise, times
 from srkit_a2n.network import A2N, TEMPERATURE, AttentionInAttentionBlock
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import srkit
-from srkit_networks.folding import frozen, times
+from srkit.folding import frozen, times
 from srkit_networks.layers import LongSkip, conv, enlarging, factors, refuse_below_one, refuse_not_positive
 
 

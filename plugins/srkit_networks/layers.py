@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import srkit
-from srkit_networks.folding import copied, frozen, subpixel, times
+from srkit.folding import copied, frozen, subpixel, times
 
 Upsampler = Literal["subpixel", "deconvolution", "interpolation"]
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import srkit
-from srkit_networks.folding import AttentiveTail, copied, frozen, leaky_, pointwise
+from srkit.folding import AttentiveTail, copied, frozen, leaky_, pointwise
 from srkit_networks.layers import conv, factors, refuse_below_one
 
 SLOPE = 0.2  # of LeakyReLU

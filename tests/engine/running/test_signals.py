@@ -27,7 +27,7 @@ def come(place):
         number = getattr(signal, os.environ["SIGNAL"])
         os.kill(os.getpid(), number)
         flag = signal.getsignal(number).__self__
-        while not flag():  # Python calls its handler when the main thread next runs, which may be many small images later
+        while not flag():  # the handler runs when the main thread next does: many small images later
             time.sleep(0.001)
 
 come("import")

@@ -1,6 +1,7 @@
-"""What the form for inference is made of: the same functions of other, fewer or faster layers, with fixed weights.
+"""Layers that a network's `for_inference` is built from: the same function in fewer or faster layers.
 
-Weights are folded in float64. Inputs are never written to, since strips of a map share their rows.
+For authors of networks. Weights are folded in float64 and are not trained. No input is written to, but by `leaky_`:
+strips of a feature map share their rows.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def frozen(network: Module) -> Module:
-    """Return a network in eval mode whose weights are not trained, in the layout that convolutions are fastest in."""
+    """Set a network to eval mode and to channels_last, with weights that are not trained, and return it."""
     network.eval().requires_grad_(requires_grad=False)
     return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
 
 def copied(network: Module) -> Module:
-    """Return a copy of a network to fold weights of, without gradients."""
+    """Return a copy of a network, in eval mode and without gradients, whose weights may be folded."""
     return frozen(copy.deepcopy(network))
 
 
 def convolution(weight: Tensor, bias: Tensor | None, like: nn.Conv2d) -> nn.Conv2d:
-    """Return a convolution of a weight [outputs, inputs, k, k], k odd, and a bias, in the dtype and on the device of
-    another; it keeps height and width."""
+    """Return a convolution with this weight [outputs, inputs, k, k], k odd, and bias [outputs], in the dtype and on the
+    device of `like`. It keeps height and width."""
     outputs, inputs, kernel, _ = weight.shape
     made = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias is not None)
     made = made.to(like.weight.device, like.weight.dtype)
@@ -41,16 +42,16 @@ def convolution(weight: Tensor, bias: Tensor | None, like: nn.Conv2d) -> nn.Conv
 
 
 def times(conv: Any, factor: float, *, bias: bool = True) -> nn.Conv2d:
-    """Return a convolution whose output is another's, times a factor; without `bias`, that stays as it is."""
+    """Return a convolution with weight and bias multiplied by a factor; without `bias`, the weight alone."""
     offset = None if conv.bias is None else conv.bias.double() * (factor if bias else 1)
     return convolution(conv.weight.double() * factor, offset, conv)
 
 
 class SpreadConv(nn.Module):
-    """A convolution whose channels become the pixels of an image `factor` times as large.
+    """A convolution and a pixel shuffle in one, whose order of channels suits channels_last.
 
-    In channels_last the pixels of one row that a pixel becomes lie together, and are moved in one piece; torch's pixel
-    shuffle moves single values. `weight` is [factor, factor, outputs, inputs, k, k]: row, column, channel.
+    The values of one output row lie next to each other there and are moved in one piece; torch's pixel shuffle moves
+    single values. `weight` is [factor, factor, outputs, inputs, k, k]: row, column, channel.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, like: nn.Conv2d) -> None:
@@ -67,9 +68,9 @@ class SpreadConv(nn.Module):
 
 
 def nearest(conv: Any, factor: int) -> SpreadConv:
-    """Return what makes the same of an image as nearest neighbours and a 3x3 convolution behind them.
+    """Return one layer for nearest-neighbour upsampling by a factor and a 3x3 convolution behind it.
 
-    A row of the large image sees three, which are two or three of the small one: the taps on equal ones are added up.
+    Three rows of the large image come from two or three rows of the small one: taps on the same row are added up.
     """
     row = torch.zeros(factor, 3, 3, dtype=torch.float64)  # [row within a pixel, tap of the small image, of the large]
     for within in range(factor):
@@ -81,10 +82,19 @@ def nearest(conv: Any, factor: int) -> SpreadConv:
     return SpreadConv(weight, bias, conv)
 
 
-class AttentiveTail(nn.Module):
-    """The end of the network: each step enlarges, weighs each value and convolves; the image itself is added, enlarged.
+def subpixel(conv: nn.Conv2d, factor: int) -> SpreadConv:
+    """Return one layer for a convolution and a pixel shuffle by a factor behind it."""
+    pixels = (-1, factor, factor)
+    weight = conv.weight.reshape(*pixels, *conv.weight.shape[1:]).permute(1, 2, 0, 3, 4, 5)
+    bias = None if conv.bias is None else conv.bias.reshape(pixels).permute(1, 2, 0)
+    return SpreadConv(weight, bias, conv)
 
-    A step is (what enlarges, what the attention is a sigmoid of, the convolution behind it).
+
+class AttentiveTail(nn.Module):
+    """The tail of PAN and A2N: in each step nearest-neighbour upsampling, pixel attention and a convolution, then the
+    last convolution, to which the bilinearly enlarged LR is added.
+
+    A step is (the convolution behind the upsampling, the 1x1 convolution of the attention, the convolution behind it).
     """
 
     def __init__(self, steps: Sequence[Sequence[nn.Module]], factors: tuple[int, ...], last: nn.Module) -> None:
@@ -108,8 +118,8 @@ class AttentiveTail(nn.Module):
 
 
 def pointwise(conv: Any, x: Tensor) -> Tensor:
-    """Return a 1x1 convolution of [n, c, h, w] as a product of matrices: torch has none for those of few channels that
-    is fast in channels_last, and slices of channels need not be copied for it."""
+    """Return a 1x1 convolution of [n, c, h, w] as a matrix product: with few channels that is faster in channels_last
+    than torch's convolution, and slices of channels are not copied."""
     return F.linear(x.permute(0, 2, 3, 1), conv.weight[:, :, 0, 0], conv.bias).permute(0, 3, 1, 2)
 
 
