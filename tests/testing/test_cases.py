@@ -51,11 +51,11 @@ def test_contract(check):
 
 @pytest.fixture
 def suite(tmp_path):
-    def run(arguments="", settings="", network=NETWORK, only=""):
+    def run(arguments="", settings="", network=NETWORK, only="", options=()):
         (tmp_path / "tiny.py").write_text(network)
         (tmp_path / "test_tiny.py").write_text(TESTS.replace("ARGUMENTS", arguments).replace("SETTINGS", settings))
-        options = ["-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", ".", "-k", only]
-        command = [sys.executable, "-m", "pytest", *options]
+        words = ["-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", ".", "-k", only, *options]
+        command = [sys.executable, "-m", "pytest", *words]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         return run.returncode, run.stdout
 
@@ -118,6 +118,13 @@ def test_a_case_takes_other_settings_than_the_defaults(suite):
 
 
 def test_slow_checks_are_asked_for_alone(suite):
+    code, text = suite("slow=True", options=["--collect-only", "-q"])
+    assert code == 0, text
+    assert re.findall(r"test_contract\[(\S+)\]", text) == ["architecture-tiny-compiles"]
+
+
+@pytest.mark.slow
+def test_slow_checks_run(suite):
     code, text = suite("slow=True")
     assert code == 0, text
     assert outcomes(text) == {"architecture-tiny-compiles": "PASSED"}
