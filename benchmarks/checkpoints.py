@@ -49,6 +49,7 @@ def ratios() -> Iterator[tuple[str, float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         place, plain = checkpoint.place(folder, trainer.done), folder / "plain.pt"
+        buffers: dict[str, flat.Buffer] = {}
 
         def load() -> None:
             for file, data in files.read_directory(place).items():
@@ -58,8 +59,8 @@ def ratios() -> Iterator[tuple[str, float]]:
         seconds = interleaved(
             {
                 "torch.save": lambda: torch.save({key: one.state_dict() for key, one in modules.items()}, plain),
-                "save": lambda: checkpoint.save(folder, trainer, {}),
-                "snapshot": lambda: checkpoint.contents(trainer, {}),
+                "save": lambda: files.write_directory(place, checkpoint.contents(trainer, {}, buffers)),
+                "snapshot": lambda: checkpoint.contents(trainer, {}, buffers),
                 "torch.load": lambda: torch.load(plain, weights_only=True),
                 "load": load,
             },

@@ -211,7 +211,7 @@ def read_directory(path: Path) -> dict[str, bytearray]:
 def _read_hashed(path: Path) -> tuple[bytearray, str]:
     with open(path, "rb") as file:
         data = bytearray(os.fstat(file.fileno()).st_size)
-        data = data[: file.readinto(data)]
+        del data[file.readinto(data) :]  # not a slice, which is a copy
     return data, _sha256(data)
 
 

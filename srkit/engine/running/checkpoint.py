@@ -34,13 +34,24 @@ def place(directory: Path, step: int) -> Path:
     return directory / f"step_{step:08d}"
 
 
-def contents(trainer: Trainer, progress: Mapping[str, Any]) -> files.Contents:
-    """Return the files of a checkpoint. Raises ValueError for a state that cannot be written: a sparse tensor, say."""
+def contents(
+    trainer: Trainer, progress: Mapping[str, Any], buffers: dict[str, flat.Buffer] | None = None
+) -> files.Contents:
+    """Return the files of a checkpoint. `buffers` keeps their memory for the next one, which overwrites these.
+
+    Raises ValueError for a state that cannot be written: a sparse tensor, say.
+    """
     of_optimizers, states = zip(*map(_state_of, trainer.learners), strict=True)
-    found: dict[str, files.Bytes] = {
-        "weights.safetensors": flat.to_bytes(trainer.network.state_dict()),
-        **{_file(number): flat.to_bytes(tensors) for number, tensors in enumerate(of_optimizers)},
-        "losses.safetensors": flat.to_bytes(_changing(trainer.losses)),
+    tensors = {
+        "weights.safetensors": trainer.network.state_dict(),
+        **{_file(number): state for number, state in enumerate(of_optimizers)},
+        "losses.safetensors": _changing(trainer.losses),
+        **({"ema.safetensors": trainer.ema.module.state_dict()} if trainer.ema is not None else {}),
+    }
+    if buffers is None:
+        buffers = {}
+    return {
+        **{name: buffers.setdefault(name, flat.Buffer()).fill(state) for name, state in tensors.items()},
         # Python's JSON, which has infinities: the PSNR of a flat image is one, and comes back as a number.
         "progress.json": json.dumps(
             {
@@ -53,9 +64,6 @@ def contents(trainer: Trainer, progress: Mapping[str, Any]) -> files.Contents:
             }
         ).encode(),
     }
-    if trainer.ema is not None:
-        found["ema.safetensors"] = flat.to_bytes(trainer.ema.module.state_dict())
-    return found
 
 
 def size_of(trainer: Trainer) -> int:

@@ -17,7 +17,7 @@ from srkit.engine.learning.trainer import Diverged, Trainer
 from srkit.engine.running import checkpoint
 from srkit.engine.running.saving import Saver
 from srkit.engine.scoring.metrics import Metric
-from srkit.engine.weights import model
+from srkit.engine.weights import flat, model
 from srkit.errors import InputRejected, RunFailed
 from srkit.plugin.discovery import provenance
 from srkit.runs import best
@@ -60,6 +60,9 @@ class Keeper:
         self._waiting: bytes | None = None  # the model file of the best, where it could not be written
         self._saved = -1
         self._saver, self._saving = Saver(), cast("_Saving | None", None)
+        self._buffers: dict[
+            str, flat.Buffer
+        ] = {}  # of the last checkpoint, which is written when they are filled again
         self._unsaved: OSError | None = None
 
     def restore(self) -> bool:
@@ -117,7 +120,8 @@ class Keeper:
         self._write_best()
         is_of_best = self._best.get("step") == self._trainer.done
         kept = self._best if self._waiting is None or is_of_best else self._safe
-        contents = checkpoint.contents(self._trainer, {"best": kept, "tables": self.tables, "started": self.started})
+        progress = {"best": kept, "tables": self.tables, "started": self.started}
+        contents = checkpoint.contents(self._trainer, progress, self._buffers)
         place = checkpoint.place(self._home.checkpoints, self._trainer.done)
         self._saving = _Saving(self._trainer.done, place, self._best if is_of_best else None)
         self._saver.begin(lambda: files.write_directory(place, contents))

@@ -1,6 +1,7 @@
 """Tensors to the bytes of a safetensors file and back, with one copy there and none back.
 
-safetensors itself takes the bytes of each tensor by itself and joins them; a run waits for that at each checkpoint.
+safetensors itself takes the bytes of each tensor by itself and joins them; a run waits for that at each checkpoint. New
+memory costs more time than the copying, so that a run fills the same buffers at each one.
 """
 
 from __future__ import annotations
@@ -31,12 +32,40 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 LENGTH = 8  # bytes of the header's length, which comes first; what the data's place is a multiple of
 
 
-@torch.no_grad()
+class Buffer:
+    """The memory of a safetensors file, which is filled again and again with tensors of the same form."""
+
+    def __init__(self) -> None:
+        self._form: list[tuple[object, ...]] | None = None
+        self._data = bytearray()
+        self._views: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def fill(self, tensors: Mapping[str, Tensor]) -> bytearray:
+        """Return the file of tensors, copied from their devices: these very bytes change when it is filled again.
+
+        Raises ValueError for a tensor that such a file cannot hold.
+        """
+        form: list[tuple[object, ...]] = [
+            (name, tensor.dtype, tensor.layout, tensor.shape) for name, tensor in tensors.items()
+        ]
+        if form != self._form:
+            self._data, self._views = _laid_out(tensors)
+            self._form = form
+        if self._views:
+            torch._foreach_copy_(list(self._views.values()), [tensors[name] for name in self._views])
+        return self._data
+
+
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytearray:
     """Return the safetensors file of tensors, copied from their devices. Raises ValueError for one that has none."""
+    return Buffer().fill(tensors)
+
+
+def _laid_out(tensors: Mapping[str, Tensor]) -> tuple[bytearray, dict[str, Tensor]]:
+    """Return a file with room for these tensors, and where each is to be copied."""
     entries, end = {}, 0
-    ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))  # so that all are aligned
-    for name, tensor in ordered:
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):  # all aligned
         if tensor.layout != torch.strided or tensor.dtype not in NAMES:
             raise ValueError(f"{name} is a tensor of {tensor.dtype}, {tensor.layout}, which no file of weights holds")
         begin, end = end, end + tensor.nbytes
@@ -46,9 +75,7 @@ def to_bytes(tensors: Mapping[str, Tensor]) -> bytearray:
     data = bytearray(LENGTH + len(header) + end)
     data[:LENGTH] = len(header).to_bytes(LENGTH, "little")
     data[LENGTH : LENGTH + len(header)] = header
-    for view, (_, tensor) in zip(_views(data, entries), ordered, strict=True):
-        view.copy_(tensor)
-    return data
+    return data, dict(zip(entries, _views(data, entries), strict=True))
 
 
 def from_bytes(data: bytes | bytearray) -> dict[str, Tensor]:

@@ -44,3 +44,16 @@ def test_what_no_file_holds_is_named():
         flat.to_bytes({"table": torch.eye(2).to_sparse()})
     expected = "table is a tensor of torch.float32, torch.sparse_coo, which no file of weights holds"
     assert str(error.value) == expected
+
+
+def test_a_buffer_is_filled_again_and_laid_out_anew_for_tensors_of_another_form():
+    buffer = flat.Buffer()
+    states = [{"a": torch.rand(2, 3), "b": torch.arange(4)} for _ in range(2)]
+    first = buffer.fill(states[0])
+    assert first == flat.to_bytes(states[0])
+    assert buffer.fill(states[1]) is first
+    assert first == flat.to_bytes(states[1])
+    for other in ({"a": torch.rand(2, 3)}, {"a": torch.rand(3, 2)}, {"a": torch.rand(3, 2).double()}, {}):
+        assert buffer.fill(other) == flat.to_bytes(other)
+    with pytest.raises(ValueError, match="which no file of weights holds"):
+        buffer.fill({"a": torch.rand(3, 2).to_sparse()})
