@@ -57,8 +57,15 @@ class Relative(torch.nn.Module):
         return (sr.mean() - hr.mean()) ** 2
 
 
+class Watching:
+    """An observer that never returns."""
+
+    def logged(self, step, values):
+        time.sleep(10_000)
+
+
 class Stuck:
-    """A metric that never has done with the first image that the second process scores."""
+    """A metric that never returns in the second process."""
 
     def __call__(self, sr, hr):
         if os.environ.get("RANK") == "1" and bool((sr != hr).any()):
@@ -69,6 +76,7 @@ class Stuck:
 @srkit.hookimpl
 def srkit_components():
     yield srkit.Component("metric", "stuck", f"{__name__}:Stuck", facts={"better": "higher", "color": "Y"})
+    yield srkit.Component("observer", "watching", f"{__name__}:Watching")
     yield srkit.Component("loss", "fault", f"{__name__}:Fault")
     yield srkit.Component("loss", "relative", f"{__name__}:Relative")
     yield srkit.Component("architecture", "normed", f"{__name__}:Normed")
@@ -79,7 +87,7 @@ def srkit_components():
 def start(size: int, out: str, *settings: str, **more: Any) -> dict[str, Any]:
     """Return a start of so many processes.
 
-    `more` is a "fault", the seconds of "hangs" and of "scoring", files of "plugins", the rank that "stays" until the
+    `more` is a "fault", the seconds of "hangs" and of "works", files of "plugins", the rank that "stays" until the
     others end, and a "folder" with {rank} in its name that each works in.
     """
     return {"size": size, "out": out, "set": settings, **more}
@@ -111,7 +119,7 @@ def _main() -> None:
 
     for given in json.load(sys.stdin):
         distributed.HANGS = given.get("hangs", distributed.HANGS)
-        distributed.SCORING = given.get("scoring", distributed.SCORING)
+        distributed.WORKS = given.get("works", distributed.WORKS)
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         environment = {
             "FAULT": given.get("fault", ""),

@@ -27,8 +27,8 @@ T = TypeVar("T")
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that torchrun sets
 
 HANGS = 25.0  # seconds that the others of a step are waited for, and a process that gives no sign of life
-SCORING = 600.0  # seconds that the scoring of one image may take
-PATIENCE = 3_600.0  # seconds for what may take long in one process alone: reading images, compiling, a checkpoint
+WORKS = 600.0  # seconds that one piece of work may take: to score an image, to save, an observer's
+PATIENCE = 3_600.0  # seconds for what may take long in one process alone: reading recipe and images, compiling
 BUCKET = 2_000_000  # numbers of a message: while one is sent, the next is filled
 LOOK = 10  # updates from one look at the others' wish to stop to the next where a look waits for the device
 
@@ -80,8 +80,20 @@ class World:
         """Return what each process has, by rank, in all of them."""
         return [own]
 
-    def scores(self, image: str) -> None:
-        """Say which image this process scores from now on, "" for none: the others give it up where it stays there."""
+    def begins(self, what: str) -> None:
+        """Say what this process is doing from now on, "scoring image3" or "" for what may take long.
+
+        The others give it up where it does not get further within WORKS seconds.
+        """
+
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Say within this context that this process `begins` something."""
+        self.begins(what)
+        try:
+            yield
+        finally:
+            self.begins("")
 
     def wait(self) -> None:
         """Wait until all processes are here."""
@@ -106,7 +118,7 @@ class Several(World):
         self._sums = 0
         self._stop: Callable[[], bool] = lambda: False
         self._asked = False
-        self.scored = (0, "")  # how often it has changed, and the image
+        self.work = (0, "")  # how often it has changed, and what it is
 
     def device(self, picked: torch.device) -> torch.device:
         """Return the GPU of this process, or what was picked where that is none."""
@@ -173,9 +185,9 @@ class Several(World):
             dist.all_gather(found, padded)
         return [of_bytes(each[: int(size)].numpy().tobytes()) for each, size in zip(found, sizes, strict=True)]
 
-    def scores(self, image: str) -> None:
-        """Say which image this process scores from now on, "" for none."""
-        self.scored = self.scored[0] + 1, image
+    def begins(self, what: str) -> None:
+        """Say what this process is doing from now on, "" for what may take long."""
+        self.work = self.work[0] + 1, what
 
     def wait(self) -> None:
         """Wait until all processes are here."""
@@ -282,7 +294,7 @@ def joined(environment: Mapping[str, str]) -> Iterator[World]:
     except (RuntimeError, ValueError) as error:
         raise RunFailed(f"the processes of the run cannot meet at {place}: {error}") from error
     ended = threading.Event()
-    limits = Limits(HANGS, SCORING)
+    limits = Limits(HANGS, WORKS)
     watch = threading.Thread(target=keep_watch, args=(store.clone(), world, limits, ended), daemon=True)  # type: ignore[attr-defined]
     watch.start()
     try:

@@ -16,42 +16,42 @@ BEAT = 1.0  # seconds between two signs of life
 
 
 class Limits(NamedTuple):
-    """Seconds without a sign of life, and with one image being scored, after which a process is given up."""
+    """Seconds without a sign of life, and with one piece of work, after which a process is given up."""
 
     hangs: float
-    scoring: float
+    works: float
 
 
 class Process(Protocol):
-    """This process: its number of so many, and which image it scores, with how often that has changed."""
+    """This process: its number of so many, and what it is doing, with how often that has changed."""
 
     rank: int
     size: int
-    scored: tuple[int, str]
+    work: tuple[int, str]
 
 
 def keep_watch(store: Store, own: Process, limits: Limits, ended: threading.Event) -> None:
-    """Give signs of life, and end this process where the next one gives none, or scores one image without an end.
+    """Give signs of life, and end this process where the next one gives none, or does not end a piece of work.
 
     A process that is frozen, or whose machine is gone, closes no connection: the others would wait for it. One that
-    hangs in a plugin still gives signs of life; in a step the others notice, in scoring its image is the sign.
+    hangs in a plugin still gives signs of life. In a step the others notice; elsewhere its work does not change.
     """
     watched = (own.rank + 1) % own.size
-    alive, scoring = _Still(), _Still()
+    alive, working = _Still(), _Still()
     count = 0
     while not ended.wait(BEAT):
         count += 1
         try:
-            store.set(f"beat/{own.rank}", json.dumps([count, *own.scored]))
+            store.set(f"beat/{own.rank}", json.dumps([count, *own.work]))
             beat = store.get(f"beat/{watched}").decode() if store.check([f"beat/{watched}"]) else ""
         except RuntimeError:  # the store is gone with its process: so is the run, as the next message will show
             continue
-        _, number, image = json.loads(beat) if beat else (0, 0, "")
+        _, number, what = json.loads(beat) if beat else (0, 0, "")
         trouble = ""
         if alive.since(beat) > limits.hangs:
             trouble = f"has given no sign of life for {limits.hangs:g} s"
-        if scoring.since((number, image)) > limits.scoring and image:
-            trouble = f"has scored {image} for {limits.scoring:g} s, and is given up"
+        if working.since((number, what)) > limits.works and what:
+            trouble = f"has been {what} for {limits.works:g} s, and is given up"
         if trouble:
             os.write(2, f"process {watched} of {own.size} {trouble}\n".encode())
             os._exit(Elsewhere.exit_code)

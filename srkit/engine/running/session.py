@@ -297,7 +297,8 @@ class Session:
             "eta_s": (self.recipe.train.steps - trainer.done) * seconds / max(1, updates),
         }
         self._clock(batches)
-        self.observers.logged(trainer.done, values)
+        with self.world.doing("showing the losses to the observers"):
+            self.observers.logged(trainer.done, values)
 
     def _validate(self) -> None:
         """Score the validation sets and keep the best weights."""
@@ -312,11 +313,13 @@ class Session:
         self._aside += time.monotonic() - started
 
     def _take(self, tables: list[dict[str, Any]], pictures: list[Picture]) -> bool:
-        if tables:
-            self.observers.validated(self.trainer.done, tables)
-        if pictures:
-            self.observers.pictured(self.trainer.done, pictures)
-        return self.keeper.take(tables)
+        with self.world.doing("showing a validation to the observers"):
+            if tables:
+                self.observers.validated(self.trainer.done, tables)
+            if pictures:
+                self.observers.pictured(self.trainer.done, pictures)
+        with self.world.doing("saving the best weights"):
+            return self.keeper.take(tables)
 
     def _save(self) -> None:
         started = time.monotonic()
@@ -326,8 +329,9 @@ class Session:
         self._aside += time.monotonic() - started
 
     def _settle(self, *, wait: bool = True) -> None:
-        """Tell of the checkpoint that was begun, once it is written, before anything else of the run is told."""
-        saved = self.keeper.settle(wait=wait)
+        """Report the checkpoint that was begun, once it is written, before anything else is reported."""
+        with self.world.doing("writing a checkpoint"):
+            saved = self.keeper.settle(wait=wait)
         if saved is not None:
             self.observers.saved(*saved)
 

@@ -162,14 +162,14 @@ def _scores(
     found: list[tuple[int, dict[str, float]]] = []
     bad: list[InputRejected] = []
     for index in range(world.rank, len(pairs), world.size):
-        world.scores(pairs.name(index))
+        world.begins(f"scoring {pairs.name(index)}")
         try:
             lr, hr = _read(pairs, index)
             if not bad:  # otherwise it only goes on to name all that are bad
                 found.append((index, _score(enlarge, index, lr, hr, pairs, metrics, method, look)))
         except InputRejected as error:
             bad.append(error)
-    world.scores("")
+    world.begins("")
     if bad:
         raise bad[0] if len(bad) == 1 else all_of(bad, len(pairs)) from bad[0]
     # JSON has every float to the bit, as Python writes it.

@@ -98,10 +98,16 @@ def test_a_process_that_hangs_or_is_frozen_ends_the_others(tiny):
     ]
 
 
-def test_a_process_that_hangs_in_validation_ends_the_others(tiny):
-    codes, errors = make(start(2, "run", *EXACT, 'metric=["psnr_y", "stuck"]', scoring=3, stays=1))
-    assert codes == [[1, -9]], errors
-    assert errors.splitlines() == ["process 1 of 2 has scored p1 for 3 s, and is given up"]
+def test_a_process_that_hangs_in_a_plugin_outside_of_a_step_ends_the_others(tiny):
+    codes, errors = make(
+        start(2, "scored", *EXACT, 'metric=["psnr_y", "stuck"]', works=3, stays=1),
+        start(2, "observed", *EXACT, 'observer=["watching"]', works=3, stays=0),
+    )
+    assert codes == [[1, -9], [-9, 1]], errors
+    assert errors.splitlines() == [
+        "process 1 of 2 has been scoring p1 for 3 s, and is given up",
+        "process 0 of 2 has been showing the losses to the observers for 3 s, and is given up",
+    ]
 
 
 def test_images_that_another_process_cannot_read_are_listed_by_the_first_too(tiny):
