@@ -187,7 +187,9 @@ def _elsewhere(key: str) -> str:
     tables = {"": Recipe, "data.": Data, "train.": Train}
     found = [f"{table}{key}" for table, cls in tables.items() if key in attrs.fields_dict(cls)]
     found += [OTHER_WORDS[key]] if key in OTHER_WORDS else []
-    return f"; did you mean '{found[0]}'?" if found else ""
+    if not found:
+        return ""
+    return f"; did you mean '{found[0]}'{' at the top level' if found[0] == key else ''}?"
 
 
 def _refuse_bare_table(value: Any) -> None:

@@ -344,7 +344,7 @@ def test_a_component_by_name_has_settings_taken_away_as_well():
     [
         ("batch=4", "unknown key 'batch'; did you mean 'data.batch'?"),
         ("steps=4", "unknown key 'steps'; did you mean 'train.steps'?"),
-        ("data.seed=4", "unknown key 'seed'; did you mean 'seed'?"),
+        ("data.seed=4", "unknown key 'seed'; did you mean 'seed' at the top level?"),
         ("train.patch=4", "unknown key 'patch'; did you mean 'data.patch'?"),
         ("lr=1e-4", "unknown key 'lr'; did you mean 'optimizer.lr'?"),
         ("loss=l1,l2", '\'loss\' must be an array, ["l1", "l2"], not "l1,l2"'),
