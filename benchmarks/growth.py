@@ -26,7 +26,7 @@ import srkit
 from benchmarks.timing import interleaved, ratio
 from srkit.engine.data.batches import Batches, BatchPlan
 from srkit.engine.data.pairs import Pairs
-from srkit.engine.data.pools import SourcePool
+from srkit.engine.data.pools import SourcePool, large_enough
 
 FILES, LINKS = 100_000, 1_000  # names of one file, which file systems limit
 COUNTS = (100, 10_000, 1_000_000)
@@ -63,7 +63,8 @@ def batches_of(count: int) -> Batches:
     """Return the batches of so many images."""
     pairs = Pairs(Many(count), 2, degradation=None, made_by="files", files=True)
     plan = BatchPlan(seed=1, batch=32, patch=48, scale=2)
-    return Batches(SourcePool(pairs, range(count)), plan, torch.device("cpu"))
+    usable, _ = large_enough(pairs, plan.patch)
+    return Batches(SourcePool(pairs, usable), plan, torch.device("cpu"))
 
 
 def folder_cost() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -37,7 +37,7 @@ class OpenedData:
     """
 
     training: Pairs
-    usable: list[int]
+    usable: Sequence[int]
     too_small: list[str]
     validation: list[EvaluationSet]
     notes: list[str] = attrs.field(factory=list)

@@ -76,7 +76,7 @@ class PackedPool:
         self._lr = [None if lr is None else np.ascontiguousarray(_as_depth(lr, self.dtype)) for lr, _ in images]
         self._hr = [np.ascontiguousarray(_as_depth(hr, self.dtype)) for _, hr in images]
         self._scale = pairs.scale
-        self.sizes = np.array([pairs.size(i) for i in indices], np.int64)
+        self.sizes = _sizes(pairs, indices)
         self.weights = pairs.weights(indices)
 
     def copy_window(
@@ -104,24 +104,24 @@ class SourcePool:
     is_packed = False
 
     def __init__(self, pairs: Pairs, indices: Sequence[int], bad: BadImages | None = None) -> None:
-        self._pairs, self._indices = pairs, list(indices)
+        self._pairs, self._indices = pairs, np.fromiter(indices, np.int64, len(indices))
         self.bad = BadImages() if bad is None else bad
         self.dtype = pairs.dtype
-        self.sizes = np.array([pairs.size(i) for i in indices], np.int64)
+        self.sizes = _sizes(pairs, indices)
         self.weights = pairs.weights(indices)
 
     def name(self, index: int) -> str:
         """Return an image's name, as the dataset has it."""
-        return self._pairs.name(self._indices[index])
+        return self._pairs.name(int(self._indices[index]))
 
     def copy_window(
         self, index: int, top: int, left: int, patch: int, lr: NDArray[Any] | None, hr: NDArray[Any]
     ) -> None:
         """Copy a window of `patch` LR pixels into `lr` [patch, patch, 3] and the HR window into `hr`."""
-        small, large = self._pairs.read_window(self._indices[index], top, left, patch)
+        small, large = self._pairs.read_window(int(self._indices[index]), top, left, patch)
         if max(side.dtype.itemsize for side in (small, large) if side is not None) > self.dtype.itemsize:
             reason = 'has 16 bits where the first image has 8; use cache = "memory", or make them alike'
-            raise InputRejected(self._pairs.name(self._indices[index]), reason)
+            raise InputRejected(self._pairs.name(int(self._indices[index])), reason)
         if lr is not None and small is not None:
             lr[...] = _as_depth(small, self.dtype)
         hr[...] = _as_depth(large, self.dtype)
@@ -129,6 +129,12 @@ class SourcePool:
     def fetch(self, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int) -> Fetched:
         """Return a ring of buffers, filled by these threads."""
         return Ring(self, windows, shape, device, threads=threads)
+
+
+def _sizes(pairs: Pairs, indices: Sequence[int]) -> NDArray[np.int64]:
+    """Return the LR height and width of images, [n, 2]: a list of as many tuples would be ten times as large."""
+    sides = (side for index in indices for side in pairs.size(index))
+    return np.fromiter(sides, np.int64, 2 * len(indices)).reshape(-1, 2)
 
 
 def _as_depth(image: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -198,8 +204,9 @@ def each_image(
     threads: int = 1,
     heed: Callable[[], object] = lambda: None,
     name: Callable[[int], str] = str,
+    at_once: int = 1,
 ) -> list[T]:
-    """Return the results of `work` for images, in order, computed by threads.
+    """Return the results of `work` for images, in order, computed by threads, each of which takes so many `at_once`.
 
     Raises InputRejected after all images, in which each that cannot be used has a line, up to `NAMED`; Hung for one
     that is read for too long, by its name; what `heed` raises, which is called before each image.
@@ -218,9 +225,10 @@ def each_image(
         finally:
             watch.ends()
 
-    futures = [readers.submit(attempt, index) for index in indices]
+    parts = [indices[start : start + at_once] for start in range(0, len(indices), at_once)]
+    futures = [readers.submit(lambda part: [attempt(index) for index in part], part) for part in parts]
     try:
-        found = [watch.result(future) for future in futures]
+        found = [result for future in futures for result in watch.result(future)]
     finally:
         for future in futures:
             future.cancel()
@@ -241,14 +249,16 @@ def all_of(bad: Sequence[InputRejected], count: int) -> InputRejected:
     return InputRejected(bad[0].path, bad[0].reason, [*map(str, bad[1:NAMED]), *more, advice])
 
 
-def large_enough(pairs: Pairs, patch: int) -> tuple[list[int], list[str]]:
+def large_enough(pairs: Pairs, patch: int) -> tuple[Sequence[int], list[str]]:
     """Return the indices of the images that a patch of LR pixels fits into, and the names of the others.
 
     Raises InputRejected, in which every image without a size is named.
     """
-    sizes = each_image(pairs.size, range(len(pairs)), name=pairs.name)
-    fits = [index for index, size in enumerate(sizes) if min(size) >= patch]
-    return fits, [pairs.name(index) for index, size in enumerate(sizes) if min(size) < patch]
+    large = each_image(lambda i: min(pairs.size(i)) >= patch, range(len(pairs)), name=pairs.name, at_once=1_000)
+    if all(large):
+        return range(len(large)), []
+    fits = [index for index, is_large in enumerate(large) if is_large]
+    return fits, [pairs.name(index) for index, is_large in enumerate(large) if not is_large]
 
 
 def make_pool(

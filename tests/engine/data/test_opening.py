@@ -1,15 +1,18 @@
-"""What is said of LR files that a recipe does not use."""
+"""A recipe's images, opened: LR files that are not used, sizes, and what many images cost."""
 
 from __future__ import annotations
 
 import logging
+import tracemalloc
 
+import numpy as np
 import pytest
 
 from srkit.cli import main
 from srkit.engine.builder import Builder
 from srkit.engine.data.opening import make_pairs, unused_lr
-from srkit.engine.data.pools import large_enough
+from srkit.engine.data.pairs import Pairs
+from srkit.engine.data.pools import SourcePool, large_enough
 from srkit.images.manifest import ImageRecord, Manifest
 from srkit.images.writing import save_image
 from srkit.plugin.discovery import installed
@@ -81,7 +84,7 @@ def test_opening_pairs_is_linear_in_their_number(tmp_path, kind):
         def opened():
             source = builder.registry.create("dataset", kind, path=str(root))
             pairs = make_pairs(builder, source, 2, None, for_training=True)
-            assert large_enough(pairs, 8) == (list(range(count)), [])
+            assert large_enough(pairs, 8) == (range(count), [])
 
         opened()  # what is imported, and what is kept for the process
         return calls(opened)
@@ -98,3 +101,47 @@ def test_check_and_run_say_that_lr_files_are_not_used(beside, tiny, capsys, capl
     with caplog.at_level(logging.WARNING, "srkit"):
         assert main(["run", str(tiny), *settings, "--out", "runs/x"]) == 0
     assert said in caplog.text + capsys.readouterr().err
+
+
+class Many:
+    """Black images without files; each tenth may be small."""
+
+    def __init__(self, count: int, small: bool) -> None:
+        self.count, self.small = count, small
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        return f"image{index}"
+
+    def size(self, index: int) -> tuple[int, int]:
+        return (20 if self.small and index % 10 == 3 else 100), 100
+
+    def read(self, index: int, window: object = None) -> np.ndarray:
+        return np.zeros((*self.size(index), 3), np.uint8)
+
+    def lr(self, scale: int) -> None:
+        return None
+
+
+def many(count, *, small=False):
+    return Pairs(Many(count, small), 2, degradation=None, made_by="files", files=False)  # type: ignore[arg-type]
+
+
+def test_images_that_a_patch_does_not_fit_into_are_left_out_by_name():
+    fits, others = large_enough(many(2_015, small=True), 48)
+    assert others == [f"image{index}" for index in range(2_015) if index % 10 == 3]
+    assert list(fits) == [index for index in range(2_015) if index % 10 != 3]
+    assert large_enough(many(2_015), 48) == (range(2_015), [])
+
+
+def test_many_images_take_little_memory_to_look_at_and_to_keep():
+    pairs = many(20_000)
+    large_enough(pairs, 48)
+    tracemalloc.start()
+    pool = SourcePool(pairs, large_enough(pairs, 48)[0])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(pool.sizes) == 20_000
+    assert peak / 20_000 < 64  # bytes; a future for each took 1,800
