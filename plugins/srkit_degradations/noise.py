@@ -10,6 +10,7 @@ from torch import Tensor
 import srkit
 from srkit_degradations.canvas import between, check_range, check_share, normals
 
+LEAST = 0.25  # levels: noise of less vanishes when an image is rounded to 8 bits
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -17,12 +18,16 @@ class GaussianNoise:
     """Normal noise, independent in each pixel.
 
     Args:
-        sigma: least and largest standard deviation, in levels of 255.
+        sigma: least and largest standard deviation, in levels of 0 to 255.
         grey: the share of the samples in which it is the same in red, green and blue.
     """
 
     def __init__(self, *, sigma: tuple[float, float] = (1.0, 30.0), grey: float = 0.4) -> None:
         check_range("sigma", sigma, 0, 255)
+        if 0 < sigma[1] < LEAST:
+            levels = ", ".join(f"{255 * value:g}" for value in sigma)
+            text = f"sigma is in levels of 0 to 255, not of 0 to 1, and noise of {sigma[1]:g} vanishes"
+            raise ValueError(f"{text}; did you mean [{levels}]?")
         check_share("grey", grey)
         self.sigma, self.grey = sigma, grey
 

@@ -389,6 +389,11 @@ def test_shuffled_steps_are_described_in_their_order():
         ("resize", {"shares": [0, 0, 0]}, "shares must be three numbers of 0 at least: larger, smaller, kept"),
         ("jpeg", {"quality": [0, 50]}, "quality must be two numbers from 1 to 100, the smaller first, not 0 and 50"),
         ("gaussian_noise", {"grey": 1.5}, "grey must be from 0 to 1, not 1.5"),
+        (
+            "gaussian_noise",
+            {"sigma": [0.01, 0.05]},
+            "sigma is in levels of 0 to 255, not of 0 to 1, and noise of 0.05 vanishes; did you mean [2.55, 12.75]?",
+        ),
         ("maybe", {"p": -1.0}, "p must be from 0 to 1, not -1"),
         ("one_of", {"steps": []}, "steps must name one at least"),
         ("one_of", {"weights": [1.0]}, "weights must be one for each of the 2 steps, not 1"),
