@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,13 @@ def contents(
     Raises ValueError for a state that cannot be written: a sparse tensor, say.
     """
     of_optimizers, states = zip(*map(_state_of, trainer.learners), strict=True)
-    tensors = {
-        "weights.safetensors": trainer.network.state_dict(),
-        **{_file(number): state for number, state in enumerate(of_optimizers)},
-        "losses.safetensors": _changing(trainer.losses),
-        **({"ema.safetensors": trainer.ema.module.state_dict()} if trainer.ema is not None else {}),
-    }
     if buffers is None:
         buffers = {}
     return {
-        **{name: buffers.setdefault(name, flat.Buffer()).fill(state) for name, state in tensors.items()},
+        **{
+            name: buffers.setdefault(name, flat.Buffer()).fill(state)
+            for name, state in _tensors(trainer, of_optimizers)
+        },
         # Python's JSON, which has infinities: the PSNR of a flat image is one, and comes back as a number.
         "progress.json": json.dumps(
             {
@@ -64,6 +61,17 @@ def contents(
             }
         ).encode(),
     }
+
+
+def _tensors(
+    trainer: Trainer, of_optimizers: Sequence[Mapping[str, Tensor]]
+) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """Yield each file's tensors, the average last: an optimizer of a plugin's computes that when it is asked for."""
+    yield "weights.safetensors", trainer.network.state_dict()
+    yield from ((_file(number), tensors) for number, tensors in enumerate(of_optimizers))
+    yield "losses.safetensors", _changing(trainer.losses)
+    if trainer.ema is not None:
+        yield "ema.safetensors", trainer.ema.module.state_dict()
 
 
 def size_of(trainer: Trainer) -> int:
