@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 HANGS = 1_800
 
 # What drawn kills and damages are drawn by; each run of the tests draws the same ones. And how many times as many there
-# are: `SRKIT_CHAOS_N=20 pytest -m chaos --chaos-table docs/reliability.md` is the long mode.
+# are: `SRKIT_CHAOS_N=20 pytest -m chaos --chaos-table=docs/reliability.md` is the long mode.
 CHAOS_SEED = int(os.environ.get("SRKIT_CHAOS_SEED", "1"))
 CHAOS_N = int(os.environ.get("SRKIT_CHAOS_N", "1"))
 
