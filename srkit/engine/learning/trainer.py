@@ -15,6 +15,7 @@ from srkit.engine.data.batches import Batch
 from srkit.engine.data.sampling import step_seed
 from srkit.engine.distributed import ALONE, World
 from srkit.engine.learning.average import average_of
+from srkit.engine.learning.compiling import compiled, plain
 from srkit.engine.learning.learner import NETWORK, Learner, network_learner
 from srkit.engine.learning.objective import Term
 from srkit.engine.learning.prediction import WORDS, Prediction, hr_at, split, words_of
@@ -110,7 +111,7 @@ class Trainer:
         self.replaying: Callable[[Sequence[Batch]], Work] | None = None  # what does the work of a step of such parts
         self.losses = nn.ModuleList(term.loss for term in terms if isinstance(term.loss, nn.Module))
         self._declared = named(network.forward, WORDS)  # looked up once, not in each step
-        self.forward = torch.compile(network) if options.compile else network
+        self.forward = compiled(network) if options.compile else network
         self.ema = average_of(network, options.ema, self.learners[0].optimizer)
         for learner in self.learners:
             learner.prepare(device, options.precision, options.clip, ordered=options.ordered)
@@ -125,6 +126,10 @@ class Trainer:
     def learner(self) -> Learner:
         """The network's learner."""
         return self.learners[0]
+
+    def scoring(self) -> contextlib.AbstractContextManager[None]:
+        """Return the context in which `averaged` is called for images of any size."""
+        return plain() if self.options.compile else contextlib.nullcontext()
 
     def fit(self, batches: BatchSource, duties: Sequence[Duty], stopping: Callable[[], bool]) -> None:
         """Train to the last step, or until `stopping()`. Raises Diverged."""
@@ -204,7 +209,7 @@ class Trainer:
 
     @torch.no_grad()
     def _of_average(self, part: Batch) -> Tensor:
-        network = self.averaged.eval()
+        network = self.averaged.eval()  # a copy, of which nothing is compiled
         with self.autocast():
             sr: Tensor = split(network(part.lr, **words_of(network, part, self._declared)))[0]
         return sr.float()

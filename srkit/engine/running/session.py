@@ -305,7 +305,8 @@ class Session:
         self._settle()
         started = time.monotonic()
         trainer, train = self.trainer, self.recipe.train
-        with memory.reported(f"to score images at step {trainer.done}", "they are read whole: take smaller ones"):
+        advice = "they are read whole: take smaller ones"
+        with memory.reported(f"to score images at step {trainer.done}", advice), trainer.scoring():
             tables, pictures = self.validation.tables(trainer.averaged)
         is_best = self.world.first(lambda: self._take(tables, pictures))
         if is_best and trainer.done % train.checkpoint_every and trainer.done < train.steps:
