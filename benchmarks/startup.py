@@ -1,7 +1,11 @@
-"""How long `srkit --help`, `srkit list` and the way to a first step take beside `import torch`: processes, in turn."""
+"""How long `srkit --help`, `srkit list` and the way to a first step take beside `import torch`: processes, in turn.
+
+Python keeps the compiled modules of all of them, as it does for users unless PYTHONDONTWRITEBYTECODE is set.
+"""
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -13,6 +17,7 @@ from pathlib import Path
 from benchmarks.timing import Work, interleaved, ratio
 
 ROUNDS = 15
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 COMMANDS = {
     "import torch": [sys.executable, "-c", "import torch"],
     "srkit --help": [sys.executable, "-m", "srkit", "--help"],
@@ -40,7 +45,7 @@ def measured() -> dict[str, list[float]]:
     """Return the seconds of each command in each round."""
 
     def work(command: list[str]) -> Work:
-        return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
 
     return interleaved({name: work(command) for name, command in COMMANDS.items()}, ROUNDS)
 
@@ -51,11 +56,12 @@ def first_step() -> float:
     for _ in range(FEWER):
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            subprocess.run(COMMANDS["import torch"], check=True)
+            subprocess.run(COMMANDS["import torch"], check=True, env=ENVIRONMENT)
             torch_took = time.perf_counter() - started
             out = Path(folder) / "run"
             started = time.perf_counter()
-            with subprocess.Popen([sys.executable, "-c", FIRST_STEP, str(out)], stdout=subprocess.PIPE) as process:
+            command = [sys.executable, "-c", FIRST_STEP, str(out)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
                 assert process.stdout is not None
                 process.stdout.read(1)
                 ratios_found.append((time.perf_counter() - started) / torch_took)
