@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srkit.cli import error_text, output, print_traceback
+from srkit.cli.overrides import add_overrides
 from srkit.errors import SrkitError, UsageError
 from srkit.plugin.discovery import discover
 from srkit.plugin.part import as_tree
@@ -29,16 +30,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="a file, or the name of a packaged recipe")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="[STAGE:]KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key of the recipe, as in train.steps=500; without a value, data.degradation=, the key is "
-        "taken away, as if the recipe did not have it; with a recipe's name before it, a2n_x2:train.steps=500, of that "
-        "stage alone, where there are several; may be given several times",
-    )
+    add_overrides(parser)
     parser.add_argument("--out", metavar="DIR", help="the run directory that `srkit run` would be given")
     parser.add_argument("--restart", action="store_true", help="look at what `srkit run --restart` would do")
 

@@ -19,6 +19,7 @@ from typing import TextIO
 
 from srkit import api
 from srkit.cli import output, whole_number
+from srkit.cli.overrides import add_overrides
 from srkit.errors import Elsewhere, RunFailed, Stopped, UsageError
 from srkit.plugin.discovery import discover
 from srkit.runs.stopping import WITH_PARENT, StopFlag, end_with_parent
@@ -29,16 +30,7 @@ FLAGS = ("--restart", "--accept-dataset-change", "--traceback")  # that each of 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of a packaged recipe")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="[STAGE:]KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key of the recipe, as in train.steps=500; without a value, data.degradation=, the key is "
-        "taken away, as if the recipe did not have it; with a recipe's name before it, a2n_x2:train.steps=500, of that "
-        "stage alone, where there are several; may be given several times",
-    )
+    add_overrides(parser)
     parser.add_argument("--out", metavar="DIR", help="the run directory")
     parser.add_argument(
         "--restart", action="store_true", help="set the old run aside under a dated name and begin anew"
