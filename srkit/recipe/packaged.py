@@ -22,13 +22,18 @@ def packaged_recipes() -> dict[str, Path]:
 
 
 def find_recipe(name: str) -> Path:
-    """Return the file of that path, or else the packaged recipe of that name. Raises UsageError where neither is."""
-    if Path(name).is_file():
-        return Path(name)
+    """Return the file of that path, or else the packaged recipe of that name. Raises UsageError where neither is.
+
+    A packaged recipe may be called a2n_x2, a2n_x2.toml or, as in a clone, recipes/a2n_x2.toml.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
     known = packaged_recipes()
-    stem = Path(name).stem
-    if stem in known:  # also where a run of that name lies here
-        return known[stem]
-    if Path(name).is_dir():
-        raise UsageError(f"{name} is a folder, not a recipe")
-    raise UsageError(f"there is no recipe {name}, neither a file nor a packaged one{did_you_mean(stem, known)}")
+    if path.stem in known and path.suffix in ("", ".toml") and str(path.parent) in (".", "recipes"):
+        return known[path.stem]  # also where a run of that name lies here
+    if path.is_dir():
+        own = path / "recipe.toml"
+        what = f"a run; its recipe is {own}" if own.is_file() else "a folder, not a recipe"
+        raise UsageError(f"{name} is {what}")
+    raise UsageError(f"there is no recipe {name}, neither a file nor a packaged one{did_you_mean(path.stem, known)}")

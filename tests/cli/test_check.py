@@ -75,6 +75,21 @@ def test_several_recipes_are_all_checked(call, tiny, tmp_path):
     )
 
 
+def test_a_packaged_recipe_is_found_by_its_name_and_in_no_other_folder(call, tmp_path):
+    for name in ("quickstart", "quickstart.toml", "recipes/quickstart.toml"):
+        assert call("check", name)[0] == 0
+    (tmp_path / "runs/quickstart").mkdir(parents=True)
+    assert call("check", "runs/quickstart")[::2] == (2, "srkit check: runs/quickstart is a folder, not a recipe\n")
+    (tmp_path / "runs/quickstart/recipe.toml").touch()
+    told = "srkit check: runs/quickstart is a run; its recipe is runs/quickstart/recipe.toml\n"
+    assert call("check", "runs/quickstart")[::2] == (2, told)
+    code, _, err = call("check", "foo/quickstart")
+    assert (code, err.partition(";")[0]) == (
+        2,
+        "srkit check: there is no recipe foo/quickstart, neither a file nor a packaged one",
+    )
+
+
 def test_the_packaged_recipe_is_good(call):
     code, out, err = call("check", "quickstart")
     assert (code, err) == (0, "")
