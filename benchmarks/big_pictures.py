@@ -220,9 +220,11 @@ def upscale(model: Path, path: Path, out: Path) -> tuple[float, float]:
 def compare(model: str, path: str, found: str) -> str:
     """Say how a file differs from what the network makes of the whole image at once."""
     import srkit
+    from srkit.images import opening
     from srkit.images.reading import open_picture
     from srkit.images.underlay import filled_under
 
+    opening.MAX_DECODED = 2**30  # 16 bits of 12000x8000 are more than srkit reads of a file that it does not know
     picture, network = open_picture(path), srkit.load(model)
     image = picture.pixels if picture.alpha is None else filled_under(picture.pixels, picture.alpha)
     whole = at_once(network, image)
