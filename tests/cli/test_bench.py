@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,7 +119,6 @@ def test_the_peak_memory_of_the_cpu_is_that_of_a_process_apart(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a2m"], "a2m is neither a file, nor a run directory, nor a network; did you mean 'a2n'?"),
         (["espcn", "espcn"], "espcn is there twice: its rows could not be told apart"),
         (["espcn", "--form", "eger"], "there is no form 'eger'; did you mean 'eager'?"),
         (["espcn", "--precision", "float64"], "there is no precision 'float64'; did you mean 'float16'?"),
@@ -143,6 +143,15 @@ def test_what_cannot_be_meant_is_refused(call, words, message):
     code, out, err = call("bench", *words)
     assert (code, out) == (2, "")
     assert err == f"srkit bench: {message}\n"
+
+
+def test_a_model_that_is_not_there_is_an_input_that_is_rejected(call):
+    told = "there is no such file, run directory or network"
+    assert call("bench", "a2m") == (3, "", f"srkit bench: a2m: {told}; did you mean 'a2n'?\n")
+    Path("runs/quickstart").mkdir(parents=True)
+    Path("runs/quickstart/recipe.toml").touch()
+    for given in ("runs/quikstart", "quickstrat"):
+        assert call("bench", given) == (3, "", f"srkit bench: {given}: {told}; did you mean runs/quickstart?\n")
 
 
 def test_each_is_called_in_each_round_and_one_that_raises_is_called_no_more():
