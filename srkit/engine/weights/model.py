@@ -205,7 +205,7 @@ def _without_best(path: Path) -> str:
 
 def _of_export(path: Path, registry: Registry) -> str:
     """Return what is said of a file that an exporter wrote, or that stands beside one; "" for any other."""
-    suffixes = {entry.component.facts.get("suffix") for entry in registry.of_kind("exporter")} - {None, ""}
+    suffixes = {str(entry.component.facts.get("suffix", "")) for entry in registry.of_kind("exporter")} - {""}
     if path.exists() and path.suffix in suffixes:
         return "is an exported file; give the run or the model file that it was made from"
     if path.suffix in BESIDE and path.is_file():
