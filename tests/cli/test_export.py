@@ -206,3 +206,48 @@ def test_weights_that_have_a_name_of_an_exporter_s_are_read(export):
     Path("y2.formed").write_text("there")
     code, _, err = export("y2.bin", "--to", "formed", "--architecture", "doubling", "--scale", "2", "-o", "z.formed")
     assert code == 0, err
+
+
+def test_a_place_that_takes_no_file_is_told_before_the_work(export):
+    Path("notes.txt").write_text("mine")
+    for out in ("notes.txt/x.formed", "notes.txt/deep/x.formed"):
+        # Nothing of the ways that fail: none was tried.
+        told = f"srkit export: {out}: cannot be written: Not a directory\n"
+        assert export("x2.safetensors", "--to", "formed", "-o", out) == (1, "", told)
+
+
+def test_a_folder_is_made_for_a_file_and_for_nothing_else(export):
+    assert export("x2.safetensors", "--to", "wrong", "-o", "new/x.wrong", "--size", "64x51")[0] == 1
+    assert not Path("new").exists()
+    assert export("x2.safetensors", "--to", "formed", "-o", "new/deep/x.formed")[0] == 0
+    assert Path("new/deep/x.formed").is_file()
+
+
+ABSENT = """\
+import srkit
+
+
+@srkit.hookimpl
+def srkit_components():
+    missing = "it needs nowhere: pip install 'srkit[absent]'"
+    yield srkit.Component("exporter", "absent", f"{__name__}:Absent", facts={"suffix": ".absent"}, missing=missing)
+"""
+
+
+def test_an_exporter_that_is_not_installed_is_near_too_and_is_told_with_what_installs_it(export, call):
+    Path("absent.py").write_text(ABSENT)
+    code, out, err = call("-p", "absent.py", "-p", "forms.py", "export", "x2.safetensors", "--to", "absnt")
+    assert (code, out) == (2, "")
+    start = re.escape("srkit export: unknown exporter 'absnt'; did you mean 'absent'? (installed: ")
+    assert re.fullmatch(rf"{start}.*formed.*; not installed: absent \(pip install 'srkit\[absent\]'\).*\)\n", err)
+    assert call("-p", "absent.py", "export", "x2.safetensors", "--to", "absent") == (
+        2,
+        "",
+        "srkit export: exporter 'absent' cannot be used: it needs nowhere: pip install 'srkit[absent]'\n",
+    )
+
+
+def test_without_a_format_the_names_of_them_are_told(export):
+    names = "coreml, executorch, formed, litert, ncnn, onnx, openvino, wrong"
+    told = f"--to NAME says the format: {names}; `srkit list exporter` says what each is for"
+    assert export("x2.safetensors") == (2, "", f"srkit export: {told}\n")
