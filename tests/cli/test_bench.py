@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,9 +56,49 @@ def test_a_table_has_a_line_for_each_and_says_what_it_shows(call):
         ["espcn", "x2", "8x8", "bfloat16", "eager"],
     ]
     assert lines[3] == (
-        f"cpu, 1 threads; torch {torch.__version__}; batch 1; medians of calls in turns; size of LR; ratio: times as "
+        f"cpu, 1 thread; torch {torch.__version__}; batch 1; medians of calls in turns; size of LR; ratio: times as "
         "fast as the first row of its size; memory: beside the weights and LR"
     )
+
+
+CASE = {"model": "runs/quickstart", "scale": 2, "size": [128, 128], "precision": "float32", "form": "eager"}
+MEASURED = {"seconds": 26.79, "images_per_s": 1012.3, "ratio": 1.0, "peak_bytes": 2**30, "reason": ""}
+ROW = {**CASE, **MEASURED, "parameters": 24_336, "multiply_adds": 24_000}
+FOUND = {"device": "cpu", "device_name": "", "threads": 4, "torch": "2", "batch": 1}
+
+
+def printed(width, *rows):
+    """Return the lines of a table of such rows in a terminal of so many columns, but for the last, on the device."""
+    program = (
+        "import rich.console as c, srkit.cli.output as o, srkit.cli.bench as b\n"
+        f"o.console = lambda **_: c.Console(width={width})\nb._print({ {**FOUND, 'rows': rows}!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return [line.split() for line in done.stdout.splitlines()[:-1]]
+
+
+def test_a_number_has_no_exponent_and_a_row_is_a_line():
+    head, row = printed(200, ROW)
+    assert row == [
+        *("runs/quickstart", "x2", "128x128", "float32", "eager", "26,790", "1,010", "1.00", "1,024", "24,336"),
+        "0.0000240",
+    ]
+    assert head == ["model", "scale", "size", "precision", "form", *head[5:]]
+
+
+def test_a_narrow_terminal_does_without_what_matters_least_and_folds_no_number():
+    other = {**ROW, "model": "espcn", "precision": "bfloat16", "seconds": 0.004321, "ratio": 6.2}
+    assert [" ".join(line) for line in printed(80, ROW, other)] == [
+        "model precision ms images/s ratio MiB parameters",
+        "runs/quickstart float32 26,790 1,010 1.00 1,024 24,336",
+        "espcn bfloat16 4.321 1,010 6.20 1,024 24,336",
+        "all rows: scale x2, form eager, size 128x128; no room here for G multiply-adds: --json has them",
+    ]
+    assert printed(40, ROW, other)[:3] == [
+        ["model", "precision", "ms"],
+        ["runs/quickstart", "float32", "26,790"],
+        ["espcn", "bfloat16", "4.321"],
+    ]
 
 
 def test_a_case_that_cannot_be_computed_is_a_line_with_its_reason(call):
