@@ -133,6 +133,7 @@ def _main(arguments: argparse.Namespace) -> int:
     if arguments.size is not None and arguments.scale is not None:
         raise UsageError("--size says how large images become, and --scale by how much larger: give one of them")
     if films.are_meant(arguments):
+        enlarging.say_too_little(arguments)
         return films.main(arguments)
     naming = targets.Naming(arguments.suffix, arguments.format or "")
     plan = targets.plan(
@@ -144,6 +145,7 @@ def _main(arguments: argparse.Namespace) -> int:
     if targets.STREAM in work:
         _refuse_terminal(arguments.stdout)
     registry = discover(arguments.plugins, arguments.ambient)
+    enlarging.say_too_little(arguments)
     enlarger_of, by = _enlargers(arguments, registry)
 
     for error in bad:
