@@ -138,7 +138,7 @@ def test_a_saved_network_is_loaded_in_eval_mode_and_gives_the_same_image(network
     assert np.array_equal(srkit.upscale(image, loaded), srkit.upscale(image, network))
     with pytest.raises(srkit.InputRejected) as error:
         srkit.load(tmp_path / "gone.safetensors")
-    assert str(error.value) == f"{tmp_path / 'gone.safetensors'}: there is no such file"
+    assert str(error.value) == f"{tmp_path / 'gone.safetensors'}: there is no such file or run directory"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -1,10 +1,21 @@
-"""What a file says of its network, kept beside it as JSON where its format has no room for words."""
+"""What stands beside a file: its weights, and as JSON, where its format has no room for words, what it says."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+
+import srkit
+
+WEIGHTS = ".bin"  # of the formats of two files
+
+
+def refuse_alone(path: Path) -> None:
+    """Raise InputRejected where a file lacks the one of its weights: "x2.bin" beside "x2.param"."""
+    weights = path.with_suffix(WEIGHTS)
+    if not weights.is_file():
+        raise srkit.InputRejected(path, f"needs {weights.name} beside it, which is not there")
 
 
 def write(path: Path, words: Mapping[str, str]) -> None:

@@ -61,7 +61,8 @@ class Ncnn:
         beside.write(path, words)
 
     def open(self, path: Path) -> srkit.Exported:
-        """Open both files in ncnn, on the CPU. Raises ValueError."""
+        """Open both files in ncnn, on the CPU. Raises InputRejected where the second is not there, else ValueError."""
+        beside.refuse_alone(path)
         net = ncnn.Net()
         net.opt.num_threads = torch.get_num_threads()
         # What ncnn may do on a phone is another matter: here the file is looked at, in float32.

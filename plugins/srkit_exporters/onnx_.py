@@ -81,14 +81,18 @@ class Onnx:
         )
 
     def open(self, path: Path) -> srkit.Exported:
-        """Open a file in ONNX Runtime, on the CPU. Raises what it raises."""
+        """Open a file in ONNX Runtime, on the CPU. Raises InputRejected for one of anything else, or what it raises."""
         import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument, InvalidProtobuf
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # As many threads as torch has: of its own it takes all cores, whatever OMP_NUM_THREADS says.
         options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except (InvalidProtobuf, InvalidArgument) as error:
+            raise srkit.InputRejected(path, f"is no ONNX file, or is damaged ({error})") from None
         taken = session.get_inputs()
         if len(taken) != 1 or taken[0].type != "tensor(float)":
             raise ValueError(f"takes {', '.join(f'{one.name} {one.type}' for one in taken)}, and not one float image")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import srkit
+from srkit_exporters import beside
 
 HOME = "srkit"  # the section of the file's runtime information that has its words
 
@@ -39,7 +40,8 @@ class OpenVino:
         openvino.save_model(model, path, compress_to_fp16=self._half)
 
     def open(self, path: Path) -> srkit.Exported:
-        """Open both files on the CPU. Raises what OpenVINO raises."""
+        """Open both files on the CPU. Raises InputRejected where the second is not there, else what OpenVINO raises."""
+        beside.refuse_alone(path)
         core = openvino.Core()
         model = core.read_model(path)
         words = _words(model)

@@ -7,6 +7,7 @@ timed in turns, so that a busy machine slows all of them alike; the ratio is to 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,12 @@ HEAD = [
     *("model", "scale", "size", "precision", "form", "ms", "images/s", "ratio", "MiB"),
     *("parameters", "G multiply-adds"),
 ]
+NUMBERS_FROM = 5
+# What a narrow terminal does without, the first of them first; but before these what all rows have alike.
+WORDS_OF_CASE = ("scale", "form", "precision", "size")
+LESS = ("G multiply-adds", "parameters", "MiB", "images/s", "ratio")
+LEAST_OF_NAME = 24  # columns for the name of a model, which is folded where it is longer
+GAP = 3  # between columns, as `output.grid` has it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,30 +101,54 @@ def _print(found: Mapping[str, Any]) -> None:
     out = output.console()
     rows = [row for row in found["rows"] if row["seconds"] is not None]
     if rows:
-        out.print(output.grid([_cells(row) for row in rows], HEAD, numbers_from=5))
+        table, left_out = _table(rows, out.width)
+        out.print(table)
+        if left_out:
+            out.print(f"[dim]{output.clean(left_out)}[/dim]", soft_wrap=True)
     for row in found["rows"]:
         if row["reason"]:
             what = f"{row['model']} {_shape(row['size'])} {row['precision']} {row['form']}: {row['reason']}"
             out.print(f"[yellow]{output.clean(what)}[/yellow]", soft_wrap=True)
-    device = found["device_name"] or f"{found['device']}, {found['threads']} threads"
+    count = found["threads"]
+    device = found["device_name"] or f"{found['device']}, {count} thread{'' if count == 1 else 's'}"
     line = f"{device}; torch {found['torch']}; batch {found['batch']}; medians of calls in turns; size of LR; "
     line += "ratio: times as fast as the first row of its size; memory: beside the weights and LR"
     out.print(f"[dim]{output.clean(line)}[/dim]", soft_wrap=True)
 
 
-HEAD = [
-    "model",
-    "scale",
-    "size",
-    "precision",
-    "form",
-    "ms",
-    "images/s",
-    "ratio",
-    "MiB",
-    "parameters",
-    "G multiply-adds",
-]
+def _table(rows: Sequence[Mapping[str, Any]], width: int) -> tuple[Any, str]:
+    """Return a table that fits into a width, and a line on the columns that it has no room for.
+
+    A long name of a model is folded; a number never is.
+    """
+    from rich.cells import cell_len
+    from rich.markup import render
+
+    cells = [_cells(row) for row in rows]
+    columns = {name: [line[i] for line in cells] for i, name in enumerate(HEAD)}
+    wide = {name: max(cell_len(render(cell).plain) for cell in (name, *column)) for name, column in columns.items()}
+    wide["model"] = min(wide["model"], LEAST_OF_NAME)
+    alike = [name for name in WORDS_OF_CASE if len(set(columns[name])) == 1]
+    shown = list(HEAD)
+    for name in dict.fromkeys((*alike, *LESS, *WORDS_OF_CASE)):
+        if sum(wide[column] + GAP for column in shown) - GAP <= width:
+            break
+        shown.remove(name)
+    lines = [[columns[name][i] for name in shown] for i in range(len(rows))]
+    numbers_from = sum(name in HEAD[:NUMBERS_FROM] for name in shown)
+    table = output.grid(lines, shown, numbers_from=numbers_from, whole=range(1, len(shown)))
+    same = [f"{name} {columns[name][0]}" for name in alike if name not in shown]
+    gone = [name for name in HEAD if name not in shown and name not in alike]
+    said = [f"all rows: {', '.join(same)}"] if same else []
+    said += [f"no room here for {', '.join(gone)}: --json has them"] if gone else []
+    return table, "; ".join(said)
+
+
+def _figure(value: float, digits: int) -> str:
+    """Return a number with so many digits that count, and never an exponent: "1,010", "26.79"."""
+    whole = math.floor(math.log10(abs(value))) if value else digits
+    rounded = round(value, digits - 1 - whole)
+    return f"{rounded:,.{max(0, digits - 1 - whole)}f}"
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -128,12 +159,12 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         _shape(row["size"]),
         row["precision"],
         row["form"],
-        f"{1000 * row['seconds']:,.4g}",
-        f"{row['images_per_s']:,.3g}",
+        _figure(1000 * row["seconds"], 4),
+        _figure(row["images_per_s"], 3),
         f"{row['ratio']:.2f}",
         "-" if peak is None else f"{peak / 2**20:,.0f}",
         f"{row['parameters']:,}",
-        "-" if counted is None else f"{counted / 1e9:,.3g}",
+        "-" if counted is None else _figure(counted / 1e9, 3),
     ]
 
 

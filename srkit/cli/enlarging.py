@@ -60,6 +60,21 @@ def say(line: str) -> None:
     print(printable(line), file=sys.stderr)
 
 
+def say_too_little(arguments: argparse.Namespace) -> None:
+    """Say where --memory is less than this process takes before there is a network: images can keep to no such size."""
+    if arguments.memory is None:
+        return
+    from srkit.engine.device import pick_device
+    from srkit.engine.memory import size_text, used_memory
+
+    if pick_device(arguments.device, "--device").type != "cpu":
+        return  # on a GPU it is of the tensors
+    used = used_memory()
+    if used >= arguments.memory:
+        given = size_text(arguments.memory)
+        say(f"--memory: Python and torch alone take {size_text(used)}, more than {given}: images go in small parts")
+
+
 @attrs.frozen(eq=False)
 class Enlarger:
     """A network on its device, with the words of a command.

@@ -111,6 +111,7 @@ def main(arguments: argparse.Namespace) -> int:
     registry = discover(arguments.plugins, arguments.ambient)
     sets = _sets(arguments, registry)
     finished = _finished(arguments.images)
+    enlarging.say_too_little(arguments)
     found = [models.read_network(path, arguments, registry) for path in arguments.models]
     sets = {
         name: registry.create("dataset", "folder", path=given) if isinstance(given, str) else given

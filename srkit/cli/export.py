@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srkit.cli import models, output, printable
-from srkit.errors import UsageError
+from srkit.errors import ComponentError, UsageError, nearest
 from srkit.plugin.contracts import KINDS
 from srkit.plugin.discovery import discover
 from srkit.plugin.registry import Entry, Registry
@@ -32,7 +32,9 @@ LEAST = 48  # of a single size's sides: larger images go in tiles that overlap b
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="best.safetensors, a run directory, other weights")
-    parser.add_argument("--to", required=True, metavar="NAME", help="an exporter, as `srkit list exporter` has it")
+    parser.add_argument(
+        "--to", metavar="NAME", help="an exporter, always to be said: onnx, say, as `srkit list exporter` has it"
+    )
     parser.add_argument("-o", dest="out", metavar="FILE", help="the file to write (beside MODEL, by its name)")
     parser.add_argument("--half", action="store_true", help="weights of 16 bits; images stay float32")
     parser.add_argument(
@@ -55,13 +57,14 @@ def _size(text: str) -> tuple[int, int]:
 def main(arguments: argparse.Namespace) -> int:
     """Export a network."""
     from srkit.engine.builder import Builder
-    from srkit.engine.exporting.export import Words, export, refuse_present
+    from srkit.engine.exporting.export import Words, export, refuse_place, refuse_present
 
     registry = discover(arguments.plugins, arguments.ambient)
     entry = _exporter(arguments, registry)
     model = models.read(arguments.model, arguments, registry)
     target = _target(arguments.out, entry, model)
     refuse_present(target)
+    refuse_place(target)
 
     def say(trial: Trial) -> None:
         print(printable(f"{trial.name or 'export'}: {trial.found.reason}"), file=sys.stderr)
@@ -77,12 +80,38 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _exporter(arguments: argparse.Namespace, registry: Registry) -> Entry:
     """Return the exporter that is meant. Raises ComponentError where it cannot be used, UsageError for --half of one
-    that has none."""
-    entry = registry.find("exporter", arguments.to)
+    that has none, and where none is named."""
+    entry = _found(arguments.to, registry)
     target = entry.component.load()
     if arguments.half and not named(target, KINDS["exporter"].given):
         raise UsageError(f"exporter '{arguments.to}' has no weights of 16 bits: leave out --half")
     return entry
+
+
+def _found(name: str | None, registry: Registry) -> Entry:
+    """Return the exporter of a name; of those that are not installed it is told what to install."""
+    entries = registry.of_kind("exporter")
+    names = list(dict.fromkeys(entry.component.name for entry in entries))
+    if name is None:
+        told = f"--to NAME says the format: {', '.join(names)}" if names else "--to NAME says the format"
+        raise UsageError(f"{told}; `srkit list exporter` says what each is for")
+    try:
+        return registry.find("exporter", name)
+    except ComponentError as error:
+        if registry.by_name(name):  # of two plugins, or of another kind
+            raise
+        near = nearest(name, names)
+        installed = [entry.component.name for entry in entries if not entry.component.missing]
+        # What is missing ends with the command that installs it: "it needs ncnn, pnnx: pip install 'srkit[ncnn]'".
+        lacking = [
+            f"{entry.component.name} ({entry.component.missing.rpartition(': ')[2]})"
+            for entry in entries
+            if entry.component.missing
+        ]
+        text = f"unknown exporter '{name}'" + (f"; did you mean '{near}'?" if near else "")
+        parts = [f"installed: {', '.join(installed) or 'none'}"]
+        parts += [f"not installed: {', '.join(lacking)}"] if lacking else []
+        raise ComponentError(f"{text} ({'; '.join(parts)}){registry.failed(name)}") from error
 
 
 def _target(out: str | None, entry: Entry, model: Model) -> Path:

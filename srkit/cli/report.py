@@ -7,8 +7,12 @@ validation and at its end.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from srkit import files
 from srkit.api import report
+from srkit.errors import RunFailed
+from srkit.runs.history import find_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write the page and print its path."""
+    """Write the page, in a folder that is made where it is not there, and print its path."""
+    if arguments.output is not None:
+        for run in arguments.runs:  # a folder is made for nothing but a page
+            find_run(Path(run))
+        try:
+            files.make_directory(Path(arguments.output).parent)
+        except OSError as error:
+            raise RunFailed(f"{arguments.output}: {error.strerror}") from None
     print(report(*arguments.runs, out=arguments.output), file=arguments.stdout)
     return 0

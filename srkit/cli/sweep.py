@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from srkit import api
 from srkit.cli import output, whole_number
-from srkit.errors import RunFailed, Stopped
+from srkit.errors import RecipeError, RunFailed, Stopped
 from srkit.plugin.discovery import discover
+from srkit.reports.texts import toml_value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,22 +69,33 @@ def main(arguments: argparse.Namespace) -> int:
     from srkit.sweeps.grid import parse_lists
 
     show_log(logging.INFO)
+    grid = parse_lists(arguments.grid, "--grid", "optimizer.lr=[1e-4, 5e-4]")
+    ranges = parse_lists(arguments.ranges, "--range", 'optimizer.lr=[1e-5, 1e-3, "log"]')
     try:
         found = api.sweep(
             arguments.recipe,
-            parse_lists(arguments.grid, "--grid", "optimizer.lr=[1e-4, 5e-4]"),
+            grid,
             seeds=arguments.seeds,
             processes=arguments.processes,
             out=arguments.out,
             set=arguments.overrides,
             trials=arguments.optuna,
-            ranges=parse_lists(arguments.ranges, "--range", 'optimizer.lr=[1e-5, 1e-3, "log"]'),
+            ranges=ranges,
             plugins=arguments.plugins,
             registry=discover(arguments.plugins, arguments.ambient),
         )
     except Stopped as error:
         print(f"{error}\nto continue, run the same command again", file=sys.stderr)
         return error.exit_code
+    except RecipeError as error:
+        typed = {
+            f"--set {key}={toml_value(value)}": f"{option} {text}"
+            for option, texts, lists in (("--grid", arguments.grid, grid), ("--range", arguments.ranges, ranges))
+            for text, (key, values) in zip(texts, lists.items(), strict=True)
+            for value in values
+        }
+        problems = dict.fromkeys(_as_typed(problem, typed) for problem in error.problems)
+        raise RecipeError(list(problems), error.notes) from error
     if arguments.json:
         output.print_json(found, arguments.stdout)
     else:
@@ -90,6 +103,14 @@ def main(arguments: argparse.Namespace) -> int:
     if any(run["state"] == "stopped" for run in found["runs"]):
         return Stopped.exit_code
     return RunFailed.exit_code if any(run["state"] == "failed" for run in found["runs"]) else 0
+
+
+def _as_typed(problem: str, typed: Mapping[str, str]) -> str:
+    """Return a problem of a run's override as one of the list that it came from."""
+    for own in sorted(typed, key=len, reverse=True):  # 0.15 begins as 0.1 does
+        if own in problem:
+            return problem.replace(own, typed[own])
+    return problem
 
 
 def _print(found: dict[str, Any]) -> None:

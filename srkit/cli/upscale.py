@@ -133,6 +133,7 @@ def _main(arguments: argparse.Namespace) -> int:
     if arguments.size is not None and arguments.scale is not None:
         raise UsageError("--size says how large images become, and --scale by how much larger: give one of them")
     if films.are_meant(arguments):
+        enlarging.say_too_little(arguments)
         return films.main(arguments)
     naming = targets.Naming(arguments.suffix, arguments.format or "")
     plan = targets.plan(
@@ -144,6 +145,7 @@ def _main(arguments: argparse.Namespace) -> int:
     if targets.STREAM in work:
         _refuse_terminal(arguments.stdout)
     registry = discover(arguments.plugins, arguments.ambient)
+    enlarging.say_too_little(arguments)
     enlarger_of, by = _enlargers(arguments, registry)
 
     for error in bad:
@@ -196,14 +198,15 @@ def _enlargers(arguments: argparse.Namespace, registry: Registry) -> tuple[Calla
     """Return what says for each image what enlarges it, and how large images become, "x2"."""
     from srkit.cli.run import show_log
     from srkit.engine.builder import Builder
-    from srkit.engine.weights.model import read_model
+    from srkit.engine.weights.model import near_run, read_model
 
     to = "" if arguments.size is None else "to {1}x{0}".format(*arguments.size)
     recipe = single.recipe_of(arguments.model)
     if recipe is None:
         near = nearest(arguments.model, packaged_recipes())
-        if near is not None and not Path(arguments.model).exists():
-            raise UsageError(f"{arguments.model}: there is no such file, nor such a recipe; did you mean '{near}'?")
+        given = Path(arguments.model)
+        if near is not None and not given.exists() and near_run(given) is None:
+            raise InputRejected(given, f"there is no such file, run directory or recipe; did you mean '{near}'?")
         enlarger = Enlarger.of(models.read_network(arguments.model, arguments, registry), arguments, registry)
         if enlarger.warning:
             print(printable(enlarger.warning), file=sys.stderr)

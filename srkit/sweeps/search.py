@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from srkit import files
 from srkit.errors import UsageError
 from srkit.reports.texts import toml_value
 from srkit.sweeps.grid import Point, Space, points, seeds_of
@@ -42,7 +41,7 @@ def run_search(sweep: Sweep, space: Space, stop: Callable[[], bool], environment
     seeds = seeds_of(space, sweep.recipe.seed)
     sweep.check(_corners(space, seeds[0]))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    files.make_directory(sweep.folder)
+    sweep.make(sweep.folder)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(sweep.folder / JOURNAL))),
         study_name=NAME,

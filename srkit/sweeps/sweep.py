@@ -85,10 +85,17 @@ class Sweep:
             own.home.refuse_another(own.recipe, {}, ELSEWHERE)
         return own
 
+    def make(self, folder: Path) -> None:
+        """Make a folder of the sweep's own. Raises RunFailed, as a run does, where that cannot be."""
+        try:
+            files.make_directory(folder)
+        except OSError as error:
+            raise RunFailed(f"{error.filename or folder}: {error.strerror}; choose another --out DIR") from None
+
     def run(self, names: Sequence[str], stop: Callable[[], bool], environment: Mapping[str, str]) -> bool:
         """Run those of these that are not finished, and say whether all have been; the page is written anew at each
         end."""
-        files.make_directory(self.folder / OUTPUT)
+        self.make(self.folder / OUTPUT)
         jobs = [self._job(name) for name in names if self.states[name].state != FINISHED]
         total, done = len(names), len(names) - len(jobs)
         if done:

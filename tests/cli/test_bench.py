@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -53,9 +56,49 @@ def test_a_table_has_a_line_for_each_and_says_what_it_shows(call):
         ["espcn", "x2", "8x8", "bfloat16", "eager"],
     ]
     assert lines[3] == (
-        f"cpu, 1 threads; torch {torch.__version__}; batch 1; medians of calls in turns; size of LR; ratio: times as "
+        f"cpu, 1 thread; torch {torch.__version__}; batch 1; medians of calls in turns; size of LR; ratio: times as "
         "fast as the first row of its size; memory: beside the weights and LR"
     )
+
+
+CASE = {"model": "runs/quickstart", "scale": 2, "size": [128, 128], "precision": "float32", "form": "eager"}
+MEASURED = {"seconds": 26.79, "images_per_s": 1012.3, "ratio": 1.0, "peak_bytes": 2**30, "reason": ""}
+ROW = {**CASE, **MEASURED, "parameters": 24_336, "multiply_adds": 24_000}
+FOUND = {"device": "cpu", "device_name": "", "threads": 4, "torch": "2", "batch": 1}
+
+
+def printed(width, *rows):
+    """Return the lines of a table of such rows in a terminal of so many columns, but for the last, on the device."""
+    program = (
+        "import rich.console as c, srkit.cli.output as o, srkit.cli.bench as b\n"
+        f"o.console = lambda **_: c.Console(width={width})\nb._print({ {**FOUND, 'rows': rows}!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return [line.split() for line in done.stdout.splitlines()[:-1]]
+
+
+def test_a_number_has_no_exponent_and_a_row_is_a_line():
+    head, row = printed(200, ROW)
+    assert row == [
+        *("runs/quickstart", "x2", "128x128", "float32", "eager", "26,790", "1,010", "1.00", "1,024", "24,336"),
+        "0.0000240",
+    ]
+    assert head == ["model", "scale", "size", "precision", "form", *head[5:]]
+
+
+def test_a_narrow_terminal_does_without_what_matters_least_and_folds_no_number():
+    other = {**ROW, "model": "espcn", "precision": "bfloat16", "seconds": 0.004321, "ratio": 6.2}
+    assert [" ".join(line) for line in printed(80, ROW, other)] == [
+        "model precision ms images/s ratio MiB parameters",
+        "runs/quickstart float32 26,790 1,010 1.00 1,024 24,336",
+        "espcn bfloat16 4.321 1,010 6.20 1,024 24,336",
+        "all rows: scale x2, form eager, size 128x128; no room here for G multiply-adds: --json has them",
+    ]
+    assert printed(40, ROW, other)[:3] == [
+        ["model", "precision", "ms"],
+        ["runs/quickstart", "float32", "26,790"],
+        ["espcn", "bfloat16", "4.321"],
+    ]
 
 
 def test_a_case_that_cannot_be_computed_is_a_line_with_its_reason(call):
@@ -118,7 +161,6 @@ def test_the_peak_memory_of_the_cpu_is_that_of_a_process_apart(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a2m"], "a2m is neither a file, nor a run directory, nor a network; did you mean 'a2n'?"),
         (["espcn", "espcn"], "espcn is there twice: its rows could not be told apart"),
         (["espcn", "--form", "eger"], "there is no form 'eger'; did you mean 'eager'?"),
         (["espcn", "--precision", "float64"], "there is no precision 'float64'; did you mean 'float16'?"),
@@ -143,6 +185,15 @@ def test_what_cannot_be_meant_is_refused(call, words, message):
     code, out, err = call("bench", *words)
     assert (code, out) == (2, "")
     assert err == f"srkit bench: {message}\n"
+
+
+def test_a_model_that_is_not_there_is_an_input_that_is_rejected(call):
+    told = "there is no such file, run directory or network"
+    assert call("bench", "a2m") == (3, "", f"srkit bench: a2m: {told}; did you mean 'a2n'?\n")
+    Path("runs/quickstart").mkdir(parents=True)
+    Path("runs/quickstart/recipe.toml").touch()
+    for given in ("runs/quikstart", "quickstrat"):
+        assert call("bench", given) == (3, "", f"srkit bench: {given}: {told}; did you mean runs/quickstart?\n")
 
 
 def test_each_is_called_in_each_round_and_one_that_raises_is_called_no_more():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,17 @@ def test_a_large_photograph_takes_no_more_memory_than_it_may(call, tmp_path, suf
     assert int(run.stdout) < 500 * 1024  # as a whole it takes 300 bytes a pixel beside what there is: 1.2 GB
     with Image.open(f"out.{suffix}") as image:
         assert image.size == (4000, 3000)
+
+
+def test_less_memory_than_there_is_without_images_is_told_once(call, photographs):
+    model = save("edsr")
+    told = r"--memory: Python and torch alone take [\d,.]+ [MG]iB, more than 1\.0 MiB: images go in small parts"
+    for command in (["upscale", model, "photos", "-o", "out"], ["eval", model, "--data", "photos"]):
+        code, _, err = call(*command, "--memory", "1M", "--device", "cpu")
+        assert code == 0, err
+        first, *others = err.splitlines()
+        assert re.fullmatch(told, first)
+        assert not [line for line in others if "--memory" in line]
 
 
 def test_a_network_whose_parts_make_up_no_whole_says_so(call):

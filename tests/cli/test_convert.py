@@ -203,7 +203,7 @@ def test_one_network_of_several_is_taken_by_its_key(convert, call, photographs):
             "there.safetensors is a network with blue = 1.0, not 0.5",
         ),
         (["empty", "w.safetensors"], 3, "empty: is a folder without best.safetensors"),
-        (["gone.pt", "w.safetensors"], 3, "gone.pt: there is no such file"),
+        (["gone.pt", "w.safetensors"], 3, "gone.pt: there is no such file or run directory"),
         (
             ["page.pth", "w.safetensors", *NEAREST2],
             3,

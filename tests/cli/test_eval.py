@@ -348,7 +348,7 @@ NEAREST2 = ["--architecture", "nearest", "--scale", "2"]
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["gone.pt", *NEAREST2], 3, "gone.pt: there is no such file"),
+        (["gone.pt", *NEAREST2], 3, "gone.pt: there is no such file or run directory"),
         (["text.pt", *NEAREST2], 3, "text.pt: holds no weights that can be read: ..."),
         (["cut.safetensors"], 3, "cut.safetensors: is no whole safetensors file: ..."),
         (["tensor.pt", *NEAREST2], 3, "tensor.pt: holds something other than a state dict of tensors"),

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from srkit.cli import main
 from tests.conftest import ROOT, photograph
 from tests.exporting import PLUGIN, save
 
@@ -151,7 +153,11 @@ def test_words_that_are_for_weights_are_refused_of_a_file_that_is_computed_elsew
 @ONNX
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"no network", "cannot be opened: InvalidProtobuf: "), (None, "there is no such file")],
+    [
+        (b"no network", r"is no ONNX file, or is damaged \(\[ONNXRuntimeError\] : 7 : INVALID_PROTOBUF : .*\)"),
+        (b"", r"is no ONNX file, or is damaged \(\[ONNXRuntimeError\] : 2 : INVALID_ARGUMENT : .*\)"),
+        (None, "there is no such file"),
+    ],
 )
 def test_a_file_that_is_none_is_named(call, content, reason):
     if content is not None:
@@ -159,4 +165,89 @@ def test_a_file_that_is_none_is_named(call, content, reason):
     Image.fromarray(photograph(3, 40, 57)).save("photo.png")
     code, _, err = call("upscale", "x2.onnx", "photo.png", "-o", "out")
     assert code == 3
-    assert err.startswith(f"srkit upscale: x2.onnx: {reason}")
+    assert re.fullmatch(f"srkit upscale: x2.onnx: {reason}\n", err)
+
+
+@pytest.mark.parametrize(("package", "suffix"), [("ncnn", ".param"), ("openvino", ".xml")])
+def test_a_file_without_the_one_of_its_weights_is_told_so(tmp_path, monkeypatch, capfd, package, suffix):
+    pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    Path("mv").mkdir()
+    path = Path(f"mv/x2{suffix}")
+    path.write_text("7767517\n0 0\n")
+    Image.fromarray(photograph(3, 40, 57)).save("photo.png")
+    assert main(["upscale", str(path), "photo.png", "-o", "out"]) == 3
+    # As a descriptor has it: ncnn prints by itself.
+    assert capfd.readouterr() == ("", f"srkit upscale: {path}: needs x2.bin beside it, which is not there\n")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("x2.formed", "is an exported file; give the run or the model file that it was made from"),
+        ("y2.bin", "belongs to y2.formed: give that"),
+        ("y2.json", "belongs to y2.formed: give that"),
+        ("other.bin", "holds no weights that can be read: neither torch nor safetensors writes such files"),
+    ],
+)
+def test_what_an_exporter_wrote_is_no_file_of_weights(export, call, model, message):
+    for path in ("x2.formed", "y2.formed", "y2.bin", "y2.json", "other.bin"):
+        Path(path).write_text("7767517")
+    told = f"{model}: {message}\n"
+    assert export(model, "--to", "formed") == (3, "", f"srkit export: {told}")
+    assert call("-p", "forms.py", "bench", model) == (3, "", f"srkit bench: {told}")
+    if model != "x2.formed":
+        assert call("-p", "forms.py", "upscale", model, "photo.png", "-o", "out") == (3, "", f"srkit upscale: {told}")
+
+
+def test_weights_that_have_a_name_of_an_exporter_s_are_read(export):
+    """PyTorch's own .bin files may stand beside what was made of them."""
+    torch.save({"gain": torch.ones(1)}, "y2.bin")
+    Path("y2.formed").write_text("there")
+    code, _, err = export("y2.bin", "--to", "formed", "--architecture", "doubling", "--scale", "2", "-o", "z.formed")
+    assert code == 0, err
+
+
+def test_a_place_that_takes_no_file_is_told_before_the_work(export):
+    Path("notes.txt").write_text("mine")
+    for out in ("notes.txt/x.formed", "notes.txt/deep/x.formed"):
+        # Nothing of the ways that fail: none was tried.
+        told = f"srkit export: {out}: cannot be written: Not a directory\n"
+        assert export("x2.safetensors", "--to", "formed", "-o", out) == (1, "", told)
+
+
+def test_a_folder_is_made_for_a_file_and_for_nothing_else(export):
+    assert export("x2.safetensors", "--to", "wrong", "-o", "new/x.wrong", "--size", "64x51")[0] == 1
+    assert not Path("new").exists()
+    assert export("x2.safetensors", "--to", "formed", "-o", "new/deep/x.formed")[0] == 0
+    assert Path("new/deep/x.formed").is_file()
+
+
+ABSENT = """\
+import srkit
+
+
+@srkit.hookimpl
+def srkit_components():
+    missing = "it needs nowhere: pip install 'srkit[absent]'"
+    yield srkit.Component("exporter", "absent", f"{__name__}:Absent", facts={"suffix": ".absent"}, missing=missing)
+"""
+
+
+def test_an_exporter_that_is_not_installed_is_near_too_and_is_told_with_what_installs_it(export, call):
+    Path("absent.py").write_text(ABSENT)
+    code, out, err = call("-p", "absent.py", "-p", "forms.py", "export", "x2.safetensors", "--to", "absnt")
+    assert (code, out) == (2, "")
+    start = re.escape("srkit export: unknown exporter 'absnt'; did you mean 'absent'? (installed: ")
+    assert re.fullmatch(rf"{start}.*formed.*; not installed: absent \(pip install 'srkit\[absent\]'\).*\)\n", err)
+    assert call("-p", "absent.py", "export", "x2.safetensors", "--to", "absent") == (
+        2,
+        "",
+        "srkit export: exporter 'absent' cannot be used: it needs nowhere: pip install 'srkit[absent]'\n",
+    )
+
+
+def test_without_a_format_the_names_of_them_are_told(export):
+    names = "coreml, executorch, formed, litert, ncnn, onnx, openvino, wrong"
+    told = f"--to NAME says the format: {names}; `srkit list exporter` says what each is for"
+    assert export("x2.safetensors") == (2, "", f"srkit export: {told}\n")

@@ -17,6 +17,8 @@ def test_the_page_of_a_run_is_in_its_directory_and_its_path_is_printed(tiny, cap
     assert Path("run/report.html").read_text("utf-8").startswith("<!doctype html>")
     assert main(["report", "run/best.safetensors", "-o", "page.html"]) == 0
     assert Path("page.html").read_bytes() == Path("run/report.html").read_bytes()
+    assert main(["report", "run", "-o", "new/below/page.html"]) == 0
+    assert Path("new/below/page.html").read_bytes() == Path("page.html").read_bytes()
     assert "torch" not in loaded_by("report", "run", names=("torch", "srkit"))
 
 
@@ -26,11 +28,14 @@ def test_what_is_no_run_or_has_no_place_is_refused(tiny, capsys):
     capsys.readouterr()
     assert main(["report", "nowhere"]) == 3
     assert main(["report", "run", "other"]) == 2
-    assert main(["report", "run", "-o", "missing/page.html"]) == 1
+    assert main(["report", "nowhere", "-o", "missing/page.html"]) == 3
+    assert not Path("missing").exists()
+    assert main(["report", "run", "-o", "tiny.toml/page.html"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "srkit report: nowhere: there is no such file or folder",
         "srkit report: a report on several runs needs a place: -o FILE, or out=FILE from Python",
-        "srkit report: missing/page.html: No such file or directory",
+        "srkit report: nowhere: there is no such file or folder",
+        "srkit report: tiny.toml/page.html: File exists",
     ]
 
 

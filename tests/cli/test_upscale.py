@@ -76,9 +76,9 @@ def test_shards_enlarge_each_image_once_into_one_folder(upscale, photographs):
 
 def test_a_mistyped_recipe_is_told_the_nearest(call, one):
     assert call("upscale", "zsrs", "one.png", "-o", "out/") == (
-        2,
+        3,
         "",
-        "srkit upscale: zsrs: there is no such file, nor such a recipe; did you mean 'zssr'?\n",
+        "srkit upscale: zsrs: there is no such file, run directory or recipe; did you mean 'zssr'?\n",
     )
 
 
@@ -304,12 +304,18 @@ def test_a_folder_that_cannot_be_made_ends_the_command(upscale, one, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing.safetensors", "nothing.safetensors: there is no such file"),
+        ("nothing.safetensors", "nothing.safetensors: there is no such file or run directory"),
         ("a", "a: is a folder without best.safetensors"),
+        ("runs", "runs: holds runs: runs/espcn, runs/quickstart; give one of them"),
+        ("quikstart", "quikstart: there is no such file or run directory; did you mean runs/quickstart?"),
+        ("runs/quikstart", "runs/quikstart: there is no such file or run directory; did you mean runs/quickstart?"),
     ],
 )
 def test_a_model_that_is_not_there_is_one_line(upscale, one, tmp_path, name, message):
     (tmp_path / "a").mkdir()
+    for run in ("quickstart", "espcn"):
+        (tmp_path / "runs" / run).mkdir(parents=True)
+        (tmp_path / "runs" / run / "recipe.toml").touch()
     assert upscale("one.png", "-o", "out", weights=name) == (3, f"srkit upscale: {message}\n")
 
 

@@ -117,18 +117,27 @@ def test_ctrl_c_stops_all_runs_with_exit_code_75(there, capfd):
 
 
 def test_mistakes_are_refused_before_any_run(tiny, capfd):
-    assert main(["sweep", "tiny.toml", "--grid", "optimizer.lrr=[1, 2]", "--grid", "train.steps=[1]"]) == 2
+    assert main(["sweep", "tiny.toml", "--grid", "optimizer.lrr=[5e-4, 0.00051]", "--grid", "train.steps=[1]"]) == 2
     assert main(["sweep", "tiny.toml", "--grid", 'optimizer.lr=["a"]']) == 2
     assert main(["sweep", "tiny.toml", "--seeds", "2", "--processes", "0"]) == 2
     assert main(["sweep", "tiny.toml", "--seeds", "2", "--out", "photos/p0.png"]) == 2
     assert capfd.readouterr().err.splitlines() == [
-        "--set optimizer.lrr=1: unknown setting 'lrr' of optimizer 'adam'; did you mean 'lr'?",
-        "--set optimizer.lrr=2: unknown setting 'lrr' of optimizer 'adam'; did you mean 'lr'?",
-        'srkit sweep: --set optimizer.lr="a": \'lr\' must be a number, not "a"',
+        "srkit sweep: --grid optimizer.lrr=[5e-4, 0.00051]: unknown setting 'lrr' of optimizer 'adam'; did you mean "
+        "'lr'?",
+        'srkit sweep: --grid optimizer.lr=["a"]: \'lr\' must be a number, not "a"',
         "srkit sweep: the processes of a sweep are at least 1, not 0",
         "srkit sweep: photos/p0.png/seed=0: Not a directory; choose another --out DIR",
     ]
     assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="it is a folder that takes none, whoever asks")
+def test_a_folder_that_cannot_be_made_is_told_as_a_run_tells_it(tiny, capfd):
+    for command in (["run", "tiny.toml"], ["sweep", "tiny.toml", "--seeds", "1"]):
+        capfd.readouterr()
+        assert main([*command, "--out", "/proc/srkit"]) == 1
+        told = "/proc/srkit: No such file or directory; choose another --out DIR"
+        assert capfd.readouterr().err.splitlines()[-1] == f"srkit {command[0]}: {told}"
 
 
 def test_another_recipe_in_the_place_of_a_run_is_refused(there, capfd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -68,9 +69,10 @@ def export(
     """Write a network to a path, and what belongs to it beside it, by the first way whose file is right.
 
     `say` hears of each way that failed. Raises UsageError for a size that the network does not take, and for a file
-    that is there already; RunFailed where no way is right, and where the disk takes no file.
+    that is there already; RunFailed where no way is right, and where the disk takes no file, at once where that shows.
     """
     refuse_size(model, words.size)
+    refuse_place(target)
     failed: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix="srkit-") as folder:
         source = Path(folder) / "model.safetensors"
@@ -162,3 +164,18 @@ def refuse_present(path: Path) -> None:
     """Raise UsageError where there is something already: nothing is replaced."""
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} is there already; remove it first, or give another -o")
+
+
+def refuse_place(path: Path) -> None:
+    """Raise RunFailed where no file can be written, before the work: a file in the way, a folder that takes none.
+
+    No folder is made: what comes of the work is not known yet.
+    """
+    there = next((place for place in path.parents if place.exists()), None)
+    code = None
+    if there is not None and not there.is_dir():
+        code = errno.ENOTDIR
+    elif there is not None and not os.access(there, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    if code is not None:
+        raise RunFailed(f"{path}: cannot be written: {os.strerror(code)}")

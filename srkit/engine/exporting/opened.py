@@ -78,6 +78,8 @@ def open_model(path: Path, entry: Entry, registry: Registry) -> Model:
         exported = exporter.open(path)
         said = json.loads(exported.words.get(SAID, "{}"))
         network = ExportedNetwork(exported, said)
+    except InputRejected:  # an exporter that knows more of its files
+        raise
     except Exception as error:  # each runtime has its own errors
         raise InputRejected(path, f"cannot be opened: {describe(error)}") from error
     component = Component("architecture", entry.component.name, f"{__name__}:{ExportedNetwork.__name__}")

@@ -80,10 +80,11 @@ def pack(recipe: Recipe, data: OpenedData, device: torch.device, stop: StopFlag,
             bad=BadImages(recipe.data.on_bad_image, len(data.usable)),
             processes=processes,
         )
+    count = f"{len(data.usable)} image{'' if len(data.usable) == 1 else 's'}"
     if pool.is_packed:
-        log.info("%d images packed in %.1f s", len(data.usable), time.monotonic() - started)
+        log.info("%s packed in %.1f s", count, time.monotonic() - started)
     else:
-        log.info("%d images, of which windows are read", len(data.usable))
+        log.info("%s, of which windows are read", count)
     with memory.reported("for the images to score on", "they are read whole: take smaller ones"):
         evaluate.read_all(data.validation, recipe.data.threads, stop.heed)
     return pool

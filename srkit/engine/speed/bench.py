@@ -31,8 +31,8 @@ from srkit.engine.speed.measuring import (
     row,
     time_in_turns,
 )
-from srkit.engine.weights.model import read_model
-from srkit.errors import ComponentError, UsageError, describe, did_you_mean
+from srkit.engine.weights.model import near_run, no_model, read_model
+from srkit.errors import ComponentError, InputRejected, UsageError, describe, did_you_mean
 from srkit.recipe.reading import read_part
 
 USUAL_SCALE = 2
@@ -179,8 +179,9 @@ def _read(model: str, builder: Builder, words: Words) -> Named:
     try:
         facts = builder.registry.find("architecture", model).component.facts
     except ComponentError as error:
-        near = did_you_mean(model, names)
-        raise UsageError(f"{model} is neither a file, nor a run directory, nor a network{near}") from error
+        reason = no_model(Path(model), "file, run directory or network")
+        near = "" if near_run(Path(model)) else did_you_mean(model, names)
+        raise InputRejected(model, f"{reason}{near}") from error
     scales = facts.get("scales", (USUAL_SCALE,))
     scale = words.scale or (USUAL_SCALE if USUAL_SCALE in scales else scales[0])
     part = read_part(builder.registry, "architecture", model, list(words.overrides))

@@ -23,12 +23,17 @@ from srkit.engine.networks.meta import TooManyParts, at_most, sketch
 from srkit.engine.weights.reading import Weights, digest, read_metadata, read_weights
 from srkit.engine.weights.recognise import Description, recognise
 from srkit.engine.weights.transfer import Transfer, load_weights, plan
-from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError, describe, located
+from srkit.errors import ComponentError, InputRejected, SrkitError, UsageError, describe, located, nearest
 from srkit.plugin.component import Component
 from srkit.plugin.part import as_tree
+from srkit.plugin.registry import Registry
+from srkit.runs.history import RECIPE
 
 # Parts (modules, parameters, buffers) of a network: as many for each tensor of its file, and some without any.
 PARTS, PARTS_EACH = 20_000, 20
+MOST_RUNS = 5  # that a message lists
+RUNS = "runs"  # where `srkit run` puts them
+BESIDE = (".bin", ".json")  # which exporters write beside a file: its weights, and what it says
 
 
 @attrs.frozen
@@ -124,9 +129,15 @@ def read_model(
     if path.is_dir() and (path / "best.safetensors").is_file():
         path = path / "best.safetensors"  # a run directory
     if not path.is_file():
-        raise InputRejected(path, _without_best(path) if path.is_dir() else "there is no such file")
+        raise InputRejected(path, _of_export(path, builder.registry) or _without_best(path))
     metadata = read_metadata(path) if path.suffix == ".safetensors" else None
-    weights = read_weights(path, key=key)
+    try:
+        weights = read_weights(path, key=key)
+    except InputRejected as error:
+        told = _of_export(path, builder.registry)
+        if not told:
+            raise
+        raise InputRejected(path, told) from error
     note = ""
     if metadata is None and architecture is None and (path.parent / "progress.json").is_file():
         text = "is a part of a checkpoint, which does not say what it holds; give the run's directory, or its"
@@ -155,12 +166,53 @@ def read_model(
     )
 
 
+def no_model(path: Path, what: str = "file or run directory") -> str:
+    """Return what is said of a path where nothing is, with the run that is probably meant."""
+    run = near_run(path)
+    return f"there is no such {what}" + (f"; did you mean {run}?" if run else "")
+
+
+def near_run(path: Path) -> Path | None:
+    """Return the run that a path where nothing is probably means, by its path or its name; None where none is near."""
+    runs = _runs_in(Path(RUNS))
+    names = {**{home.name: home for home in runs}, **{str(home): home for home in runs}}
+    near = nearest(str(path), names)
+    return None if near is None else names[near]
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """Return the run directories of a folder."""
+    with contextlib.suppress(OSError):
+        return sorted(home for home in folder.iterdir() if (home / RECIPE).is_file())
+    return []
+
+
 def _without_best(path: Path) -> str:
-    if not (path / "recipe.toml").is_file():
-        return "is a folder without best.safetensors"
+    """Return what is said of what is no file."""
+    if not path.exists():
+        return no_model(path)
+    if not path.is_dir():
+        return "is no file"
+    if not (path / RECIPE).is_file():
+        runs = [str(home) for home in _runs_in(path)]
+        more = f" and {len(runs) - MOST_RUNS} more" if len(runs) > MOST_RUNS else ""
+        some = ", ".join(runs[:MOST_RUNS]) + more
+        return f"holds runs: {some}; give one of them" if runs else "is a folder without best.safetensors"
     text = "is a run that has no best.safetensors yet: it was stopped before its first validation"
-    command = shlex.join(["srkit", "run", str(path / "recipe.toml"), "--out", str(path)])
+    command = shlex.join(["srkit", "run", str(path / RECIPE), "--out", str(path)])
     return f"{text}; to continue it: {command}"
+
+
+def _of_export(path: Path, registry: Registry) -> str:
+    """Return what is said of a file that an exporter wrote, or that stands beside one; "" for any other."""
+    suffixes = {str(entry.component.facts.get("suffix", "")) for entry in registry.of_kind("exporter")} - {""}
+    if path.exists() and path.suffix in suffixes:
+        return "is an exported file; give the run or the model file that it was made from"
+    if path.suffix in BESIDE and path.is_file():
+        for whole in sorted(path.with_suffix(suffix) for suffix in suffixes):
+            if whole.exists():
+                return f"belongs to {whole.name}: give that"
+    return ""
 
 
 def description(builder: Builder, architecture: str, settings: Mapping[str, Any], scale: int) -> dict[str, Any]:

@@ -649,3 +649,11 @@ def test_a_patch_larger_than_every_image_is_a_problem_of_the_recipe(tiny):
     assert str(error.value) == (
         "--set data.patch=40: none of the 4 images is as large as a patch: 40 LR pixels at scale 2 need 80x80"
     )
+
+
+def test_one_image_is_told_as_one(tiny, caplog):
+    for path in sorted(Path("photos").iterdir())[1:]:
+        path.unlink()
+    with caplog.at_level("INFO"):
+        srkit.run("tiny.toml", out="run", set=["train.steps=1"])
+    assert [text for text in caplog.messages if text.startswith("1 image packed in ")]
