@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="best.safetensors, a run directory, other weights")
     parser.add_argument(
-        "--to", metavar="NAME", help="an exporter, always to be said: onnx, say, as `srkit list exporter` has it"
+        "--to", metavar="NAME", help="the format, which is required: onnx for example; `srkit list exporter` has all"
     )
     parser.add_argument("-o", dest="out", metavar="FILE", help="the file to write (beside MODEL, by its name)")
     parser.add_argument("--half", action="store_true", help="weights of 16 bits; images stay float32")

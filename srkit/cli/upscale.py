@@ -203,9 +203,11 @@ def _enlargers(arguments: argparse.Namespace, registry: Registry) -> tuple[Calla
     to = "" if arguments.size is None else "to {1}x{0}".format(*arguments.size)
     recipe = single.recipe_of(arguments.model)
     if recipe is None:
-        near = nearest(arguments.model, packaged_recipes())
         given = Path(arguments.model)
-        if near is not None and not given.exists() and near_run(given) is None:
+        near = None if given.exists() or near_run(given) else nearest(arguments.model, packaged_recipes())
+        if near is not None and given.parent != Path("."):  # a run of a recipe was meant, which would train here
+            raise InputRejected(given, f"there is no such run; `srkit run {near}` trains one in runs/{near}")
+        if near is not None:
             raise InputRejected(given, f"there is no such file, run directory or recipe; did you mean '{near}'?")
         enlarger = Enlarger.of(models.read_network(arguments.model, arguments, registry), arguments, registry)
         if enlarger.warning:

@@ -80,6 +80,11 @@ def test_a_mistyped_recipe_is_told_the_nearest(call, one):
         "",
         "srkit upscale: zsrs: there is no such file, run directory or recipe; did you mean 'zssr'?\n",
     )
+    assert call("upscale", "runs/quickstart", "one.png", "-o", "out/") == (
+        3,
+        "",
+        "srkit upscale: runs/quickstart: there is no such run; `srkit run quickstart` trains one in runs/quickstart\n",
+    )
 
 
 def test_a_single_image_may_be_given_its_own_name(upscale, one, tmp_path):
