@@ -141,8 +141,24 @@ def test_curves_have_gaps_where_they_are_not_finite_and_few_points_where_they_ar
     assert ">100,000<" in drawn
     assert ">0.001<" in drawn  # a decade of a logarithmic axis
     assert plot.svg(Curve("loss", "l1", {"run": {1: None}}, ""), {"run": "#000"}) == ""
+    assert ">log scale<" in drawn
+    assert ">step<" in drawn
     flat = plot.svg(Curve("Set5 x2", "psnr_y", {"run": {1: 30.0}}, ""), {"run": "#000"}, level=30.0)
     assert 'class="level"' in flat
+
+
+@pytest.mark.parametrize(
+    "values", [(23.1, 31.45), (0.0193, 0.0429), (0.02, 0.3), (3e-8, 4e-3), (0.9, 31.0), (7.0, 7.0)]
+)
+@pytest.mark.parametrize("name", ["loss", "Set5 x2"])
+def test_the_grid_of_a_curve_encloses_it(name, values):
+    drawn = plot.svg(Curve(name, "", {"run": dict(enumerate(values, start=1))}, ""), {"run": "#000"})
+    lines = [float(y) for y in re.findall(r'class="grid" .*? y1="([\d.]+)"', drawn)]
+    (points,) = re.findall(r'points="(.*?)"', drawn)
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert min(lines) <= min(heights) <= max(heights) <= max(lines)
+    assert 3 <= len(lines) <= 8
+    assert lines == sorted(set(lines), reverse=True)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
