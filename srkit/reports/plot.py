@@ -50,18 +50,19 @@ def svg(curve: Curve, colors: Mapping[str, str], *, level: float | None = None, 
 
     label = escape(" ".join(filter(None, [curve.name, curve.value])))
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">']
+    tiny = any(0 < abs(value) < 1e-4 for value in grid)
     for value in grid:
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.4g}</text>')
+        at, text = f"{y(value):.1f}", _number(value, tiny=tiny)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{at}" y2="{at}"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{text}</text>')
     for step in _round(0, end, most=4):
         if step <= end and step == int(step):
-            anchor = "end" if x(step) > right - 30 else "middle"
-            at = right if x(step) > right - 30 else x(step)
-            parts.append(f'<text x="{at:.1f}" y="{bottom + 20}" text-anchor="{anchor}">{step:,.0f}</text>')
+            anchor, place = ("end", right) if x(step) > right - 30 else ("middle", x(step))
+            parts.append(f'<text x="{place:.1f}" y="{bottom + 20}" text-anchor="{anchor}">{step:,.0f}</text>')
     parts.append(f'<text x="{(LEFT + right) / 2:.1f}" y="{bottom + 40}" text-anchor="middle">step</text>')
     if log:
         parts.append(f'<text x="{LEFT}" y="{TOP - 10}">log scale</text>')
-    for step in marks:
+    for step in (step for step in marks if step <= end):
         parts.append(f'<line class="mark" x1="{x(step):.1f}" x2="{x(step):.1f}" y1="{TOP}" y2="{bottom}"/>')
     if level is not None:
         parts.append(f'<line class="level" x1="{LEFT}" x2="{right}" y1="{y(level):.1f}" y2="{y(level):.1f}"/>')
@@ -90,6 +91,14 @@ def _thinned(points: Points, end: int) -> list[list[tuple[float, float]]]:
         elif pieces[-1]:
             pieces.append([])
     return [piece for piece in pieces if piece]
+
+
+def _number(value: float, *, tiny: bool) -> str:
+    """Return a number of an axis; where it has tiny ones, 0.00025 is 2.5e-4, so that all small ones look alike."""
+    if not tiny or not 0 < abs(value) < 1e-3:
+        return f"{value:.4g}"
+    mantissa, exponent = f"{value:.3e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def _round(low: float, high: float, *, most: int) -> list[float]:
