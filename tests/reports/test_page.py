@@ -43,7 +43,8 @@ window.addEventListener("load", () => {
   found.lines = lines.map(line => getComputedStyle(line).fill);
   const letters = [...document.querySelectorAll("svg text")];  // a line is about 1.15 of the size of its letters
   found.small = letters.map(text => text.getBoundingClientRect().height).filter(height => height < 9.5 * 1.15);
-  const boxes = [...document.querySelectorAll(".scores, .commands")].map(box => box.closest(".scroll") || box);
+  const seen = [...document.querySelectorAll(".scores, .scores td, .commands")];
+  const boxes = seen.map(box => box.matches("table") ? box.parentElement : box);
   found.cut = boxes.filter(box => box.scrollWidth > box.clientWidth).map(box => box.className);
   found.wide = document.documentElement.scrollWidth > window.innerWidth;
   document.body.replaceChildren(Object.assign(document.createElement("pre"), { textContent: JSON.stringify(found) }));
@@ -219,6 +220,8 @@ def test_the_grid_of_a_curve_encloses_it(name, values):
 def test_in_a_browser_the_slider_moves_pictures_are_enlarged_and_nothing_is_wrong(run, tmp_path, width):
     path = tmp_path / "tried.html"
     page = (run / "report.html").read_text("utf-8")
+    assert "<td>run</td>" in page
+    page = page.replace("<td>run</td>", "<td>a_run_of_a_long_name</td>")
     path.write_text(page.replace("</body>", f"{SCRIPT}</body>"), encoding="utf-8")
     window = [f"--window-size={width},900", f"--user-data-dir={tmp_path / 'profile'}"]
     done = subprocess.run(
