@@ -6,8 +6,9 @@ import base64
 import functools
 import json
 import math
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from srkit.recipe import toml
 from srkit.reports import plot, sweeps
 from srkit.reports.curves import Curve, loss_curves
 from srkit.reports.intervals import interval
-from srkit.reports.runs import describe, missing
+from srkit.reports.runs import describe, missing, other_lengths
 from srkit.reports.scores import Entry, Table, not_comparable, side_by_side
 from srkit.reports.texts import caption, score_text, setting_text, signed_text
 from srkit.runs import history
@@ -29,6 +30,7 @@ from srkit.version import __version__
 LATEST = Path("samples") / "latest"  # of a run directory: what its last validation made of its pictured images
 PICTURES = "pictures.json"
 SHOWN = ("bicubic", "network", "HR")
+NOTHING_SET = re.compile(r"""\[[^\[\]\n]+\]\n(\s*\w+ = (""|\[\]|\{\})\n)*\s*""")  # a table of a recipe
 MOST_BYTES = 8 * 2**20  # of a picture's file; larger ones are no pictures of srkit's
 
 
@@ -55,15 +57,19 @@ def page(
 ) -> str:
     """Return the page of runs, by their names, as HTML; of a sweep's, with its table."""
     tables = side_by_side(runs, registry)
+    lengths = {name: other_lengths(run) for name, run in runs.items()}
+    said = {key for member in sweep for key in member.settings} | ({"seed"} if sweep else set())  # by its table
+    marks = sorted({step for found in lengths.values() for step, _, _ in found})
     html: str = _template().render(
         title=title or _title(runs),
         sweep=_sweep(sweep, runs, registry),
         version=__version__,
         runs=[_run(name, run, registry) for name, run in runs.items()],
-        differences=_differences(runs),
+        differences=_differences(runs, said),
         tables=[_table(table, not_comparable(tables, i), runs) for i, table in enumerate(tables)],
         pictures=_pictures(runs),
-        plots=list(_plots(runs, tables, registry)),
+        plots=list(_plots(runs, tables, registry, marks)),
+        lengths=lengths,
         colors=dict(zip(runs, plot.colors(len(runs)), strict=True)),
     )
     return html
@@ -86,7 +92,7 @@ def _sweep(members: Sequence[sweeps.Member], runs: Mapping[str, History], regist
     tables = []
     for table in sweeps.document(members, runs, registry)["tables"]:
         head, rows, what = sweeps.cells(table)
-        best = [row["best"] for row in table["rows"]]
+        best = [("best good" if row["above_bicubic"] else "best") if row["best"] else "" for row in table["rows"]]
         numbers = len(head) - len(table["metrics"]) - 1
         name = f"{table['data']} x{table['scale']}"
         tables.append({"name": name, "head": head, "rows": rows, "best": best, "numbers": numbers, "what": what})
@@ -126,15 +132,18 @@ def _run(name: str, run: History, registry: Registry) -> dict[str, Any]:
 
 
 def _recipe(run: History) -> str:
+    """Return a run's recipe without the tables in which nothing is set, as [start] of a run from the beginning."""
     try:
-        return (run.path / history.RECIPE).read_text("utf-8")
+        text = (run.path / history.RECIPE).read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
+    parts = re.split(r"^(?=\[)", text, flags=re.MULTILINE)
+    return "".join(part for part in parts if not NOTHING_SET.fullmatch(part))
 
 
-def _differences(runs: Mapping[str, History]) -> list[tuple[str, str, list[str]]]:
-    """Return what differs between runs: the key, whose setting it is, and a value for each run."""
-    recipes = history.recipe_differences([run.recipe for run in runs.values()])
+def _differences(runs: Mapping[str, History], said: Container[str]) -> list[tuple[str, str, list[str]]]:
+    """Return what differs between runs, without what is `said`: the key, whose setting it is, a value for each run."""
+    recipes = [d for d in history.recipe_differences([run.recipe for run in runs.values()]) if d.key not in said]
     environments = history.environment_differences([run.environment for run in runs.values()])
     rows = [(d.key, d.of, [setting_text(value) for value in d.values]) for d in recipes]
     return rows + [(f"environment.{d.key}", d.of, [setting_text(value) for value in d.values]) for d in environments]
@@ -144,7 +153,7 @@ def _table(table: Table, apart: Sequence[Mapping[str, Any]], runs: Mapping[str, 
     rows = [row for entry in table.entries for row in _rows(table, entry)]
     if table.bicubic:
         rows.append(
-            {"run": "bicubic", "step": "", "scores": [(_score(m, table.bicubic), "", "") for m in table.metrics]}
+            {"run": "bicubic", "step": "", "scores": [(_score(m, table.bicubic), "", "", "") for m in table.metrics]}
         )
     return {
         "name": table.name,
@@ -173,9 +182,8 @@ def _rows(table: Table, entry: Entry) -> Iterator[dict[str, Any]]:
         for metric in table.metrics:
             difference = differences.get(metric)
             text = "" if difference is None else signed_text(metric, difference)
-            cells.append(
-                (_score(metric, mean), text + _interval(table, entry, when, metric), _worth(table, metric, difference))
-            )
+            bounds, worth = _interval(table, entry, when, metric), _worth(table, metric, difference)
+            cells.append((_score(metric, mean), text, bounds, worth))
         label = "best and last" if same else when
         yield {"run": entry.run, "step": f"{entry.steps[when]} ({label})", "scores": cells}
 
@@ -188,7 +196,7 @@ def _worth(table: Table, metric: str, difference: float | None) -> str:
 
 
 def _interval(table: Table, entry: Entry, when: str, metric: str) -> str:
-    """Return the 95 % interval of a run's difference to the reference, " [+0.1, +0.3]", where there is one."""
+    """Return the 95 % interval of a run's difference to the reference, "[+0.1, +0.3]", where there is one."""
     own = entry.points[entry.steps[when]].images
     if len(table.entries) == 1:
         other = entry.points[entry.steps[when]].bicubic_images
@@ -198,7 +206,7 @@ def _interval(table: Table, entry: Entry, when: str, metric: str) -> str:
     pairs = [(name, own[name].get(metric), other[name].get(metric)) for name in own if name in other]
     differences = {name: a - b for name, a, b in pairs if a is not None and b is not None and math.inf not in (a, b)}
     bounds = interval(differences)
-    return "" if bounds is None else f" [{', '.join(signed_text(metric, bound) for bound in bounds)}]"
+    return "" if bounds is None else f"[{', '.join(signed_text(metric, bound) for bound in bounds)}]"
 
 
 def _by_image(table: Table) -> list[tuple[str, list[str]]]:
@@ -222,8 +230,11 @@ def _score(metric: str, scores: Numbers) -> str:
     return "exact" if math.isinf(value) else score_text(metric, value)
 
 
-def _plots(runs: Mapping[str, History], tables: Sequence[Table], registry: Registry) -> Iterator[dict[str, str]]:
+def _plots(
+    runs: Mapping[str, History], tables: Sequence[Table], registry: Registry, marks: Sequence[int]
+) -> Iterator[dict[str, str]]:
     """Yield the curves as SVG: each metric with bicubic's line, the losses, the learning rate."""
+    svg = functools.partial(plot.svg, marks=marks)
     colors = dict(zip(runs, plot.colors(len(runs)), strict=True))
     for table in tables:
         for metric in table.metrics:
@@ -233,16 +244,16 @@ def _plots(runs: Mapping[str, History], tables: Sequence[Table], registry: Regis
             }
             level = table.bicubic.get(metric)
             curve = Curve(table.name, metric, lines, "")
-            yield {"title": f"{table.name} {metric}", "svg": plot.svg(curve, colors, level=level)}
+            yield {"title": f"{table.name} {metric}", "svg": svg(curve, colors, level=level)}
     for curve in loss_curves(runs, registry):
-        yield {"title": f"loss: {curve.value}", "svg": plot.svg(curve, colors)}
+        yield {"title": f"loss: {curve.value}", "svg": svg(curve, colors)}
     rates = {
         name: {step: values["learning_rate"] for step, values in run.logged.items() if "learning_rate" in values}
         for name, run in runs.items()
     }
     rates = {name: points for name, points in rates.items() if points}
     if rates:
-        yield {"title": "learning rate", "svg": plot.svg(Curve("learning rate", "", rates, ""), colors)}
+        yield {"title": "learning rate", "svg": svg(Curve("learning rate", "", rates, ""), colors)}
 
 
 def _pictures(runs: Mapping[str, History]) -> list[Shown]:

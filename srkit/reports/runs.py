@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +46,28 @@ def describe(name: str, run: History) -> dict[str, Any]:
         "outcome": run.outcome or None,
         "images_per_s": statistics.median(speeds) if speeds else None,
     }
+
+
+def other_lengths(run: History) -> list[tuple[int, int, int]]:
+    """Return where a run went on with another number of steps, which moves its schedule: (step, steps before, after).
+
+    One that was continued as it was is not among them: it has the same bits as one that was never stopped.
+    """
+    try:
+        with open(run.path / "metrics.jsonl", "rb") as file:
+            lines = [line for line in file if b'"run_started"' in line]  # a long run's others are not parsed once more
+    except OSError:
+        return []
+    found, before = [], None
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            record = json.loads(line)
+            if record["event"] == "run_started":
+                step, steps = int(record["step"]), int(record["steps"])
+                if before not in (None, steps) and 0 < step <= run.step:
+                    found.append((step, int(before or 0), steps))
+                before = steps
+    return found
 
 
 def missing(run: History, registry: Registry) -> list[str]:

@@ -34,7 +34,8 @@ def document(members: Sequence[Member], histories: Mapping[str, History], regist
 
     `histories` are by the names of the members. The scores are those of best.safetensors, or the last where it is not
     known which way is better; only runs that are finished count. `spread` is the standard deviation over the seeds
-    (n - 1), None for one run.
+    (n - 1), None for one run. `above_bicubic` says whether a row's first metric is better than bicubic's,
+    None where that is not known.
     """
     done = {m.name: histories[m.name] for m in members if m.state == FINISHED and m.name in histories}
     return {
@@ -60,8 +61,21 @@ def _table(table: Table, members: Sequence[Member]) -> dict[str, Any]:
         "protocol": table.protocol,
         "metrics": table.metrics,
         "bicubic": dict(table.bicubic) or None,
-        "rows": [row | {"best": best is not None and row["mean"][first] == best} for row in rows],
+        "rows": [
+            row
+            | {
+                "best": best is not None and row["mean"][first] == best,
+                "above_bicubic": _above(row["mean"][first], table.bicubic.get(first), higher_is_better=better),
+            }
+            for row in rows
+        ],
     }
+
+
+def _above(own: float | None, bicubic: float | None, *, higher_is_better: bool | None) -> bool | None:
+    if own is None or bicubic is None or math.isnan(bicubic) or higher_is_better is None:
+        return None
+    return own > bicubic if higher_is_better else own < bicubic
 
 
 def _row(table: Table, group: Sequence[Member], entries: Sequence[Entry]) -> dict[str, Any]:

@@ -12,15 +12,18 @@ from srkit.protocol import Protocol
 
 
 def score_text(metric: str, value: float) -> str:
-    """Return a score as the field prints it: dB with two decimals, everything else with four."""
+    """Return a score as the field prints it: dB with two decimals, everything else with four; never "-0.00"."""
     if not math.isfinite(value):
         return str(value)
-    return f"{value:.2f}" if "psnr" in metric else f"{value:.4f}"
+    return f"{value:z.2f}" if "psnr" in metric else f"{value:z.4f}"
 
 
 def signed_text(metric: str, difference: float) -> str:
-    """Return a difference of scores with its sign: "+0.12"."""
-    return f"{'-' if difference < 0 else '+'}{score_text(metric, abs(difference))}"
+    """Return a difference of scores with its sign: "+0.12"; "0.00" for what rounds to zero, which has none."""
+    size = score_text(metric, abs(difference))
+    if float(size) == 0:
+        return size
+    return f"{'-' if difference < 0 else '+'}{size}"
 
 
 def difference_text(metric: str, found: Mapping[str, Any] | None) -> str:

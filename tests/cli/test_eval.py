@@ -630,7 +630,7 @@ def test_a_flat_image_of_a_set_hides_no_other(call):
     assert "inf" not in out.replace("infinite", "")
     code, out, err = call("eval", case / "z1.safetensors", case / "z2.safetensors", "--data", case / "flat")
     assert (code, "nan" in out) == (0, False)
-    assert "z2 minus z1: psnr_y +0.00, ssim_y +0.0000 [+0.0000, +0.0000] (95 %)" in out
+    assert "z2 minus z1: psnr_y 0.00, ssim_y 0.0000 [0.0000, 0.0000] (95 %)" in out
     for row in ("z1", "z2", "bicubic"):
         assert f"{row}: psnr_y is infinite on 2 of 3 images, exact (black, white): no mean has them" in out
 
