@@ -19,7 +19,9 @@ from tests.conftest import HANGS
 # Sends a signal to its own process where SIGNAL_AT says: when the plugin is imported, when a component is made, when
 # the first image is degraded.
 PLUGIN = """
-import os, signal, srkit, time
+import os, signal, srkit, threading, time
+
+signal.signal(signal.SIGUSR2, lambda *_: None)
 
 def come(place):
     if os.environ.get("SIGNAL_AT") == place:
@@ -27,7 +29,8 @@ def come(place):
         number = getattr(signal, os.environ["SIGNAL"])
         os.kill(os.getpid(), number)
         flag = signal.getsignal(number).__self__
-        while not flag():  # the handler runs when the main thread next does: many small images later
+        while not flag():  # the handler runs when the main thread next does, which may just have begun to wait
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR2)
             time.sleep(0.001)
 
 come("import")
