@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 import srkit
 from srkit.runs.stopping import Interrupted, StopFlag
-from tests.conftest import HANGS
+from tests import forking
 
 # Sends a signal to its own process where SIGNAL_AT says: when the plugin is imported, when a component is made, when
 # the first image is degraded.
@@ -52,10 +51,10 @@ def srkit_components():
 
 
 def run(at, number, *more):
-    command = [sys.executable, "-m", "srkit", "-p", "signals.py", "run", "tiny.toml", "--out", "run"]
+    command = ["-m", "srkit", "-p", "signals.py", "run", "tiny.toml", "--out", "run"]
     command += ["--set", "data.degradation=made", "--set", "data.threads=1", "--set", "validate=[]", *more]
     variables = {**os.environ, "SIGNAL_AT": at, "SIGNAL": number}
-    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, env=variables)
+    return forking.run(*command, env=variables)
 
 
 @pytest.mark.parametrize(("at", "number"), [("import", "SIGINT"), ("check", "SIGTERM"), ("pack", "SIGUSR1")])
@@ -79,8 +78,7 @@ def test_a_signal_before_training_ends_with_75_where_there_is_a_checkpoint_and_1
 
 def interrupted_twice(*words, line, gap):
     """Interrupt a command twice after it has written a line to stderr; return its exit code and what it wrote then."""
-    command = [sys.executable, "-m", "srkit", *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with forking.Process("-m", "srkit", *words, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         for written in process.stderr:
             if written.startswith(line):
