@@ -17,11 +17,10 @@ import pytest
 from PIL import Image
 
 from srkit.plugin.discovery import installed
+from tests import forking
+from tests.forking import HANGS
 
 ROOT = Path(__file__).parent.parent
-
-# Seconds after which a process counts as hanging. No test waits for it that passes, on however busy a machine.
-HANGS = 1_800
 
 # What drawn kills and damages are drawn by; each run of the tests draws the same ones. And how many times as many there
 # are: `SRKIT_CHAOS_N=20 pytest -m chaos --chaos-table=docs/reliability.md` is the long mode.
@@ -75,6 +74,13 @@ def no_network():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", local)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def forks():
+    """End what forks processes with the tests that asked for them."""
+    yield
+    forking.stop()
 
 
 @pytest.fixture
@@ -159,6 +165,17 @@ def srkit_command(tmp_path, monkeypatch):
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "srkit", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, **options)  # type: ignore[call-overload]
+
+    return run
+
+
+@pytest.fixture
+def srkit_forked(tmp_path, monkeypatch):
+    """The same as a forked process, for commands that need torch: it starts in a moment."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return forking.run("-m", "srkit", *arguments)
 
     return run
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import HANGS, ROOT
+from tests import forking
+from tests.conftest import ROOT
 
 FAULTS = '''
 import os, signal, time
@@ -99,14 +99,8 @@ def make(*given: dict[str, Any]) -> tuple[list[list[int]], str]:
     An SrkitError is a line there, behind the rank of the process that raised it.
     """
     Path("faults.py").write_text(FAULTS)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.forked"],
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-    )
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = forking.run("-m", "tests.forked", input=json.dumps(given), env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")], done.stderr
 

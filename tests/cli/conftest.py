@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import torch
 
 from srkit.cli import main
 from srkit.engine.weights.model import save_model
+from tests import forking
 
 # The nearest pixel, a little wrong for blue, so that channels which must agree have to be made to.
 NEAREST = """\
@@ -69,7 +68,9 @@ def narrow(width: int, *arguments: str) -> str:
         "import rich.console as c, srkit.cli.output as o\nfrom srkit.cli import main\n"
         f"o.console = lambda **_: c.Console(width={width})\nmain({list(arguments)!r})"
     )
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    done = forking.run("-c", program)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def save_nearest(path: Path, *, scale: int = 2, blue: float = 1.0) -> Path:

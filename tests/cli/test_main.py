@@ -366,15 +366,15 @@ def test_traceback_prints_the_cause_of_an_error_of_a_command(sites, srkit_comman
 
 
 @pytest.mark.parametrize("words", ["check quickstart --set loss=bad", "show bad", "run quickstart --set loss=bad"])
-def test_traceback_prints_where_a_target_fails(sites, srkit_command, words):
+def test_traceback_prints_where_a_target_fails(sites, srkit_forked, words):
     sites.add("srkit-bad", {"srkit_bad.py": plugin('"loss", "bad", "bad_target:make"')}, "bad = srkit_bad")
     (sites.folder / "bad_target.py").write_text("\n1 / 0\n")
     line = f'  File "{sites.folder}/bad_target.py", line 2, in <module>'
     words = [word.replace("loss=", "loss.type=") for word in words.split()]
-    run = srkit_command(*words, "--traceback")
+    run = srkit_forked(*words, "--traceback")
     assert run.returncode == 2
     assert line in run.stderr.splitlines()
-    assert "Traceback" not in srkit_command(*words).stderr
+    assert "Traceback" not in srkit_forked(*words).stderr
 
 
 def test_what_a_locale_cannot_write_is_written_out(call, nearest, model, photographs, srkit_command):

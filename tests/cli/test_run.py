@@ -24,7 +24,7 @@ def test_what_to_do_next_can_be_pasted_where_the_folder_has_a_space(call, tiny):
     assert commands == ["eval 'my runs/best.safetensors' --data Set5=DIR", "'my runs/samples'"]
 
 
-def test_the_scores_say_which_step_they_are_of_where_the_best_is_another(srkit_command, tiny):
+def test_the_scores_say_which_step_they_are_of_where_the_best_is_another(srkit_forked, tiny):
     (tiny.parent / "falling.py").write_text(
         "import itertools, srkit\n"
         "COUNT = itertools.count()\n"
@@ -32,12 +32,12 @@ def test_the_scores_say_which_step_they_are_of_where_the_best_is_another(srkit_c
         "@srkit.hookimpl\ndef srkit_components():\n"
         "    yield srkit.Component('metric', 'falling', f'{__name__}:falling')\n"
     )
-    done = srkit_command("-p", "falling.py", "run", "tiny.toml", "--set", 'metric=["falling"]')
+    done = srkit_forked("-p", "falling.py", "run", "tiny.toml", "--set", 'metric=["falling"]')
     assert done.returncode == 0, done.stderr
     assert "these are the scores of step 6; best.safetensors has the weights of step 3\n" in done.stdout
 
 
-def test_a_summed_loss_says_so(srkit_command, tiny):
+def test_a_summed_loss_says_so(srkit_forked, tiny):
     (tiny.parent / "summed.py").write_text(
         "import srkit\n"
         "from torch import nn\n"
@@ -45,7 +45,7 @@ def test_a_summed_loss_says_so(srkit_command, tiny):
         "@srkit.hookimpl\ndef srkit_components():\n"
         "    yield srkit.Component('loss', 'summed', f'{__name__}:summed')\n"
     )
-    done = srkit_command(
+    done = srkit_forked(
         "-p", "summed.py", "run", "tiny.toml", "--set", "loss.type=summed", "--set", "optimizer.lr=1e-6"
     )
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ import pytest
 
 import srkit
 from srkit.images.encoding import encode_png
-from tests.conftest import HANGS, photograph
+from tests import forking
+from tests.conftest import photograph
 
 SMALL = ("--set", "architecture.features=4", "--set", "train.steps=3", "--set", "data.patch=8")
 
@@ -99,18 +99,19 @@ def srkit_components():
 """
 
 
-def test_a_stopped_run_is_continued_by_the_same_command(photo, tmp_path):
+def test_a_stopped_run_is_continued_by_the_same_command(photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "holds.py").write_text(HOLDS)
     settings = [*SMALL, "--set", "train.steps=6", "--set", "train.log_every=2", "--set", 'observer=["holds"]']
-    command = [sys.executable, "-m", "srkit", "-p", "holds.py", "upscale", "zssr", str(photo), "-o", "out", *settings]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    command = ["-m", "srkit", "-p", "holds.py", "upscale", "zssr", str(photo), "-o", "out", *settings]
+    process = forking.Process(*command, stderr=subprocess.PIPE)
     assert "held\n" in process.stderr
     process.send_signal(signal.SIGINT)
-    err = process.communicate(timeout=HANGS)[1]
+    err = process.communicate()[1]
     assert process.returncode == 75
     assert err.endswith("at step 2 of 6, with a checkpoint saved\nto continue, run the same command again\n")
     assert not (tmp_path / "out" / photo.name).exists()
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS)
+    again = forking.run(*command)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "out" / photo.name).exists()
     (run,) = runs(tmp_path)

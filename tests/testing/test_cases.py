@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import pytest
 
 from srkit.errors import ComponentError, UsageError
 from srkit.testing import parametrize_components
+from tests import forking
 
 NETWORK = '''
 import srkit
@@ -50,14 +49,15 @@ def test_contract(check):
 
 
 @pytest.fixture
-def suite(tmp_path):
+def suite(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
     def run(arguments="", settings="", network=NETWORK, only="", options=()):
         (tmp_path / "tiny.py").write_text(network)
         (tmp_path / "test_tiny.py").write_text(TESTS.replace("ARGUMENTS", arguments).replace("SETTINGS", settings))
         words = ["-v", "-W", "error", "-p", "no:cacheprovider", "--rootdir", ".", "-k", only, *options]
-        command = [sys.executable, "-m", "pytest", *words]
-        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        return run.returncode, run.stdout
+        done = forking.run("-m", "pytest", *words)
+        return done.returncode, done.stdout
 
     return run
 

@@ -6,8 +6,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from srkit.engine.weights import model
 from srkit.errors import InputRejected, RunFailed
 from srkit.plugin.discovery import discover
 from srkit.runs.history import read_history
-from tests.conftest import HANGS
+from tests import forking
 
 DATA = os.environ.get("SRKIT_TEST_DATA")
 BEST = Path("run/best.safetensors")
@@ -86,8 +84,7 @@ except srkit.RunFailed as error:
 
 
 def with_a_full_disk(full, room):
-    command = [sys.executable, "-c", textwrap.dedent(FULL), str(full), str(room)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+    return forking.run("-c", textwrap.dedent(FULL), full, room)
 
 
 def test_a_best_that_could_not_be_written_once_is_written_at_the_next_save(tiny):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 import srkit
 from srkit.errors import InputRejected, RunFailed
 from srkit.plugin.discovery import discover
-from tests.conftest import HANGS
+from tests import forking
 from tests.reliability.test_kills import contents
 
 MANY = """
@@ -159,8 +157,7 @@ sys.exit(main(["-p", "odd.py", "run", "tiny.toml", "--out", "run", "--set", "dat
     ],
 )
 def test_a_reader_that_hangs_ends_or_dies_ends_the_run_and_the_same_command_goes_on(tiny, does, code, text):
-    command = [sys.executable, "-c", READER, does]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+    done = forking.run("-c", READER, does)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     if text:
@@ -168,7 +165,7 @@ def test_a_reader_that_hangs_ends_or_dies_ends_the_run_and_the_same_command_goes
     # What was saved before is whole, and the run goes on from it.
     steps = sorted(int(path.name[5:]) for path in Path("run/checkpoints").glob("step_*"))
     assert steps
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+    done = forking.run("-c", READER, does)
     assert f"continuing from step {steps[-1]} of 400" in done.stderr
 
 
@@ -179,7 +176,7 @@ def test_a_disk_without_room_for_a_checkpoint_is_told_before_anything_is_read(ti
         resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
         sys.exit(main(["run", "tiny.toml", "--out", "run"]))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    done = forking.run("-c", textwrap.dedent(script))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("srkit run: run: has no room for a checkpoint, about ")
     assert done.stderr.splitlines()[-1].endswith(": File too large; free some, or choose another --out DIR")

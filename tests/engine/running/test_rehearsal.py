@@ -130,11 +130,11 @@ def srkit_components():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_too_little_memory_within_a_step_is_a_line_and_the_run_goes_on_where_there_is_more(tiny, srkit_command):
+def test_too_little_memory_within_a_step_is_a_line_and_the_run_goes_on_where_there_is_more(tiny, srkit_forked):
     Path("hungry.py").write_text(HUNGRY)
     Path("narrow").touch()
     command = ["-p", "hungry.py", "run", "tiny.toml", "--set", "loss.type=hungry", "--set", "observer=['narrowing']"]
-    done = srkit_command(*command)
+    done = srkit_forked(*command)
     assert done.returncode == 1, done.stderr
     assert re.fullmatch(
         r"srkit run: there is too little memory at step 4: 512\.0 MiB were asked for, [\d.]+ [KMGT]iB are free; "
@@ -143,7 +143,7 @@ def test_too_little_memory_within_a_step_is_a_line_and_the_run_goes_on_where_the
     )
     assert "Traceback" not in done.stderr
     Path("narrow").unlink()
-    done = srkit_command(*command)
+    done = srkit_forked(*command)
     assert done.returncode == 0, done.stderr
     assert "continuing from step 3 of 6" in done.stderr
 
@@ -180,19 +180,19 @@ def srkit_components():
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_images_that_no_memory_holds_are_a_line(tiny, srkit_command, command):
+def test_images_that_no_memory_holds_are_a_line(tiny, srkit_forked, command):
     Path("huge.py").write_text(HUGE)
-    done = srkit_command("-p", "huge.py", command, "tiny.toml", "--set", "data.dataset=huge")
+    done = srkit_forked("-p", "huge.py", command, "tiny.toml", "--set", "data.dataset=huge")
     assert done.returncode == 1, done.stderr
     assert "there is too little memory" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(not DATA, reason="the plugin is not in the repository")
-def test_the_weight_norm_that_torch_cannot_copy_trains(srkit_command):
+def test_the_weight_norm_that_torch_cannot_copy_trains(srkit_forked):
     case = Path(DATA) / "cases/weight-norm-with-ema"
     settings = ["--set", "architecture=old_wn", "--set", "train.ema=0.9"]
     for words in (["check"], ["run", "--out", "run"]):
         verb, *more = words
-        done = srkit_command("-p", case / "norms.py", verb, case / "base.toml", *settings, *more)
+        done = srkit_forked("-p", case / "norms.py", verb, case / "base.toml", *settings, *more)
         assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ import math
 import shutil
 import signal
 import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -22,7 +21,8 @@ from srkit.cli.output import print_tables
 from srkit.engine.weights import model
 from srkit.errors import ComponentError, InputRejected, RecipeError, RunFailed, Stopped, UsageError
 from srkit.plugin.discovery import discover
-from tests.conftest import HANGS, TINY, installed_names
+from tests import forking
+from tests.conftest import TINY, installed_names
 
 LONG = ["train.steps=40", "train.checkpoint_every=4", "train.validate_every=20", "train.log_every=5", "train.ema=0.9"]
 EXACT = ["train.deterministic=run", *LONG]
@@ -115,14 +115,14 @@ def test_the_same_recipe_gives_the_same_bits_twice_and_another_seed_does_not(tin
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(tiny, number):
-    command = [sys.executable, "-m", "srkit", "run", "tiny.toml", "--out", "run", "--set", "train.steps=100000"]
+    command = ["-m", "srkit", "run", "tiny.toml", "--out", "run", "--set", "train.steps=100000"]
     command += ["--set", "train.deterministic=run"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = forking.Process(*command, stderr=subprocess.PIPE)
     while not Path("run/checkpoints/step_00000006").exists():
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=HANGS)
+    _, stderr = process.communicate()
     assert process.returncode == 75
     name = signal.Signals(number).name
     assert f"stopped by {name} at step " in stderr
@@ -151,19 +151,19 @@ def test_a_second_signal_ends_the_process_at_once(tiny, tmp_path):
         "@srkit.hookimpl\ndef srkit_components():\n"
         "    yield srkit.Component('observer', 'slow', f'{__name__}:Slow')\n"
     )
-    command = [sys.executable, "-m", "srkit", "-p", "slow.py", "run", "tiny.toml", "--set", 'observer=["slow"]']
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = ["-m", "srkit", "-p", "slow.py", "run", "tiny.toml", "--set", 'observer=["slow"]']
+    process = forking.Process(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == "asked\n"  # two signals of one number that are pending are one
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=HANGS)
+    process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_a_second_process_in_the_same_directory_is_refused(tiny):
-    command = [sys.executable, "-m", "srkit", "run", "tiny.toml", "--out", "run", "--set", "train.steps=100000"]
-    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    command = ["-m", "srkit", "run", "tiny.toml", "--out", "run", "--set", "train.steps=100000"]
+    first = forking.Process(*command, stderr=subprocess.DEVNULL)
     try:
         while not Path("run/metrics.jsonl").exists():
             assert first.poll() is None
@@ -304,12 +304,12 @@ def test_a_full_disk_does_not_end_a_run_but_its_last_save_must_succeed(tiny):
             print(error)
             sys.exit(error.exit_code)
     """
-    never = subprocess.run([sys.executable, "-c", textwrap.dedent(script), "99"], capture_output=True, text=True)
+    never = forking.run("-c", textwrap.dedent(script), "99")
     assert never.returncode == 1, never.stderr
     assert never.stdout == "run: the last step could not be saved: File too large; free some space and run again\n"
     assert "the run goes on and tries again" in never.stderr
     assert [p for p in Path("run").rglob("*.safetensors") if "checkpoints" not in p.parts] == []
-    again = subprocess.run([sys.executable, "-c", textwrap.dedent(script), "5"], capture_output=True, text=True)
+    again = forking.run("-c", textwrap.dedent(script), "5")
     assert again.returncode == 0, again.stderr
     assert sorted(p.name for p in Path("run/checkpoints").iterdir()) == ["step_00000006"]
     steps = [json.loads(line)["step"] for line in Path("run/metrics.jsonl").read_text().splitlines()]

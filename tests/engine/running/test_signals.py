@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,12 +13,14 @@ import pytest
 
 import srkit
 from srkit.runs.stopping import Interrupted, StopFlag
-from tests.conftest import HANGS
+from tests import forking
 
 # Sends a signal to its own process where SIGNAL_AT says: when the plugin is imported, when a component is made, when
 # the first image is degraded.
 PLUGIN = """
-import os, signal, srkit, time
+import os, signal, srkit, threading, time
+
+signal.signal(signal.SIGUSR2, lambda *_: None)
 
 def come(place):
     if os.environ.get("SIGNAL_AT") == place:
@@ -27,7 +28,8 @@ def come(place):
         number = getattr(signal, os.environ["SIGNAL"])
         os.kill(os.getpid(), number)
         flag = signal.getsignal(number).__self__
-        while not flag():  # the handler runs when the main thread next does: many small images later
+        while not flag():  # the handler runs when the main thread next does, which may just have begun to wait
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR2)
             time.sleep(0.001)
 
 come("import")
@@ -49,10 +51,10 @@ def srkit_components():
 
 
 def run(at, number, *more):
-    command = [sys.executable, "-m", "srkit", "-p", "signals.py", "run", "tiny.toml", "--out", "run"]
+    command = ["-m", "srkit", "-p", "signals.py", "run", "tiny.toml", "--out", "run"]
     command += ["--set", "data.degradation=made", "--set", "data.threads=1", "--set", "validate=[]", *more]
     variables = {**os.environ, "SIGNAL_AT": at, "SIGNAL": number}
-    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, env=variables)
+    return forking.run(*command, env=variables)
 
 
 @pytest.mark.parametrize(("at", "number"), [("import", "SIGINT"), ("check", "SIGTERM"), ("pack", "SIGUSR1")])
@@ -76,8 +78,7 @@ def test_a_signal_before_training_ends_with_75_where_there_is_a_checkpoint_and_1
 
 def interrupted_twice(*words, line, gap):
     """Interrupt a command twice after it has written a line to stderr; return its exit code and what it wrote then."""
-    command = [sys.executable, "-m", "srkit", *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with forking.Process("-m", "srkit", *words, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         for written in process.stderr:
             if written.startswith(line):

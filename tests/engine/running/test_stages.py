@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,8 @@ from srkit.engine.running.stages import load_stages
 from srkit.engine.weights import model
 from srkit.errors import InputRejected, RecipeError, Stopped, UsageError
 from srkit.plugin.discovery import installed
-from tests.conftest import HANGS, TINY
+from tests import forking
+from tests.conftest import TINY
 
 X4 = """\
 extends = "tiny.toml"
@@ -299,10 +298,10 @@ def test_a_middle_stage_that_has_begun_needs_the_one_before_it_no_more(x4):
     assert found == [("tiny", "new"), ("x4", "new"), ("fine", "new")]
 
 
-def test_what_fails_in_an_earlier_stage_says_how_to_run_it_alone(x4, srkit_command):
+def test_what_fails_in_an_earlier_stage_says_how_to_run_it_alone(x4, srkit_forked):
     Path("tiny.toml").write_text(TINY.replace("steps = 6", "steps = 20"))
     run = ["run", "x4.toml", "--out", "runs/my tries/x4", "--set", "tiny:optimizer.lr=1e9"]
-    done = srkit_command(*run)
+    done = srkit_forked(*run)
     assert done.returncode == 1
     first, *_, last = done.stderr.splitlines()[-2:]
     assert first.endswith("try a lower optimizer.lr, or train.clip, with --restart")
@@ -312,8 +311,8 @@ def test_what_fails_in_an_earlier_stage_says_how_to_run_it_alone(x4, srkit_comma
     assert words == [
         "srkit", "run", str(Path("tiny.toml")), "--out", "runs/my tries/tiny", "--set", "tiny:optimizer.lr=1e9",
     ]  # fmt: skip
-    assert srkit_command(*words[1:-1], "tiny:optimizer.lr=1e-3", "--restart").returncode == 0
-    assert srkit_command(*run[:-2]).returncode == 0
+    assert srkit_forked(*words[1:-1], "tiny:optimizer.lr=1e-3", "--restart").returncode == 0
+    assert srkit_forked(*run[:-2]).returncode == 0
 
 
 def test_a_directory_of_something_else_is_refused_before_the_first_stage_is_trained(x4):
@@ -402,9 +401,8 @@ def test_a_setting_that_shapes_do_not_show_is_warned_of(x4, caplog):
 
 def test_a_run_that_is_stopped_in_its_first_stage_goes_on_from_there(x4):
     seldom = ["--set", "train.steps=200", "--set", "train.validate_every=100", "--set", "train.checkpoint_every=100"]
-    command = [sys.executable, "-m", "srkit", "run", "x4.toml", "--out", "runs/x4", *seldom]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    command = ["-m", "srkit", "run", "x4.toml", "--out", "runs/x4", *seldom]
+    with forking.Process(*command, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("step 4/200"):
@@ -414,7 +412,7 @@ def test_a_run_that_is_stopped_in_its_first_stage_goes_on_from_there(x4):
     assert process.returncode == Stopped.exit_code
     assert not Path("runs/x4").exists()
     assert stages("x4.toml", *seldom[1::2], out="runs/x4") == [("tiny", "unfinished"), ("x4", "new")]
-    assert subprocess.run(command, capture_output=True, timeout=HANGS).returncode == 0
+    assert forking.run(*command).returncode == 0
     assert stages("x4.toml", *seldom[1::2], out="runs/x4") == [("x4", "finished")]
     assert events("runs/x4")[-1]["outcome"] == "finished"
 

@@ -360,8 +360,8 @@ def spoil_x2():
     return [word for text in start for word in ("--set", text)]
 
 
-def test_a_run_that_cannot_start_says_why_on_several_lines(tiny, x2, srkit_command):
-    ended = srkit_command("run", "tiny.toml", *spoil_x2())
+def test_a_run_that_cannot_start_says_why_on_several_lines(tiny, x2, srkit_forked):
+    ended = srkit_forked("run", "tiny.toml", *spoil_x2())
     assert (ended.returncode, ended.stdout, ended.stderr) == (3, "", REJECTED)
     assert not Path("runs").exists()
 
