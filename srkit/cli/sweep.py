@@ -121,8 +121,10 @@ def _print(found: dict[str, Any]) -> None:
         head, rows, what = cells(table)
         styled = []
         for i, row in enumerate(rows):
-            best = i < len(table["rows"]) and table["rows"][i]["best"]
-            styled.append([f"[green]{output.clean(cell)}[/green]" if best else output.clean(cell) for cell in row])
+            of = table["rows"][i] if i < len(table["rows"]) else {}
+            style = "bold" if of.get("best") else ""
+            style += " green" if style and of["above_bicubic"] is not False else ""
+            styled.append([f"[{style}]{output.clean(cell)}[/]" if style else output.clean(cell) for cell in row])
         out.print(f"\n[bold]{output.clean(table['data'])} x{table['scale']}[/bold]")
         out.print(
             output.grid(styled, list(map(output.clean, head)), numbers_from=len(head) - len(table["metrics"]) - 1)
