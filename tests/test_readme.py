@@ -64,8 +64,8 @@ def short(words: list[str]) -> list[str]:
     """Return a command that trains for a few steps, and on few images where it draws them: that is most of its work."""
     if not {"run", "sweep"} & {*words}:
         return words
-    draws = {"quickstart", "quickstart.toml", "gan_quickstart"} & {*words} and "data.dataset" not in " ".join(words)
-    return [*words, *SHORT, *(FEW if draws else [])]
+    drawn = {"quickstart", "quickstart.toml", "gan_quickstart"} & {*words} and "data.dataset" not in " ".join(words)
+    return [*words, *SHORT, *(FEW if drawn and "run" in words else [])]
 
 
 @pytest.fixture

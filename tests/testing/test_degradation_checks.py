@@ -29,7 +29,7 @@ class Meeting:
     """Where threads of a pool are at once: the first to come waits for the second."""
 
     def __init__(self):
-        self.lock, self.both, self.came = threading.Lock(), threading.Event(), 0
+        self.lock, self.both, self.came, self.images = threading.Lock(), threading.Event(), 0, []
 
     def of_two(self):
         if not threading.current_thread().name.startswith("ThreadPoolExecutor"):
@@ -39,6 +39,15 @@ class Meeting:
             if self.came == 2:
                 self.both.set()
         return self.both.wait()
+
+    def second(self, image):
+        """Return what the second thread of a pool came with; outside of a pool, the image itself."""
+        if not threading.current_thread().name.startswith("ThreadPoolExecutor"):
+            return image
+        with self.lock:
+            self.images.append(image)
+        self.of_two()
+        return self.images[1]
 
 
 class Means:
@@ -91,9 +100,7 @@ class ByChance(Means):
 
 class Shared(Means):
     def __call__(self, hr):
-        self.hr = hr
-        self.meeting.of_two()
-        return means(self.hr, self.scale)
+        return means(self.meeting.second(hr), self.scale)
 
 
 class View(Means):
