@@ -332,7 +332,7 @@ class Session:
 
     def _settle(self, *, wait: bool = True) -> None:
         """Report the checkpoint that was begun, once it is written, before anything else is reported."""
-        with self.world.doing("writing a checkpoint"):
+        with self.world.doing("writing a checkpoint") if wait else contextlib.nullcontext():
             saved = self.keeper.settle(wait=wait)
         if saved is not None:
             self.observers.saved(*saved)
