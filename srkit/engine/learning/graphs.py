@@ -53,7 +53,10 @@ class CudaRecorder:
     def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
         """Return what `work` returns, and the graph's replay."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool):
+        # Other threads may go on: they fill batches and write checkpoints, and wait for events, which by default would
+        # spoil the recording.
+        recording = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
+        with torch.cuda.device(self._device), recording:
             returned = work()
         return returned, graph.replay
 
