@@ -49,7 +49,7 @@ def ratios() -> Iterator[tuple[str, float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         place, plain = checkpoint.place(folder, trainer.done), folder / "plain.pt"
-        buffers: dict[str, flat.Buffer] = {}
+        snapshots = checkpoint.Snapshots()
 
         def load() -> None:
             for file, data in files.read_directory(place).items():
@@ -59,8 +59,8 @@ def ratios() -> Iterator[tuple[str, float]]:
         seconds = interleaved(
             {
                 "torch.save": lambda: torch.save({key: one.state_dict() for key, one in modules.items()}, plain),
-                "save": lambda: files.write_directory(place, checkpoint.contents(trainer, {}, buffers)),
-                "snapshot": lambda: checkpoint.contents(trainer, {}, buffers),
+                "save": lambda: files.write_directory(place, snapshots.take(trainer, {})()),
+                "snapshot": lambda: snapshots.take(trainer, {}),
                 "torch.load": lambda: torch.load(plain, weights_only=True),
                 "load": load,
             },

@@ -51,6 +51,8 @@ from srkit.engine.learning.graphs import CudaRecorder, Graphs
 from srkit.engine.learning.learner import Learner, network_learner
 from srkit.engine.learning.objective import Opposing, Term
 from srkit.engine.learning.trainer import PRECISIONS, Duty, Options, Trainer, trainer_of
+from srkit.engine.running import checkpoint
+from srkit.engine.streams import streams_of
 from srkit.errors import describe
 from srkit.files import json_text
 from srkit.plugin.contracts import KINDS
@@ -166,6 +168,7 @@ def all_checks(setup: Setup) -> list[Check]:
         *((f"{name} as a graph", part(as_graph, setup, **given)) for name, given in options.items()),
         *((f"steps of a GAN{how}", part(gan, setup, graphs=bool(how))) for how in ("", " as graphs")),
         *((f"degradation of {name}", part(degradation, setup, name)) for name in ("realesrnet_x4", "bsrgan_x4")),
+        ("a checkpoint beside training", part(saved_beside, setup)),
         ("float16 that overflows", part(overflow, setup)),
         ("upscale", part(upscale, setup)),
         ("upscale in tiles", part(tiles, setup)),
@@ -529,6 +532,31 @@ def continues(setup: Setup, precision: str) -> str:
     ]
     require(not differ, f"other bits in {', '.join(differ)}")
     return f"killed at step {KILLED_AT}, continued from 16: {len(files)} files the same"
+
+
+def saved_beside(setup: Setup) -> str:
+    """A checkpoint that comes from the device while training goes on, beside one that training waits for."""
+    trainer, batch = make_trainer(setup, TINY if setup.small else {}, ema=0.9), one_batch(setup)
+    trainer.step(batch)
+    at_once, beside = checkpoint.Snapshots(), checkpoint.Snapshots(streams_of(setup.device))
+    seconds: dict[checkpoint.Snapshots, list[float]] = {at_once: [], beside: []}
+    for _ in range(6):
+        for snapshots, measured in seconds.items():
+            finished(setup.device)
+            started = time.perf_counter()
+            whole = snapshots.take(trainer, {})
+            if setup.device.type == "cuda":
+                torch.cuda.current_stream(setup.device).synchronize()  # not what goes on beside it
+            measured.append(time.perf_counter() - started)
+            whole()
+    expected, whole = checkpoint.contents(trainer, {}), beside.take(trainer, {})
+    for _ in range(3):
+        trainer.step(batch)
+    files = whole()
+    differ = [name for name in expected if files[name] != expected[name]]
+    require(not differ, f"{', '.join(differ)} differ from those of a checkpoint that is waited for")
+    waits = {snapshots: 1e3 * statistics.median(measured[1:]) for snapshots, measured in seconds.items()}
+    return f"the same bytes; training waits {waits[beside]:.1f} ms, and {waits[at_once]:.1f} where it waits for all"
 
 
 def overflow(setup: Setup) -> str:

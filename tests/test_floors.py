@@ -18,7 +18,7 @@ FLOORS = [
     ["images", "recipe", "video"],
     [
         *("runs", "engine.device", "engine.heartbeat", "engine.memory", "engine.networks", "engine.reading"),
-        "engine.supervising",
+        *("engine.streams", "engine.supervising"),
     ],
     ["engine.builder", "engine.distributed", "reports"],
     ["engine.data", "engine.weights"],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srkit.engine.reading import BadImages, Readers, Watch
+from srkit.engine.streams import Event, streams_of
 from srkit.errors import InputRejected
 
 RING = 3  # buffers: one in use, one ready, one being filled
@@ -64,22 +65,23 @@ class Ring:
         self, images: Images, windows: Callable[[int], Windows], shape: Shape, device: torch.device, *, threads: int
     ) -> None:
         self._images, self._windows, self._shape, self._device = images, windows, shape, device
+        self._streams = streams_of(device)
         self._pending: dict[int, Future[int]] = {}
         self._filler = Readers(1)
         self._threads = threads
         self._readers = Readers(threads) if threads > 1 else None
         self._watch = Watch(images.name)
         self._buffers = [self._new_buffer() for _ in range(RING)]
-        self._copied: list[Any] = [None] * RING  # CUDA events: when a buffer's copy to the device is over
+        self._copied: list[Event | None] = [None] * RING  # when a buffer's copy to the device is over
 
     def _new_buffer(self) -> tuple[Tensor | None, Tensor]:
-        shape, pin = self._shape, self._device.type == "cuda"
+        shape, empty = self._shape, torch.empty if self._streams is None else self._streams.empty
         dtype = torch.uint8 if self._images.dtype == np.uint8 else torch.uint16
         side = shape.patch * shape.scale
-        hr = torch.empty((shape.count, side, side, 3), dtype=dtype, pin_memory=pin)
+        hr = empty((shape.count, side, side, 3), dtype=dtype)
         if not shape.with_lr:
             return None, hr
-        return torch.empty((shape.count, shape.patch, shape.patch, 3), dtype=dtype, pin_memory=pin), hr
+        return empty((shape.count, shape.patch, shape.patch, 3), dtype=dtype), hr
 
     def __getitem__(self, step: int) -> tuple[Tensor | None, Tensor]:
         """Return the windows of a step, counted from 0."""
@@ -87,17 +89,15 @@ class Ring:
             self._forget()
             self._pending[step] = self._filler.submit(self._fill, step)
         lr, hr = self._of_side(step, self._watch.result(self._pending.pop(step)))
-        # Elsewhere than on CUDA nothing would say when a copy that goes on by itself is over, and the buffer may be
-        # filled again.
-        on_cuda = self._device.type == "cuda"
+        # Without streams nothing would say when a copy that goes on by itself is over, and the buffer may be filled
+        # again.
+        goes_on = self._streams is not None
         pair = (
-            None if lr is None else lr.to(self._device, non_blocking=on_cuda),
-            hr.to(self._device, non_blocking=on_cuda),
+            None if lr is None else lr.to(self._device, non_blocking=goes_on),
+            hr.to(self._device, non_blocking=goes_on),
         )
-        if on_cuda:
-            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            event.record(torch.cuda.current_stream(self._device))  # which need not be the current device's
-            self._copied[step % RING] = event
+        if self._streams is not None:
+            self._copied[step % RING] = self._streams.mark()
         for ahead in range(step + 1, step + RING):
             if ahead not in self._pending:
                 self._pending[ahead] = self._filler.submit(self._fill, ahead)
@@ -129,8 +129,8 @@ class Ring:
 
     def _fill(self, step: int) -> int:
         """Copy a step's windows, and return their side in LR pixels."""
-        if self._copied[step % RING] is not None:
-            self._copied[step % RING].synchronize()
+        if (copied := self._copied[step % RING]) is not None:
+            copied.synchronize()
         while (side := self._copy(step)) is None:
             pass  # an image could not be read: now others are drawn in its place
         return side

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from srkit import files
 from srkit.engine.learning.learner import Learner
 from srkit.engine.learning.trainer import Trainer
+from srkit.engine.streams import Streams
 from srkit.engine.weights import flat
 from srkit.errors import InputRejected, RunFailed
 
@@ -34,23 +35,32 @@ def place(directory: Path, step: int) -> Path:
     return directory / f"step_{step:08d}"
 
 
-def contents(
-    trainer: Trainer, progress: Mapping[str, Any], buffers: dict[str, flat.Buffer] | None = None
-) -> files.Contents:
-    """Return the files of a checkpoint. `buffers` keeps their memory for the next one, which overwrites these.
+def contents(trainer: Trainer, progress: Mapping[str, Any]) -> dict[str, files.Bytes]:
+    """Return the files of a checkpoint. Raises ValueError for a state that cannot be written: a sparse tensor, say."""
+    return Snapshots().take(trainer, progress)()
 
-    Raises ValueError for a state that cannot be written: a sparse tensor, say.
+
+class Snapshots:
+    """The state of a trainer at one step, and at later ones in the same memory.
+
+    With the streams of the trainer's device the state comes from there while training goes on.
     """
-    of_optimizers, states = zip(*map(_state_of, trainer.learners), strict=True)
-    if buffers is None:
-        buffers = {}
-    return {
-        **{
-            name: buffers.setdefault(name, flat.Buffer()).fill(state)
-            for name, state in _tensors(trainer, of_optimizers)
-        },
+
+    def __init__(self, streams: Streams | None = None) -> None:
+        self._streams = streams
+        self._buffers: dict[str, flat.Buffer] = {}
+
+    def take(self, trainer: Trainer, progress: Mapping[str, Any]) -> Callable[[], dict[str, files.Bytes]]:
+        """Return what waits for the files of a checkpoint of now and returns them, in any thread, until the next one
+        is taken. Raises as `contents` does.
+        """
+        of_optimizers, states = zip(*map(_state_of, trainer.learners), strict=True)
+        taken: dict[str, files.Bytes] = {}
+        for name, state in _tensors(trainer, of_optimizers):
+            buffer = self._buffers.setdefault(name, flat.Buffer(self._streams))
+            taken[name] = buffer.fill(state)
         # Python's JSON, which has infinities: the PSNR of a flat image is one, and comes back as a number.
-        "progress.json": json.dumps(
+        taken["progress.json"] = json.dumps(
             {
                 "format": FORMAT,
                 "step": trainer.done,
@@ -59,8 +69,14 @@ def contents(
                 **({"adversaries": states[1:]} if len(states) > 1 else {}),
                 **progress,
             }
-        ).encode(),
-    }
+        ).encode()
+
+        def whole() -> dict[str, files.Bytes]:
+            for buffer in self._buffers.values():
+                buffer.wait()
+            return taken
+
+        return whole
 
 
 def _tensors(

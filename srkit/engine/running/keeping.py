@@ -17,7 +17,8 @@ from srkit.engine.learning.trainer import Diverged, Trainer
 from srkit.engine.running import checkpoint
 from srkit.engine.running.saving import Saver
 from srkit.engine.scoring.metrics import Metric
-from srkit.engine.weights import flat, model
+from srkit.engine.streams import streams_of
+from srkit.engine.weights import model
 from srkit.errors import InputRejected, RunFailed
 from srkit.plugin.discovery import provenance
 from srkit.runs import best
@@ -60,9 +61,7 @@ class Keeper:
         self._waiting: bytes | None = None  # the model file of the best, where it could not be written
         self._saved = -1
         self._saver, self._saving = Saver(), cast("_Saving | None", None)
-        self._buffers: dict[
-            str, flat.Buffer
-        ] = {}  # of the last checkpoint, which is written when they are filled again
+        self._snapshots = checkpoint.Snapshots(streams_of(trainer.device))  # the last is written when one is taken
         self._unsaved: OSError | None = None
 
     def restore(self) -> bool:
@@ -121,10 +120,10 @@ class Keeper:
         is_of_best = self._best.get("step") == self._trainer.done
         kept = self._best if self._waiting is None or is_of_best else self._safe
         progress = {"best": kept, "tables": self.tables, "started": self.started}
-        contents = checkpoint.contents(self._trainer, progress, self._buffers)
+        taken = self._snapshots.take(self._trainer, progress)
         place = checkpoint.place(self._home.checkpoints, self._trainer.done)
         self._saving = _Saving(self._trainer.done, place, self._best if is_of_best else None)
-        self._saver.begin(lambda: files.write_directory(place, contents))
+        self._saver.begin(lambda: files.write_directory(place, taken()))
 
     def settle(self, *, wait: bool = True) -> tuple[int, Path] | None:
         """Return the step and the place of a checkpoint that has been written since, and remove those that are kept no

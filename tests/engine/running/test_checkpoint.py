@@ -15,6 +15,7 @@ from srkit.engine.learning.objective import Term
 from srkit.engine.learning.trainer import PATIENCE, Diverged, Duty, Options, trainer_of
 from srkit.engine.running import checkpoint
 from srkit.errors import RunFailed
+from tests.engine.later import Later
 
 CPU = torch.device("cpu")
 
@@ -32,6 +33,18 @@ def trainer(optimizer=torch.optim.Adam, steps=8):
     losses = [Term("l1", nn.L1Loss(), 1.0, False)]
     options = Options(steps=steps, seed=0)
     return trainer_of(network, losses, optimizer(network.parameters(), lr=1e-2), lambda step: 1.0, CPU, options)
+
+
+def test_a_checkpoint_that_comes_while_training_goes_on_is_that_of_its_step():
+    made, batches = trainer(), Made()
+    snapshots = checkpoint.Snapshots(Later())
+    for step in range(3):
+        made.step(batches[step])
+        expected = checkpoint.contents(made, {"tables": []})
+        whole = snapshots.take(made, {"tables": []})
+        made.step(batches[step + 10])
+        assert whole() == expected
+        assert whole() == expected
 
 
 def test_updates_that_were_not_finite_are_counted_on(tmp_path):

@@ -7,6 +7,7 @@ import safetensors.torch
 import torch
 
 from srkit.engine.weights import flat
+from tests.engine.later import Later
 
 
 def test_the_bytes_are_those_that_safetensors_writes():
@@ -57,3 +58,41 @@ def test_a_buffer_is_filled_again_and_laid_out_anew_for_tensors_of_another_form(
         assert buffer.fill(other) == flat.to_bytes(other)
     with pytest.raises(ValueError, match="which no file of weights holds"):
         buffer.fill({"a": torch.rand(3, 2).to_sparse()})
+
+
+def states(*forms):
+    return [{name: torch.rand(shape) for name, shape in form.items()} for form in forms]
+
+
+def test_beside_the_current_stream_the_bytes_are_those_of_when_they_were_asked_for():
+    dtypes = [torch.float64, torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
+    tensors = {str(dtype): (torch.rand(3, 5) * 9).to(dtype) for dtype in dtypes}
+    tensors |= {"turned": torch.rand(3, 2).T, "none": torch.empty(0, 3), "one": torch.tensor(1.5)}
+    expected = flat.to_bytes(tensors)
+    buffer = flat.Buffer(Later())
+    data = buffer.fill(tensors)
+    for tensor in tensors.values():
+        tensor.zero_()  # as an optimizer does, in place
+    assert data != expected
+    buffer.wait()
+    assert data == expected
+
+
+def test_beside_the_current_stream_a_buffer_is_filled_again_and_laid_out_anew():
+    buffer = flat.Buffer(Later())
+    first, second, other, empty = states({"a": (2, 3)}, {"a": (2, 3)}, {"a": (3, 2), "b": (1,)}, {})
+    assert buffer.fill(first) is buffer.fill(second)  # which waits for the first, too
+    for tensors in (first, second, other, empty, first):
+        data = buffer.fill(tensors)
+        buffer.wait()
+        buffer.wait()
+        assert data == flat.to_bytes(tensors)
+
+
+def test_with_too_little_memory_for_copies_beside_the_bytes_are_there_at_once():
+    class Full(Later):
+        def empty(self, shape, dtype):
+            raise torch.OutOfMemoryError
+
+    (tensors,) = states({"a": (2, 3)})
+    assert flat.Buffer(Full()).fill(tensors) == flat.to_bytes(tensors)
