@@ -72,7 +72,7 @@ def make_directory(path: Path) -> None:
         path.mkdir(exist_ok=True)
         sync_directory(path.parent)
     elif not path.is_dir():
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
 
 
 def rename(path: Path, new: Path) -> None:

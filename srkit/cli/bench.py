@@ -112,7 +112,8 @@ def _print(found: Mapping[str, Any]) -> None:
     count = found["threads"]
     device = found["device_name"] or f"{found['device']}, {count} thread{'' if count == 1 else 's'}"
     line = f"{device}; torch {found['torch']}; batch {found['batch']}; medians of calls in turns; size of LR; "
-    line += "ratio: times as fast as the first row of its size; memory: beside the weights and LR"
+    line += "ratio: times as fast as the first row of its size"
+    line += "; MiB: peak memory, beside the weights and LR" if _has_memory(rows) else ""
     out.print(f"[dim]{output.clean(line)}[/dim]", soft_wrap=True)
 
 
@@ -129,19 +130,23 @@ def _table(rows: Sequence[Mapping[str, Any]], width: int) -> tuple[Any, str]:
     wide = {name: max(cell_len(render(cell).plain) for cell in (name, *column)) for name, column in columns.items()}
     wide["model"] = min(wide["model"], LEAST_OF_NAME)
     alike = [name for name in WORDS_OF_CASE if len(set(columns[name])) == 1]
-    shown = list(HEAD)
+    shown = head = HEAD if _has_memory(rows) else [name for name in HEAD if name != "MiB"]
     for name in dict.fromkeys((*alike, *LESS, *WORDS_OF_CASE)):
         if sum(wide[column] + GAP for column in shown) - GAP <= width:
             break
-        shown.remove(name)
+        shown = [column for column in shown if column != name]
     lines = [[columns[name][i] for name in shown] for i in range(len(rows))]
     numbers_from = sum(name in HEAD[:NUMBERS_FROM] for name in shown)
     table = output.grid(lines, shown, numbers_from=numbers_from, whole=range(1, len(shown)))
     same = [f"{name} {columns[name][0]}" for name in alike if name not in shown]
-    gone = [name for name in HEAD if name not in shown and name not in alike]
+    gone = [name for name in head if name not in shown and name not in alike]
     said = [f"all rows: {', '.join(same)}"] if same else []
     said += [f"no room here for {', '.join(gone)}: --json has them"] if gone else []
     return table, "; ".join(said)
+
+
+def _has_memory(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(row["peak_bytes"] is not None for row in rows)
 
 
 def _figure(value: float, digits: int) -> str:

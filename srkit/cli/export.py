@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", metavar="NAME", help="the format, which is required: onnx for example; `srkit list exporter` has all"
     )
-    parser.add_argument("-o", dest="out", metavar="FILE", help="the file to write (beside MODEL, by its name)")
+    parser.add_argument("-o", "--out", metavar="FILE", help="the file to write (beside MODEL, by its name)")
     parser.add_argument("--half", action="store_true", help="weights of 16 bits; images stay float32")
     parser.add_argument(
         "--size", type=_size, metavar="HxW", help="height and width of LR, where the file is to take no other size"

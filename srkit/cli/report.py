@@ -19,18 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run directory, or a file in one")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="where to write it (report.html in the directory of a single run)"
+        *("-o", "--out", "--output"),
+        metavar="FILE",
+        help="where to write it (report.html in the directory of a single run)",
     )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the page, in a folder that is made where it is not there, and print its path."""
-    if arguments.output is not None:
+    if arguments.out is not None:
         for run in arguments.runs:  # a folder is made for nothing but a page
             find_run(Path(run))
         try:
-            files.make_directory(Path(arguments.output).parent)
+            files.make_directory(Path(arguments.out).parent)
         except OSError as error:
-            raise RunFailed(f"{arguments.output}: {error.strerror}") from None
-    print(report(*arguments.runs, out=arguments.output), file=arguments.stdout)
+            raise RunFailed(f"{arguments.out}: {error.strerror}") from None
+    print(report(*arguments.runs, out=arguments.out), file=arguments.stdout)
     return 0

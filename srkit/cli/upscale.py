@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders of images, or films")
     parser.add_argument(
         "-o",
-        dest="out",
+        "--out",
         required=True,
         metavar="OUT",
         help="a folder; or a file, for a single image; or - for the standard output",

@@ -35,7 +35,7 @@ def test_what_is_no_run_or_has_no_place_is_refused(tiny, capsys):
         "srkit report: nowhere: there is no such file or folder",
         "srkit report: a report on several runs needs a place: -o FILE, or out=FILE from Python",
         "srkit report: nowhere: there is no such file or folder",
-        "srkit report: tiny.toml/page.html: File exists",
+        "srkit report: tiny.toml/page.html: Not a directory",
     ]
 
 
