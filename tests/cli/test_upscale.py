@@ -88,7 +88,7 @@ def test_a_mistyped_recipe_is_told_the_nearest(call, one):
 
 
 def test_a_single_image_may_be_given_its_own_name(upscale, one, tmp_path):
-    assert upscale("one.png", "-o", "new/two.webp") == (0, "1 of 1 images enlarged x2, in new/two.webp\n")
+    assert upscale("one.png", "--out", "new/two.webp") == (0, "1 of 1 images enlarged x2, in new/two.webp\n")
     assert np.array_equal(open_picture("new/two.webp").pixels, twice(photograph(1, 20, 24)))
 
 

@@ -52,12 +52,22 @@ class CudaRecorder:
 
     def record(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
         """Return what `work` returns, and the graph's replay."""
-        graph = torch.cuda.CUDAGraph()
-        # Other threads may go on: they fill batches and write checkpoints, and wait for events, which by default would
-        # spoil the recording.
-        recording = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
-        with torch.cuda.device(self._device), recording:
-            returned = work()
+        graph, spoilt = torch.cuda.CUDAGraph(), None
+        try:
+            with (
+                torch.cuda.device(self._device),
+                torch.cuda.stream(torch.cuda.current_stream(self._device)),  # which torch leaves where recording fails
+                # Other threads go on: they fill batches and write checkpoints, and wait for events, which would spoil a
+                # recording that heeds them ("global").
+                torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
+            ):
+                try:
+                    returned = work()
+                except Exception as error:
+                    spoilt = error
+                    raise
+        except Exception as error:  # the end of a spoilt recording is an error, too, which says less
+            raise spoilt or error from None
         return returned, graph.replay
 
 
