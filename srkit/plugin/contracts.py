@@ -167,7 +167,7 @@ class Writer(Protocol):
 
 
 class Draws(Protocol):
-    """The chance of a batch's samples, float32 on the images' device, a row for each sample.
+    """The random numbers of a batch's samples, float32 on the images' device, a row for each sample.
 
     A row is a function of the run's seed, the component's place in the recipe, the step and the sample's slot alone: so
     a stopped run goes on with the same samples, and so does one on another device. Each call gives other numbers than
@@ -185,7 +185,7 @@ class Draws(Protocol):
         """Return the stream of a name, which has the same numbers, no matter what was drawn before."""
 
     def at(self, samples: Tensor) -> Draws:
-        """Return the chance of some samples alone, int64 [k], from its beginning."""
+        """Return the draws of some samples alone, int64 [k], from its beginning."""
 
 
 class DeterministicDegradation(Protocol):

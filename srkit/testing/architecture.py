@@ -189,7 +189,7 @@ def same_image_gives_same_output(subject: Subject) -> None:
     if _differ(first, second):
         fail(
             f"the same image gives outputs that differ by {largest(first - second):.2g}",
-            "draw chance only where self.training",
+            "draw random numbers only where self.training",
         )
 
 
@@ -210,7 +210,8 @@ def same_seed_gives_same_weights(subject: Subject) -> None:
     for name, tensor in first.items():
         if not torch.equal(tensor, second[name]):
             fail(
-                f"with the same seed, {name} is another one each time", "draw first weights by torch's own chance alone"
+                f"with the same seed, {name} is another one each time",
+                "draw first weights from torch's global generator alone",
             )
 
 
@@ -235,7 +236,7 @@ def weights_survive_a_file(subject: Subject) -> None:
     if _differ(before, after):
         fail(
             f"read again from its file, its output differs by {largest(before - after):.2g}",
-            "hold what is learnt in parameters and registered buffers, and what is drawn by chance, too",
+            "hold what is learnt in parameters and registered buffers, and random numbers that it keeps, too",
         )
 
 

@@ -106,7 +106,7 @@ def same_image_twice(subject: Subject) -> None:
     for index in _looked_at(dataset):
         first, second = np.array(_whole(dataset, index)), dataset.read(index)
         if difference := _difference(second, first):
-            fail(f"read({index}) the second time {difference}", "leave chance to degradations and augmentations")
+            fail(f"read({index}) the second time {difference}", "leave randomness to degradations and augmentations")
 
 
 def earlier_images_are_left_alone(subject: Subject) -> None:

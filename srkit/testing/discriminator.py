@@ -39,7 +39,10 @@ def first_weights_follow_the_seed(subject: Subject) -> None:
     first, second = (_made(subject).state_dict() for _ in range(2))
     for name, tensor in first.items():
         if not torch.equal(tensor, second[name]):
-            fail(f"with the same seed, {name} differs each time", "draw first weights by torch's own chance alone")
+            fail(
+                f"with the same seed, {name} differs each time",
+                "draw first weights from torch's global generator alone",
+            )
 
 
 def images_are_left_alone(subject: Subject) -> None:

@@ -11,17 +11,16 @@ from srkit.errors import describe
 from srkit.testing.check import Check, Subject, fail
 from srkit.testing.samples import (
     EXTREMES,
-    SEED,
     chance,
     draws,
     extreme,
     largest,
     photographs,
     refuse_batch_mates,
+    refuse_chance,
     refuse_layout,
     replaced,
     row,
-    states_of_chance,
 )
 
 SIDES = (40, 51)  # pixels
@@ -60,18 +59,9 @@ def images_are_left_alone(subject: Subject) -> None:
 
 
 def chance_is_left_alone(subject: Subject) -> None:
-    """The process's own chance (Python's, numpy's, torch's) is neither drawn from nor seeded."""
+    """The global random generators (Python's, numpy's, torch's) are neither drawn from nor seeded."""
     distort = subject.make()
-    with chance(SEED):
-        before = states_of_chance()
-        distort(_images(), draws(subject, SAMPLES))
-        after = states_of_chance()
-    used = [whose for whose in before if before[whose] != after[whose]]
-    if used:
-        fail(
-            f"it draws from the chance of {' and '.join(used)}, or seeds it",
-            "compute with `draws`, which give as many numbers as it needs",
-        )
+    refuse_chance(lambda: distort(_images(), draws(subject, SAMPLES)))
 
 
 def same_draws_give_same_images(subject: Subject) -> None:

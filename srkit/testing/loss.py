@@ -82,13 +82,13 @@ def gradient_is_the_slope(subject: Subject) -> None:
 
 
 def same_seed_gives_same_loss(subject: Subject) -> None:
-    """Made and called with the same state of Python's, numpy's and torch's chance, it gives the same value."""
+    """Made and called in the same state of all random generators, it gives the same value."""
     sr, hr = _pair(subject)
     first, second = (_value(_made(subject), sr, hr) for _ in range(2))
     if first != second:
         fail(
             f"with the same seed it is {first:.6g}, then {second:.6g}: it is not deterministic",
-            "draw chance from torch alone, which srkit seeds at every step, and keep nothing in a global",
+            "draw from torch's generator alone, which srkit seeds at every step, and keep nothing in a global",
         )
 
 

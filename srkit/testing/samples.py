@@ -1,4 +1,4 @@
-"""What several kinds' checks show to a component and look for: images, draws, the process's own chance, gradients."""
+"""What several kinds' checks show to a component and look for: images, draws, random generators, gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from srkit.engine.data.conversions import to_network
 from srkit.engine.data.sampling import Stream, stream
 from srkit.testing.check import Subject, fail
 
-SEED = 987_654_321  # one that no component is likely to seed chance with
+SEED = 987_654_321  # one that no component is likely to seed a generator with
+OF_DRAWS = "compute with `draws`, which give as many numbers as it needs"
 MORE = 8  # draws that are tried beyond those stated
 MANY = 1_024  # samples with draws of their own: what befalls one in a hundred befalls some of them all but surely
 # Both occur, 1 where float32 rounds a draw that is less by under 2**-25.
@@ -52,7 +53,7 @@ def blurred(images: Tensor, side: int) -> Tensor:
 
 
 def draws(subject: Subject, n: int, seed: int = 0) -> Any:
-    """Return the chance of n samples, as new: Draws, or a tensor [n, k] of as many as the component states."""
+    """Return the draws of n samples, as new: Draws, or a tensor [n, k] of as many as the component states."""
     count = subject.facts.get("draws")
     if count is None:
         return stream(seed, "check", 0, np.arange(n), torch.device("cpu"))
@@ -60,17 +61,17 @@ def draws(subject: Subject, n: int, seed: int = 0) -> Any:
 
 
 def many_draws(subject: Subject, n: int) -> Iterator[Any]:
-    """Yield the chance of n samples, as new, for MANY samples in all."""
+    """Yield the draws of n samples, as new, for MANY samples in all."""
     return (draws(subject, n, seed) for seed in range(MANY // n))
 
 
 def row(drawn: Any, i: int) -> Any:
-    """Return the chance of one sample alone."""
+    """Return the draws of one sample alone."""
     return Stream(drawn.keys[i : i + 1]) if isinstance(drawn, Stream) else drawn[i : i + 1]
 
 
 def replaced(others: Any, drawn: Any, i: int) -> Any:
-    """Return the chance of other samples with one sample among them."""
+    """Return the draws of other samples with one sample among them."""
     if isinstance(drawn, Stream):
         return Stream(replaced(others.keys, drawn.keys, i))
     return torch.cat([others[:i], drawn[i : i + 1], others[i + 1 :]])
@@ -138,7 +139,7 @@ def largest(x: Tensor) -> float:
 
 @contextlib.contextmanager
 def chance(seed: int) -> Iterator[None]:
-    """Seed the chance of Python, numpy and torch within, and give each its state back after it."""
+    """Seed the random generators of Python, numpy and torch within, and give each its state back after it."""
     of_python, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)
@@ -151,8 +152,19 @@ def chance(seed: int) -> Iterator[None]:
         torch.set_rng_state(of_torch)
 
 
-def states_of_chance() -> dict[str, object]:
-    """Return what tells whether chance was drawn from or seeded, by whose it is."""
+def refuse_chance(use: Callable[[], object], instead: str = OF_DRAWS) -> None:
+    """Fail where a call draws from a global random generator, or seeds it."""
+    with chance(SEED):
+        before = _states_of_chance()
+        use()
+        after = _states_of_chance()
+    used = [whose for whose in before if before[whose] != after[whose]]
+    if used:
+        fail(f"it draws from the global random generator of {' and '.join(used)}, or seeds it", instead)
+
+
+def _states_of_chance() -> dict[str, object]:
+    """Return what changes where a generator is drawn from or seeded, by whose it is."""
     return {
         "Python": random.getstate(),
         "numpy": str(np.random.get_state()),

@@ -419,7 +419,7 @@ ALONE = [
         "OwnChance",
         "same_seed_gives_same_weights",
         "with the same seed, head.bias is another one each time",
-        "draw first weights by torch's own chance alone",
+        "draw first weights from torch's global generator alone",
     ),
     (
         "Pooled_unsaid",
@@ -522,13 +522,13 @@ MEASURED = [
         "Dropout",
         "same_image_gives_same_output",
         "the same image gives outputs that differ by #",
-        "draw chance only where self.training",
+        "draw random numbers only where self.training",
     ),
     (
         "Forgets",
         "weights_survive_a_file",
         "read again from its file, its output differs by #",
-        "hold what is learnt in parameters and registered buffers, and what is drawn by chance, too",
+        "hold what is learnt in parameters and registered buffers, and random numbers that it keeps, too",
     ),
     (
         "OtherPoints",

@@ -102,7 +102,7 @@ BROKEN = {
     "clamps_draws": (augmentation.images_are_left_alone, "it changes the draws", IN_PLACE),
     "seeds": (
         augmentation.chance_is_left_alone,
-        "it draws from the chance of torch, or seeds it",
+        "it draws from the global random generator of torch, or seeds it",
         "compute with `draws`, which give as many numbers as it needs",
     ),
     "by_chance": (

@@ -466,7 +466,7 @@ BROKEN = {
     "Changing": (
         "same_image_twice",
         "read(0) the second time has other pixels",
-        "leave chance to degradations and augmentations",
+        "leave randomness to degradations and augmentations",
     ),
     "Buffered": (
         "earlier_images_are_left_alone",

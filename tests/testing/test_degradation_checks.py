@@ -291,8 +291,16 @@ NOT_ZERO = "keep away from a logarithm of zero or a division by it: draws.clamp(
 BROKEN = {
     "Writes": (degradation.hr_is_left_alone, "it changes HR", IN_PLACE),
     "WritesDraws": (degradation.hr_is_left_alone, "it changes the draws", IN_PLACE),
-    "Seeds": (degradation.chance_is_left_alone, "it draws from the chance of numpy, or seeds it", FIXED),
-    "Draws": (degradation.chance_is_left_alone, "it draws from the chance of torch, or seeds it", DRAWN),
+    "Seeds": (
+        degradation.chance_is_left_alone,
+        "it draws from the global random generator of numpy, or seeds it",
+        FIXED,
+    ),
+    "Draws": (
+        degradation.chance_is_left_alone,
+        "it draws from the global random generator of torch, or seeds it",
+        DRAWN,
+    ),
     "ByChance": (degradation.same_image_gives_same_lr, "the same image gives LR that differs by 1", FIXED),
     "RandomByChance": (degradation.same_image_gives_same_lr, "the same image gives LR that differs by 1", DRAWN),
     "Shared": (

@@ -103,7 +103,7 @@ BROKEN = {
     "drawn": (
         discriminator.first_weights_follow_the_seed,
         "with the same seed, conv.bias differs each time",
-        "draw first weights by torch's own chance alone",
+        "draw first weights from torch's global generator alone",
     ),
     "writes": (
         discriminator.images_are_left_alone,

@@ -96,7 +96,7 @@ BROKEN = {
     ),
     "seeds": (
         distortion.chance_is_left_alone,
-        "it draws from the chance of torch, or seeds it",
+        "it draws from the global random generator of torch, or seeds it",
         "compute with `draws`, which give as many numbers as it needs",
     ),
     "by_chance": (

@@ -335,7 +335,7 @@ def test_a_loss_that_changes_from_call_to_call_is_told_that_and_nothing_of_layou
     assert failed.outcome == "failed"
     assert re.fullmatch(r"with the same seed it is 0\.\d+, then 0\.\d+: it is not deterministic", failed.found)
     assert failed.instead == (
-        "draw chance from torch alone, which srkit seeds at every step, and keep nothing in a global"
+        "draw from torch's generator alone, which srkit seeds at every step, and keep nothing in a global"
     )
     others = {result.found for name, result in found.items() if result.outcome == "failed"} - {failed.found}
     assert others == set()
