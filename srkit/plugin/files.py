@@ -164,12 +164,18 @@ def _is_free(path: Path) -> bool:
 
 
 def _is_elsewhere(top: str) -> bool:
-    """Say whether a module of a name is there beside those of one-file plugins."""
+    """Say whether a module of a name is installed, or found in another place than the folders of one-file plugins.
+
+    What is installed may lie in such a folder: srkit itself, where that is its clone.
+    """
+    if top == __name__.partition(".")[0]:
+        return True
     folders = {path for module in list(sys.modules.values()) if isinstance(module, Folder) for path in module.__path__}
     if top in sys.modules:
         file = getattr(sys.modules[top], "__file__", None) or next(iter(getattr(sys.modules[top], "__path__", ())), "")
         place = os.path.dirname(os.path.realpath(file))
-        return not {place, os.path.dirname(place)} & folders
+        if not {place, os.path.dirname(place)} & folders:
+            return True
     others = [entry for entry in sys.path if os.path.realpath(entry) not in folders]
     for finder in sys.meta_path:
         try:

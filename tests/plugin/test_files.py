@@ -1,13 +1,16 @@
 import importlib
 import os
 import pickle
+import shutil
+import subprocess
 import sys
 
 import pytest
 
 from srkit.errors import ComponentError, UsageError
 from srkit.plugin.discovery import discover
-from tests.conftest import plugin
+from srkit.plugin.files import Folder
+from tests.conftest import ROOT, plugin
 
 LAZY = """\
 import importlib
@@ -170,6 +173,26 @@ def test_a_name_that_is_empty_is_shown_as_such(tmp_path, monkeypatch):
     with pytest.raises(UsageError) as error:
         discover([""])
     assert str(error.value) == "-p '': is a folder, and no file"
+
+
+@pytest.mark.parametrize(("folder", "name"), [("", "srkit.errors"), ("plugins", "srkit_a2n")])
+def test_what_is_installed_is_not_imported_again_by_a_file_beside_it(folder, name, monkeypatch):
+    beside = Folder(str(ROOT / folder))
+    monkeypatch.setitem(sys.modules, beside.__name__, beside)
+    assert beside.name_of(name) == name
+
+
+def test_a_file_in_the_folder_that_srkit_is_imported_from_is_a_plugin(tmp_path):
+    shutil.copytree(ROOT / "srkit", tmp_path / "srkit", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tiny.py").write_text("def make(): return 7\n" + plugin('"loss", "tiny", f"{__name__}:make"'))
+    program = (
+        "import srkit\nfrom srkit.plugin.discovery import discover\n"
+        "print(srkit.__file__, discover(['tiny.py'], ambient='').create('loss', 'tiny'))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stderr, done.stdout) == ("", f"{tmp_path / 'srkit' / '__init__.py'} 7\n")
 
 
 @pytest.mark.parametrize("name", ["my net.py", "7.py", "my-net.py", "ñandú.py", "class.py"])
