@@ -40,4 +40,4 @@ def test_where_opencv_is_needed_one_line_says_two_ways_to_mend_it(tmp_path, monk
     assert first.startswith("hr/deep.png: ")
     assert "apt install libgl1" in first
     assert "pip uninstall opencv-python && pip install opencv-python-headless" in first
-    assert last == "1 of 2 images made smaller by 2, in lr"
+    assert last == "1 of 2 images downscaled by 2, in lr"

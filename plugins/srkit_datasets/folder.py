@@ -145,7 +145,7 @@ class Folder(Files):
                 'is a file, and a folder of images is needed here; in a recipe, type = "h5" reads HDF5 files, '
                 f"and `srkit eval` takes --dataset {shlex.quote(f'h5:{self._root}')}",
             )
-        image = self._root if self._root is not None and _is_image(self._root) else None
+        self._image = image = self._root if self._root is not None and _is_image(self._root) else None
         if self._root is not None:
             layout = Layout(image.parent) if image else find_layout(self._root, split)
         else:
@@ -223,7 +223,7 @@ class Folder(Files):
         """
         count = f"{len(self)}" if len(self) == len(self._all) else f"{len(self)} of {len(self._all)}"
         images, them = ("image", "it") if len(self._all) == 1 else ("images", "them")
-        text = f"{count} HR {images} in {_short(self.folder)}"
+        text = f"{count} HR {images}{f', {_short(self._image)}' if self._image else f' in {_short(self.folder)}'}"
         if len(self._lr) > 1:
             several = " and ".join(Path(lr).parent.name for lr in self._lr)
             return f"{text}, {several} beside {them}: give hr and lr to say which is meant"

@@ -169,5 +169,5 @@ def _print(out: Any, entry: Entry, found: Sequence[Result]) -> None:
     cannot = ("is_made_with_defaults", "deviations_are_checks")
     failed = next((check.name for check in failures if check.name not in cannot), None)
     if failed is not None:
-        text = f'What is meant to be so, and not mended, it states: facts={{"deviations": {{"{failed}": "why"}}}}'
+        text = f'To declare that this is intended: facts={{"deviations": {{"{failed}": "why"}}}}'
         out.print(f"[dim]{output.clean(text)}[/dim]", soft_wrap=True)

@@ -76,7 +76,7 @@ def main(arguments: argparse.Namespace) -> int:
     part, of_recipe = degradation_of(registry, arguments.type, arguments.overrides)
     scale = arguments.scale or of_recipe
     if scale is None:
-        raise UsageError(f"--scale N says how much smaller LR is: '{part.type}' is no recipe, which would say it")
+        raise UsageError(f"give --scale N, how much smaller LR is: '{part.type}' does not say it, as a recipe would")
     if arguments.sheet is not None and arguments.sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet makes a PNG: give it a name that ends with .png, not {printable(arguments.sheet)}")
     builder = Builder(registry)
@@ -110,7 +110,7 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"a sheet of draws is in {printable(arguments.sheet)}", file=sys.stderr)
     if told:
         print(printable(told), file=sys.stderr)
-    done = f"{len(work) - bad} of {len(work)} images made smaller by {scale}"
+    done = f"{len(work) - bad} of {len(work)} images downscaled by {scale}"
     print(f"{done}, in {printable(arguments.target)}", file=sys.stderr)
     return InputRejected.exit_code if bad else 0
 

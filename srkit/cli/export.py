@@ -150,7 +150,8 @@ def _report(model: Model, entry: Entry, target: Path, outcome: Outcome, argument
         lines.append(("beside it", ", ".join(beside)))
     if not found.unchecked:
         words = [word for plugin in arguments.plugins for word in ("-p", plugin)]
-        lines.append(("next", f"{shlex.join(['srkit', 'upscale', *words, str(target)])} photo.jpg -o out/"))
+        upscale = ["srkit", "upscale", *words, str(target), "photo.jpg", "-o", f"out/{target.stem}/"]
+        lines.append(("next", shlex.join(upscale)))
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
         out.print(f"    {name:<{width}}  {output.clean(text)}", soft_wrap=True)

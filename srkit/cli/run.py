@@ -147,9 +147,10 @@ def _print_next(directory: Path, plugins: Sequence[str]) -> None:
     out = output.console()
     srkit = output.clean(shlex.join(["srkit", *(word for name in plugins for word in ("-p", name))]))
     model, samples = (output.clean(shlex.quote(str(directory / name))) for name in ("best.safetensors", "samples"))
+    pictures = output.clean(shlex.quote(f"out/{directory.resolve().name}/"))  # of this network alone
     out.print("\n[bold]Next[/bold]")
     rows = [
-        [f"{srkit} upscale {model} photo.jpg -o out/", "enlarge your own pictures"],
+        [f"{srkit} upscale {model} photo.jpg -o {pictures}", "enlarge your own pictures"],
         [f"{srkit} eval {model} --data Set5=DIR", "score it on a folder of images"],
         [f"{srkit} list", "the networks, losses, datasets... to try in its place"],
     ]

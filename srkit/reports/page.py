@@ -111,10 +111,11 @@ def _run(name: str, run: History, registry: Registry) -> dict[str, Any]:
     """Return what a page says of a run: what it is, what it was made with, its recipe, and commands to go on."""
     best, directory = run.path / "best.safetensors", shlex.quote(str(run.path))
     model = shlex.quote(str(best)) if best.exists() else directory
+    pictures = shlex.quote(f"out/{run.path.resolve().name}/")  # of this network alone
     found = describe(name, run)
     commands = [
         (f"srkit run {shlex.quote(str(run.path / 'recipe.toml'))} --out {directory}", "go on where it stopped"),
-        (f"srkit upscale {model} photo.jpg -o out/", "enlarge a photograph"),
+        (f"srkit upscale {model} photo.jpg -o {pictures}", "enlarge a photograph"),
         (f"srkit eval {model} --data Set5=DIR", "score it on a folder of images"),
     ]
     environment = {key: value for key, value in toml.flat(run.environment).items() if not isinstance(value, dict)}

@@ -22,7 +22,7 @@ from srkit.recipe.recipe import Recipe
 
 Images = Mapping[str, Mapping[str, str]]  # a text for each image, by the dataset's key and the image's name
 SHOWN = 5  # images of a change
-ANEW = "use --restart to set it aside and begin anew, or --out DIR for another place"
+ANEW = "use --restart to rename it and start again, or --out DIR for another place"
 
 # What may differ when a run is continued; `train.steps` may grow, and a dataset may have moved.
 FREE = (

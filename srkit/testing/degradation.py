@@ -251,9 +251,9 @@ CHECKS = (
     Check(sixteen_bits_work_or_are_refused),
     Check(values_are_of_the_range),
     Check(extreme_draws_work),
-    Check(batch_mates_do_not_matter),
+    Check(batch_mates_do_not_matter, needs=(chance_is_left_alone,)),
     Check(draws_matter),
-    Check(memory_layout_does_not_matter),
+    Check(memory_layout_does_not_matter, needs=(chance_is_left_alone,)),
 )
 
 

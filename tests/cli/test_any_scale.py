@@ -196,7 +196,7 @@ def test_degrade_makes_lr_of_any_scale_by_what_serves_it(run, photographs):
     assert run("degrade", "bicubic", "photos", "lr", "--scale", "2.7") == (
         0,
         "",
-        "4 of 4 images made smaller by 2.7, in lr\n",
+        "4 of 4 images downscaled by 2.7, in lr\n",
     )
     assert size("lr/p0.png") == (23, 17)
     assert run("degrade", "dimmed_x2", "photos", "lr", "--scale", "2.7")[::2] == (

@@ -38,7 +38,7 @@ COMMANDS = {
     ],
     "lmdb-single-file-message": [
         ("prepare l_file.mdb {out}.h5 --from lmdb", 0, "1 image;"),
-        ("degrade bicubic lmdb:l_file.mdb {out} --scale 2", 0, "1 of 1 images made smaller by 2"),
+        ("degrade bicubic lmdb:l_file.mdb {out} --scale 2", 0, "1 of 1 images downscaled by 2"),
     ],
     "lr-beside-hr-in-one-folder": [
         ("prepare one {out}.h5 --scale 4", 0, "3 images; LR x4 by files"),
@@ -66,7 +66,7 @@ COMMANDS = {
     "opaque-alpha": [
         ("prepare opq {out}.h5", 0, "2 images"),
         ("eval --data opq --scale 2", 0, "2 images; psnr_y on Y"),
-        ("degrade bicubic opq {out} --scale 2", 0, "2 of 2 images made smaller by 2"),
+        ("degrade bicubic opq {out} --scale 2", 0, "2 of 2 images downscaled by 2"),
     ],
     "pair-names": [
         (f"prepare {name}/H {{out}}.h5 --lr {name}/L --scale 2", 0, "2 images; LR x2 by files")
@@ -94,7 +94,7 @@ COMMANDS = {
     ],
     "tiff-orientation-uncompressed": [
         ("upscale {model} pil_o6_l.tif o6_g16.tif -o {out}", 0, "2 of 2 images enlarged x2"),
-        ("degrade bicubic pil_o6_l.tif {out} --scale 2", 0, "1 of 1 images made smaller by 2"),
+        ("degrade bicubic pil_o6_l.tif {out} --scale 2", 0, "1 of 1 images downscaled by 2"),
         ("prepare . {out}", 0, "2 images"),
     ],
 }

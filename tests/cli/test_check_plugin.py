@@ -30,7 +30,7 @@ def test_each_check_has_its_result_and_what_fails_what_to_do(tiny_network, capsy
     )
     assert lines[-2:] == [
         "15 passed, 1 failed, 7 skipped",
-        'What is meant to be so, and not mended, it states: facts={"deviations": {"every_parameter_learns": "why"}}',
+        'To declare that this is intended: facts={"deviations": {"every_parameter_learns": "why"}}',
     ]
 
 

@@ -20,7 +20,7 @@ def test_lr_images_are_pngs_under_the_names_of_hr(call, photographs):
     assert call("degrade", "bicubic", "photos", "lr", "--scale", "2") == (
         0,
         "",
-        "5 of 5 images made smaller by 2, in lr\n",
+        "5 of 5 images downscaled by 2, in lr\n",
     )
     assert sorted(os.listdir("lr")) == ["p0.png", "p1.png", "p2.png", "p3.png", "q.png"]
 
@@ -60,7 +60,7 @@ def test_the_hr_images_can_be_any_dataset(call, photographs, source):
     if target.startswith("packed"):
         assert call("prepare", "photos", target)[0] == 0
     assert call("degrade", "bicubic", "photos", "expected", "--scale", "2")[0] == 0
-    told = f"4 HR images in {target}, no LR beside them\n4 of 4 images made smaller by 2, in lr\n"
+    told = f"4 HR images in {target}, no LR beside them\n4 of 4 images downscaled by 2, in lr\n"
     assert call("degrade", "bicubic", source, "lr", "--scale", "2") == (0, "", told)
     found = {path.name: path.read_bytes() for path in Path("lr").iterdir()}
     assert found == {path.name: path.read_bytes() for path in Path("expected").iterdir()}
@@ -113,7 +113,7 @@ def test_images_of_a_dataset_keep_their_names_and_are_written_nowhere_else(call,
     words = ["-p", "named.py", "degrade", "bicubic"]
     code, _, err = call(*words, "named:cats/1.5,cats/bad,x", "lr", "--scale", "2")
     reason = "cannot be read: KeyError: 'cats/bad' (named.py:20)"
-    assert (code, err) == (3, f"cats/bad: {reason}\n3 images\n2 of 3 images made smaller by 2, in lr\n")
+    assert (code, err) == (3, f"cats/bad: {reason}\n3 images\n2 of 3 images downscaled by 2, in lr\n")
     assert sorted(str(path) for path in Path("lr").rglob("*.png")) == ["lr/cats/1.5.png", "lr/x.png"]
     for name in ("../x", "/tmp/x", "a//b", ""):
         told = f"srkit degrade: {name!r}: cannot be the name of a file\n"
@@ -143,9 +143,7 @@ def test_a_dataset_that_cannot_be_meant_is_one_line(call, photographs, source, t
 
 def test_a_file_named_like_a_dataset_is_the_file(call, photographs):
     photographs.rename(photographs.with_name("h5:photos"))
-    assert (
-        call("degrade", "bicubic", "h5:photos", "lr", "--scale", "2")[2] == "4 of 4 images made smaller by 2, in lr\n"
-    )
+    assert call("degrade", "bicubic", "h5:photos", "lr", "--scale", "2")[2] == "4 of 4 images downscaled by 2, in lr\n"
 
 
 def test_a_random_degradation_makes_the_same_images_again(call, photographs, tmp_path):
@@ -177,7 +175,7 @@ def test_a_bad_image_is_named_and_the_rest_goes_on(call, photographs):
         "photos/p1.png: is empty\n"
         "photos/p2.png: has transparency, and what lies under it is not defined: save it without alpha\n"
         "photos/p3.png: is 9x1, smaller than the scale\n"
-        "1 of 4 images made smaller by 2, in lr\n",
+        "1 of 4 images downscaled by 2, in lr\n",
     )
     assert os.listdir("lr") == ["p0.png"]
 
@@ -251,9 +249,9 @@ def test_folders_below_are_taken_where_asked_and_counted_where_not(call, photogr
     Image.fromarray(photograph(6, 12, 14)).save(photographs / "more" / "p0.png")
     words = ["degrade", "bicubic", "photos", "lr", "--scale", "2"]
     assert call(*words)[2] == (
-        "photos: left out: 1 folder with images (more: --recursive takes it)\n4 of 4 images made smaller by 2, in lr\n"
+        "photos: left out: 1 folder with images (more: --recursive takes it)\n4 of 4 images downscaled by 2, in lr\n"
     )
-    assert call(*words, "--recursive")[2] == "5 of 5 images made smaller by 2, in lr\n"
+    assert call(*words, "--recursive")[2] == "5 of 5 images downscaled by 2, in lr\n"
     assert read_image("lr/more/p0.png").shape == (6, 7, 3)
 
 
@@ -267,5 +265,5 @@ def test_what_was_left_out_in_silence_is_taken_or_said(call):
     count = 4 if ".avif" in SUFFIXES else 3
     assert err == (
         f"{folder}: left out: {left_out}, 1 folder with images (more: --recursive takes it)\n"
-        f"{count} of {count} images made smaller by 2, in lr\n"
+        f"{count} of {count} images downscaled by 2, in lr\n"
     )

@@ -37,7 +37,7 @@ def recipe(photographs, tmp_path):
 
 
 def test_a_recipe_gives_its_degradation_and_its_scale(call, recipe):
-    told = "4 of 4 images made smaller by 2, in {}\n"
+    told = "4 of 4 images downscaled by 2, in {}\n"
     assert call("degrade", recipe, "photos", "a", "--seed", "1") == (0, "", told.format("a"))
     assert call("degrade", recipe, "photos", "b", "--seed", "1") == (0, "", told.format("b"))
     assert call("degrade", recipe, "photos", "c", "--seed", "2")[0] == 0
@@ -57,7 +57,7 @@ def test_the_sheet_shows_the_draws_of_this_seed_and_of_the_next(call, recipe):
     assert call("degrade", recipe, "photos", "a", "--seed", "1", "--sheet", "looks/sheet.png") == (
         0,
         "",
-        "a sheet of draws is in looks/sheet.png\n4 of 4 images made smaller by 2, in a\n",
+        "a sheet of draws is in looks/sheet.png\n4 of 4 images downscaled by 2, in a\n",
     )
     assert call("degrade", recipe, "photos", "b", "--seed", "2")[0] == 0
     sheet = np.asarray(Image.open("looks/sheet.png"))
@@ -76,7 +76,7 @@ def test_the_sheet_shows_the_draws_of_this_seed_and_of_the_next(call, recipe):
     [
         (
             ["chain", "photos", "a"],
-            "srkit degrade: --scale N says how much smaller LR is: 'chain' is no recipe, which would say it\n",
+            "srkit degrade: give --scale N, how much smaller LR is: 'chain' does not say it, as a recipe would\n",
         ),
         (
             ["zzz.toml", "photos", "a"],

@@ -46,7 +46,7 @@ def test_a_way_that_ends_the_process_is_told_and_the_next_one_is_taken(export, c
         "    written   in 0 s by the way right",
         "    compared  with torch, values of 0: 0 at 0, 0 at 0, 0 at 0",
         "    latency   0 ms for 0; torch takes 0 ms",
-        "    next      srkit upscale -p forms.py x2.formed photo.jpg -o out/",
+        "    next      srkit upscale -p forms.py x2.formed photo.jpg -o out/x2/",
     ]
     assert {path.name for path in Path().glob("x2.*")} == {"x2.safetensors", "x2.formed"}
     for model in ("x2.safetensors", "x2.formed"):

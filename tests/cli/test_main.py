@@ -175,7 +175,7 @@ def test_a_network_of_a_plugin_file_is_trained(call, nearest, tiny, before):
     assert code == 0
     assert "bicubic" in out
     assert os.path.isfile("runs/tiny/best.safetensors")
-    assert f"srkit -p {nearest} upscale runs/tiny/best.safetensors photo.jpg -o out/  #" in out
+    assert f"srkit -p {nearest} upscale runs/tiny/best.safetensors photo.jpg -o out/tiny/  #" in out
 
 
 NOTHING = "".join(

@@ -4,9 +4,9 @@ def test_a_run_without_validation_has_no_tables_and_no_samples_to_look_at(call, 
     assert out.splitlines() == [
         "",
         "Next",
-        "  srkit upscale runs/tiny/best.safetensors photo.jpg -o out/  # enlarge your own pictures",
-        "  srkit eval runs/tiny/best.safetensors --data Set5=DIR       # score it on a folder of images",
-        "  srkit list                                                  "
+        "  srkit upscale runs/tiny/best.safetensors photo.jpg -o out/tiny/  # enlarge your own pictures",
+        "  srkit eval runs/tiny/best.safetensors --data Set5=DIR            # score it on a folder of images",
+        "  srkit list                                                       "
         "# the networks, losses, datasets... to try in its place",
     ]
 

@@ -245,7 +245,7 @@ def test_one_image_is_a_dataset_of_one(tmp_path):
     assert np.array_equal(source.read(0), pixels)
     assert source.lr(2) is None
     assert source.manifest() is None
-    assert source.describe() == f"1 HR image in {tmp_path.parent.name}/{tmp_path.name}, no LR beside it"
+    assert source.describe() == f"1 HR image, {tmp_path.name}/photo.png, no LR beside it"
     assert source.fingerprint() == Folder(path=str(tmp_path), names=("photo",)).fingerprint()
 
 

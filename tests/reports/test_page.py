@@ -81,7 +81,7 @@ def test_a_run_writes_its_page_with_scores_curves_pictures_and_recipe(run):
     ]
     assert page.count("data:image/webp;base64,") == 4 * 3  # of the first four images: bicubic, network, HR
     assert 'type = "a2n"' in text.replace("&#34;", '"')
-    assert "srkit upscale run/best.safetensors photo.jpg -o out/" in text
+    assert "srkit upscale run/best.safetensors photo.jpg -o out/run/" in text
 
 
 def test_a_page_needs_nothing_but_itself(run):

@@ -56,7 +56,7 @@ def refused(home, *overrides, images=IMAGES):
     assert (home.recipe.read_bytes(), home.environment.read_bytes()) == before
     first, *keys, last = str(error.value).splitlines()
     assert first == f"{home.path} holds a run that cannot be continued with this recipe:"
-    assert last == "use --restart to set it aside and begin anew, or --out DIR for another place"
+    assert last == "use --restart to rename it and start again, or --out DIR for another place"
     return [key.removeprefix("  ") for key in keys]
 
 
@@ -192,7 +192,7 @@ def test_changed_images_are_refused_and_it_is_said_what_to_do_where_they_were_me
     assert str(error.value) == (
         "runs/x holds a run that cannot be continued with this recipe:\n"
         "  validate.0.dataset: its images have changed\n"
-        "use --restart to set it aside and begin anew, or --out DIR for another place\n"
+        "use --restart to rename it and start again, or --out DIR for another place\n"
         "to go on with them, which the run's environment.json will tell: --accept-dataset-change"
     )
 
@@ -215,7 +215,7 @@ def test_changed_images_are_named_and_may_be_accepted_which_the_runs_history_kee
         begin_with(home, OTHER_IMAGES, OTHERS)
     assert str(error.value).splitlines()[1:] == [
         "  data.dataset: its images have changed: 1 added (d), 1 edited (b)",
-        "use --restart to set it aside and begin anew, or --out DIR for another place",
+        "use --restart to rename it and start again, or --out DIR for another place",
         "to go on with them, which the run's environment.json will tell: --accept-dataset-change",
     ]
     begin_with(home, OTHER_IMAGES, OTHERS, accept_dataset_change=True)

@@ -232,7 +232,7 @@ def test_a_run_that_an_image_ended_goes_on_when_that_is_mended(run, photographs)
         run(*settings)
     assert str(error.value).splitlines()[1:] == [
         "  data.dataset: its images have changed: 1 edited (p2)",
-        "use --restart to set it aside and begin anew, or --out DIR for another place",
+        "use --restart to rename it and start again, or --out DIR for another place",
         "to go on with them, which the run's environment.json will tell: --accept-dataset-change",
     ]
     assert run(*settings, accept_dataset_change=True).step == 40
