@@ -29,6 +29,8 @@ from srkit.recipe.recipe import LossPart, Recipe
 
 log = logging.getLogger("srkit")
 
+SHOWN = 3  # names of parameters in a line
+
 
 def rehearse(loaded: Loaded, device: torch.device) -> None:
     """Take a small sample or two through a network and losses that are made for this and thrown away.
@@ -39,11 +41,13 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
     name = f"architecture '{recipe.architecture.type}'"
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(recipe.seed)
-        batch, prediction, has_extras = _predicted(loaded, device)
+        network, batch, prediction, has_extras = _predicted(loaded, device)
         _warn_of_points(recipe)
         problems, values, terms = _losses(loaded, device, prediction, has_extras=has_extras)
         if not problems:
             problems = _backward(name, torch.stack(values).sum())
+            if not problems:
+                _warn_of_unreached(loaded, network)
         # After the network's gradients, as in training: a loss may clip its adversary's weights where that learns.
         problems += _opposed(recipe, prediction, terms)
         with_average = prediction.has_computed_ema
@@ -55,9 +59,9 @@ def rehearse(loaded: Loaded, device: torch.device) -> None:
         raise loaded.error(*problems)
 
 
-def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction, bool]:
-    """Return a small batch, what the network makes of it in training, and whether it returns anything beside SR there,
-    be it none at this scale. Raises RecipeError."""
+def _predicted(loaded: Loaded, device: torch.device) -> tuple[nn.Module, Batch, Prediction, bool]:
+    """Return the network, a small batch, what it makes of that in training, and whether it returns anything beside SR
+    there, be it none at this scale. Raises RecipeError."""
     recipe, builder = loaded.recipe, loaded.builder
     name = f"architecture '{recipe.architecture.type}'"
     # In training two where there are two: statistics of a batch may want more than one.
@@ -103,7 +107,7 @@ def _predicted(loaded: Loaded, device: torch.device) -> tuple[Batch, Prediction,
         text = f"{name} cannot learn: no gradient reaches its weights (is something detached?)"
         raise loaded.error(Problem(("architecture",), text))
     average = (lambda: sr.detach()) if _has_average(loaded) else None
-    return batch, Prediction(lr, hr, sr, extras, average=average), isinstance(output, tuple)
+    return network, batch, Prediction(lr, hr, sr, extras, average=average), isinstance(output, tuple)
 
 
 def _has_average(loaded: Loaded) -> bool:
@@ -161,6 +165,18 @@ def _warn_of_points(recipe: Recipe) -> None:
     if recipe.data.points is not None and recipe.data.points > pixels:
         text = "data.points is %d, and a patch of HR at scale %g has %d pixels: there all of them count"
         log.warning(text, recipe.data.points, least, pixels)
+
+
+def _warn_of_unreached(loaded: Loaded, network: nn.Module) -> None:
+    """Say which parameters no loss reaches; at several scales some may be those of another scale."""
+    stated = loaded.builder.component(loaded.recipe.architecture).facts.get("deviations", {})
+    if loaded.recipe.data.scales is not None or "every_parameter_learns" in stated:
+        return
+    names = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    if names:
+        shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        text = "architecture '%s': no gradient reaches %s, so training does not change %s"
+        log.warning(text, loaded.recipe.architecture.type, shown, "it" if len(names) == 1 else "them")
 
 
 def _losses(

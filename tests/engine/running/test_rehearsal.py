@@ -32,6 +32,8 @@ class Net(nn.Module):
             warnings.simplefilter("ignore")
             self.conv = wrap(nn.Conv2d(3, 3 * scale**2, 3, padding=1))
         self.kind, self.shuffle = kind, nn.PixelShuffle(scale)
+        if kind == "unused":
+            self.head = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
         if kind == "locked":
             self.lock = threading.Lock()
         if kind == "sparse":
@@ -60,6 +62,8 @@ def stuck(parameters):
 @srkit.hookimpl
 def srkit_components():
     yield srkit.Component("architecture", "net", f"{__name__}:Net")
+    meant = {"deviations": {"every_parameter_learns": "its head is for later"}}
+    yield srkit.Component("architecture", "meant", f"{__name__}:Net", facts=meant)
     yield srkit.Component("optimizer", "stuck", f"{__name__}:stuck")
 """
 
@@ -98,6 +102,19 @@ def test_what_fails_has_its_place_and_nothing_is_left_behind(tiny, overrides, pl
 
 def test_a_network_with_torchs_first_weight_norm_trains_with_a_moving_average(tiny):
     assert train("architecture={type='net', kind='norm'}", "train.ema=0.9").step == 6
+
+
+def test_parameters_that_no_gradient_reaches_are_warned_of(tiny, caplog):
+    train("architecture={type='net', kind='unused'}")
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    names = "head.0.weight, head.0.bias, head.1.weight and 1 more"
+    assert warned == [f"architecture 'net': no gradient reaches {names}, so training does not change them"]
+
+
+@pytest.mark.parametrize("architecture", ["{type='net'}", "{type='meant', kind='unused'}"])
+def test_where_all_learn_or_it_is_meant_nothing_is_warned_of(tiny, caplog, architecture):
+    train(f"architecture={architecture}")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_too_little_memory_is_a_line_with_what_helps(tiny):
