@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 from pathlib import Path
 
-from srkit.errors import UsageError, did_you_mean
+from srkit.errors import UsageError, did_you_mean, nearest
 
 
 def packaged_recipes() -> dict[str, Path]:
@@ -36,4 +36,7 @@ def find_recipe(name: str) -> Path:
         own = path / "recipe.toml"
         what = f"a run; its recipe is {own}" if own.is_file() else "a folder, not a recipe"
         raise UsageError(f"{name} is {what}")
-    raise UsageError(f"there is no recipe {name}, neither a file nor a packaged one{did_you_mean(path.stem, known)}")
+    beside = {file.stem: file for file in path.parent.glob("*.toml")}
+    near = nearest(path.stem, beside)
+    meant = f"; did you mean '{beside[near]}'?" if near is not None else did_you_mean(path.stem, known)
+    raise UsageError(f"there is no recipe {name}, neither a file nor a packaged one{meant}")

@@ -90,6 +90,15 @@ def test_a_packaged_recipe_is_found_by_its_name_and_in_no_other_folder(call, tmp
     )
 
 
+@pytest.mark.parametrize(("name", "near"), [("tiny.tml", "tiny.toml"), ("here/tiyn", "here/tiny.toml")])
+def test_a_recipe_of_nearly_that_name_is_proposed(call, tiny, tmp_path, name, near):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/tiny.toml").write_text(tiny.read_text())
+    code, _, err = call("check", name)
+    told = f"srkit check: there is no recipe {name}, neither a file nor a packaged one; did you mean '{near}'?\n"
+    assert (code, err) == (2, told)
+
+
 def test_the_packaged_recipe_is_good(call):
     code, out, err = call("check", "quickstart")
     assert (code, err) == (0, "")
