@@ -154,7 +154,7 @@ def test_directories_are_made_with_those_above_and_their_names_are_flushed(folde
         files.make_directory(folder / "a" / "b")
     assert synced == [folder, folder / "a"]
     (folder / "file").touch()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotADirectoryError):
         files.make_directory(folder / "file")
 
 
