@@ -86,8 +86,8 @@ class Buffer:
         self._views, self._way = _views(data, entries), None
         if self._streams is not None and size:
             with contextlib.suppress(RuntimeError):  # too little memory there: they are copied to the file at once
-                self._way = _Way(self._streams, torch.frombuffer(data, dtype=torch.uint8, offset=len(header)))
-                self._views = self._way.views([tensors[name] for name in self._names])
+                way = _Way(self._streams, torch.frombuffer(data, dtype=torch.uint8, offset=len(header)))
+                self._views, self._way = way.views([tensors[name] for name in self._names]), way
 
 
 class _Way:
